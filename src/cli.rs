@@ -1,0 +1,301 @@
+//! Flags and help texts, nothing else. What they mean together is settled in `settings`.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use jiff::SignedDuration;
+
+use crate::core::matcher::Matcher;
+use crate::core::prefix::Prefix;
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0    done, or nothing to do
+  1    failed: API, network or file error; some of several nodes failed
+  2    usage or configuration error; nothing was changed
+  4    declined at a prompt, or a prompt was needed and there is no terminal and no --yes
+  9    busy: another holds the Lease
+  10   --exit-code given, and changes are pending
+  11   no alert source could be trusted, or it is configured wrongly
+  12   some alert source could not be trusted
+  130, 143   interrupted by SIGINT, SIGTERM
+Under systemd: SuccessExitStatus=9 12
+
+Use \"kubectl sciuro options\" for the flags that every command takes.";
+
+/// Closes the loop between alerts and nodes: firing alerts become Node conditions.
+#[derive(Debug, Parser)]
+#[command(
+    name = "kubectl-sciuro",
+    after_help = EXIT_CODES,
+    args_override_self = true,
+    disable_version_flag = true,
+    disable_help_subcommand = true,
+    infer_long_args = false,
+    arg_required_else_help = true
+)]
+pub struct Cli {
+    #[command(flatten)]
+    pub global: GlobalArgs,
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    Sync(Box<SyncArgs>),
+    Version(VersionArgs),
+    /// List the flags that every command takes.
+    Options,
+}
+
+/// The flags that every command takes, before or after its name.
+#[derive(Debug, Args)]
+pub struct GlobalArgs {
+    #[command(flatten)]
+    pub kubernetes: KubernetesArgs,
+    /// The configuration file [default: $XDG_CONFIG_HOME/kubectl-sciuro/config.yaml]
+    #[arg(long, global = true, hide = true, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// How much to log: 0 is quiet, 4 and more is for finding faults
+    #[arg(short, long = "v", global = true, hide = true, value_name = "LEVEL", default_value_t = 0)]
+    pub verbosity: u8,
+    /// Form of the log lines on stderr
+    #[arg(long, global = true, hide = true, value_name = "FORMAT", default_value = "text")]
+    pub log_format: LogFormat,
+    /// When to colour
+    #[arg(long, global = true, hide = true, value_name = "WHEN", default_value = "auto")]
+    pub color: Color,
+}
+
+/// kubectl's own flags, which kubectl refuses before a plugin's name.
+#[derive(Debug, Default, Clone, Args)]
+pub struct KubernetesArgs {
+    /// Path to the kubeconfig file
+    #[arg(long, global = true, hide = true, value_name = "FILE")]
+    pub kubeconfig: Option<PathBuf>,
+    /// The kubeconfig context to use
+    #[arg(long, global = true, hide = true, value_name = "NAME")]
+    pub context: Option<String>,
+    /// The kubeconfig cluster to use
+    #[arg(long, global = true, hide = true, value_name = "NAME")]
+    pub cluster: Option<String>,
+    /// The kubeconfig user to use
+    #[arg(long, global = true, hide = true, value_name = "NAME")]
+    pub user: Option<String>,
+    /// Accepted as kubectl's; nodes have no namespace
+    #[arg(short, long, global = true, hide = true, value_name = "NAMESPACE")]
+    pub namespace: Option<String>,
+    /// Accepted as kubectl's; nodes have no namespace
+    #[arg(short = 'A', long, global = true, hide = true, num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value_t = false, value_name = "BOOL")]
+    pub all_namespaces: bool,
+    /// Address and port of the Kubernetes API server
+    #[arg(short, long, global = true, hide = true, value_name = "URL")]
+    pub server: Option<String>,
+    /// Bearer token for the API server
+    #[arg(long, global = true, hide = true, value_name = "TOKEN")]
+    pub token: Option<String>,
+    /// User to impersonate
+    #[arg(long = "as", global = true, hide = true, value_name = "USER")]
+    pub impersonate: Option<String>,
+    /// Group to impersonate; may be repeated
+    #[arg(long = "as-group", global = true, hide = true, value_name = "GROUP")]
+    pub impersonate_groups: Vec<String>,
+    /// UID to impersonate
+    #[arg(long = "as-uid", global = true, hide = true, value_name = "UID")]
+    pub impersonate_uid: Option<String>,
+    /// Extra of the user to impersonate; may be repeated
+    #[arg(long = "as-user-extra", global = true, hide = true, value_name = "KEY=VALUE", value_parser = key_value)]
+    pub impersonate_extra: Vec<(String, String)>,
+    /// Path to a certificate file of the certificate authority
+    #[arg(long, global = true, hide = true, value_name = "FILE")]
+    pub certificate_authority: Option<String>,
+    /// Path to a client certificate file for TLS
+    #[arg(long, global = true, hide = true, value_name = "FILE")]
+    pub client_certificate: Option<String>,
+    /// Path to a client key file for TLS
+    #[arg(long, global = true, hide = true, value_name = "FILE")]
+    pub client_key: Option<String>,
+    /// Do not check the server's certificate: insecure
+    #[arg(long, global = true, hide = true, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL")]
+    pub insecure_skip_tls_verify: Option<bool>,
+    /// Name that the server's certificate is checked against
+    #[arg(long, global = true, hide = true, value_name = "NAME")]
+    pub tls_server_name: Option<String>,
+    /// How long to wait for an answer, and for each next part of it; 0 = for ever
+    #[arg(long, global = true, hide = true, value_name = "DURATION", value_parser = duration, default_value = "30s")]
+    pub request_timeout: Option<SignedDuration>,
+    /// Do not ask for compressed answers
+    #[arg(long, global = true, hide = true, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL")]
+    pub disable_compression: Option<bool>,
+    /// Treat warnings of the server as errors
+    #[arg(long, global = true, hide = true, num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value_t = false, value_name = "BOOL")]
+    pub warnings_as_errors: bool,
+}
+
+/// Write firing alerts into Node conditions, once.
+///
+/// Reads the alerts of one receiver from an Alertmanager, finds the node that each speaks of, and keeps one
+/// condition for each alert name: True while it fires, False when it has ended, gone after --linger. All other
+/// conditions stay untouched.
+#[derive(Debug, Args)]
+#[command(
+    before_help = "Examples:
+  # What would change?
+  kubectl sciuro sync --alertmanager http://alertmanager:9093 --receiver node-condition-k8s --dry-run=client
+
+  # Write it, from cron every minute
+  kubectl sciuro sync --alertmanager http://alertmanager:9093 --receiver node-condition-k8s
+
+  # Only the alerts of this cluster, on an Alertmanager that serves several
+  kubectl sciuro sync --alertmanager http://alertmanager:9093 --receiver node-condition-k8s --filter 'cluster=\"a.k8s\"'
+
+  # Delete every condition that was written under a former prefix
+  kubectl sciuro sync --purge --prefix Old_",
+    after_help = EXIT_CODES
+)]
+#[allow(clippy::struct_excessive_bools)] // flags are independent of each other
+pub struct SyncArgs {
+    /// Nodes to write; alerts are still matched with all nodes [default: all]
+    #[arg(value_name = "NODE")]
+    pub nodes: Vec<String>,
+    /// Write only the nodes that this label selector matches
+    #[arg(short = 'l', long, value_name = "SELECTOR")]
+    pub selector: Option<String>,
+
+    /// Base URL of the Alertmanager; a path prefix is kept
+    #[arg(long, value_name = "URL", help_heading = "Alert source")]
+    pub alertmanager: Option<String>,
+    /// The receiver whose alerts count
+    #[arg(long, value_name = "NAME", help_heading = "Alert source")]
+    pub receiver: Option<String>,
+    /// Only alerts that match, in Alertmanager's syntax; may be repeated
+    #[arg(long = "filter", value_name = "MATCHER", help_heading = "Alert source")]
+    pub filters: Vec<Matcher>,
+    /// How long an Alertmanager must have been up before its silence is believed
+    #[arg(long, value_name = "DURATION", value_parser = duration, default_value = "5m", help_heading = "Alert source")]
+    pub warmup: SignedDuration,
+    /// Silenced alerts count too
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value_t = false, value_name = "BOOL", action = clap::ArgAction::Set, help_heading = "Alert source")]
+    pub silenced: bool,
+    /// Inhibited alerts count
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value_t = true, value_name = "BOOL", action = clap::ArgAction::Set, help_heading = "Alert source")]
+    pub inhibited: bool,
+
+    /// Labels that name a node, in order
+    #[arg(long = "node-label", value_name = "LABEL", value_delimiter = ',', help_heading = "Matching", default_values_t = crate::core::matching::NODE_LABELS.map(String::from))]
+    pub node_labels: Vec<String>,
+    /// Label that tells clusters apart
+    #[arg(long, value_name = "LABEL", default_value = "cluster", help_heading = "Matching")]
+    pub cluster_label: String,
+    /// Label that carries the priority, 0 to 999
+    #[arg(long, value_name = "LABEL", default_value = "priority", help_heading = "Matching")]
+    pub priority_label: String,
+    /// Priority of alerts that carry none, by severity, such as critical=1,warning=5 [default: 9 for all]
+    #[arg(long, value_name = "SEVERITY=PRIORITY", value_delimiter = ',', value_parser = key_value, help_heading = "Matching")]
+    pub severity_priority: Vec<(String, String)>,
+    /// Skip alerts with a malformed priority, and exit 1
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value_t = false, value_name = "BOOL", action = clap::ArgAction::Set, help_heading = "Matching")]
+    pub strict: bool,
+
+    /// Prefix of the condition types that are ours
+    #[arg(long, value_name = "PREFIX", default_value_t = Prefix::default(), help_heading = "Conditions")]
+    pub prefix: Prefix,
+    /// How long a condition stays False before it is deleted; 0 = for ever
+    #[arg(long, value_name = "DURATION", value_parser = duration, default_value = "96h", help_heading = "Conditions")]
+    pub linger: SignedDuration,
+    /// How often a True condition is confirmed, a False one at six times that; 0 = never
+    #[arg(long, value_name = "DURATION", value_parser = duration, default_value = "5m", help_heading = "Conditions")]
+    pub heartbeat_interval: SignedDuration,
+    /// Longest message, in characters
+    #[arg(long, value_name = "N", default_value_t = 1024, value_parser = clap::value_parser!(u16).range(16..=32_768), help_heading = "Conditions")]
+    pub max_message: u16,
+    /// Conditions of ours that a node may have
+    #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u16).range(1..=1_000), help_heading = "Conditions")]
+    pub max_conditions: u16,
+    /// Delete every condition with our prefix
+    #[arg(long, help_heading = "Conditions")]
+    pub purge: bool,
+
+    /// How often this command is run, which readers of the Lease want to know
+    #[arg(long, value_name = "DURATION", value_parser = duration, default_value = "60s", help_heading = "Writing")]
+    pub interval: SignedDuration,
+    /// Nodes written at the same time
+    #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..=256), help_heading = "Writing")]
+    pub concurrency: u16,
+    /// Namespace of the Lease
+    #[arg(long, value_name = "NAMESPACE", default_value = "kube-system", help_heading = "Writing")]
+    pub lease_namespace: String,
+    /// Name of the Lease that keeps two runs apart
+    #[arg(long, value_name = "NAME", default_value = "sciuro-sync", help_heading = "Writing")]
+    pub lease_name: String,
+    /// Take no Lease: whoever else writes is not kept off
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value_t = false, value_name = "BOOL", action = clap::ArgAction::Set, help_heading = "Writing")]
+    pub no_lease: bool,
+    /// Print what would change: "client" sends nothing, "server" lets the server check it
+    #[arg(long, value_name = "MODE", num_args = 0..=1, require_equals = true, default_value = "none", default_missing_value = "client", help_heading = "Writing")]
+    pub dry_run: DryRun,
+    /// With --dry-run: exit 10 if changes are pending
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value_t = false, value_name = "BOOL", action = clap::ArgAction::Set, help_heading = "Writing")]
+    pub exit_code: bool,
+    /// Answer yes to the prompt of --purge
+    #[arg(short, long, help_heading = "Writing")]
+    pub yes: bool,
+
+    /// Form of the result
+    #[arg(short, long, value_name = "FORMAT")]
+    pub output: Option<Format>,
+}
+
+/// Show the version of this plugin and of the server.
+#[derive(Debug, Args)]
+pub struct VersionArgs {
+    /// Only the plugin's version; needs no cluster
+    #[arg(long)]
+    pub client: bool,
+    /// Form of the result
+    #[arg(short, long, value_name = "FORMAT")]
+    pub output: Option<Format>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    Json,
+    Yaml,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum DryRun {
+    None,
+    Client,
+    Server,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    Text,
+    Json,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Color {
+    Auto,
+    Always,
+    Never,
+}
+
+/// Go's way of writing durations, `1h30m` or `300ms`; a bare number is seconds, as kubectl takes it.
+fn duration(text: &str) -> Result<SignedDuration, String> {
+    const ALLOWED: &str = "a duration is written 30s, 5m or 1h30m, up to 8760h";
+    const LONGEST: SignedDuration = SignedDuration::from_hours(8760);
+    let parsed = match text.parse::<u32>() {
+        Ok(seconds) => SignedDuration::from_secs(seconds.into()),
+        Err(_) => text.parse().map_err(|_| ALLOWED.to_owned())?,
+    };
+    if parsed.is_negative() || parsed > LONGEST { Err(ALLOWED.to_owned()) } else { Ok(parsed) }
+}
+
+fn key_value(text: &str) -> Result<(String, String), String> {
+    let (key, value) = text.split_once('=').ok_or("it is written key=value")?;
+    Ok((key.trim().to_owned(), value.trim().to_owned()))
+}

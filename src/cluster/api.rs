@@ -1,0 +1,332 @@
+//! One way to the API server: every request is retried, timed and explained here.
+
+use std::collections::BTreeSet;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use backon::{BackoffBuilder, ExponentialBuilder};
+use futures::{Stream, StreamExt, stream};
+use http::{Request, Response, StatusCode, header};
+use http_body_util::BodyExt;
+use kube::client::{Body, ClientBuilder};
+use kube::core::Status;
+use serde::de::DeserializeOwned;
+
+use super::config;
+use crate::cli::KubernetesArgs;
+use crate::error::{Error, Exit, Result, root_cause};
+use crate::json::{self, ReadError};
+
+/// A server may ask for more patience than a person has.
+const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(10);
+const TRIES: usize = 3;
+
+/// No list of nodes is this long; an answer that is comes from something else.
+const MAX_ANSWER: u64 = 2 << 30;
+
+type WarningHandler = Box<dyn Fn(&str) + Send + Sync>;
+
+/// A connection to one Kubernetes API server.
+pub struct Cluster {
+    client: kube::Client,
+    url: String,
+    timeout: Duration,
+    seen_warnings: Mutex<BTreeSet<String>>,
+    on_warning: WarningHandler,
+}
+
+/// Why a request did not succeed, after its retries.
+#[derive(Debug)]
+pub enum ApiError {
+    /// The server said so.
+    Status(Box<Status>),
+    /// No answer came, or not all of it.
+    Transport(String),
+    /// An answer came that is not of the API.
+    Unexpected(String),
+}
+
+impl Cluster {
+    /// Reads the kubeconfig and the flags; connects at the first request. `on_warning` gets each distinct
+    /// `Warning:` header once.
+    pub async fn connect(
+        args: &KubernetesArgs,
+        on_warning: impl Fn(&str) + Send + Sync + 'static,
+    ) -> Result<Self> {
+        let config = config::load(args).await?;
+        let timeout = args.request_timeout.unwrap_or_default().unsigned_abs();
+        let url = config.cluster_url.to_string();
+        let client = ClientBuilder::try_from(config)
+            .map_err(|error| {
+                Error::usage(format!("cannot set up the connection to {url}: {}", root_cause(&error)))
+                    .hint("kubectl config view --minify")
+            })?
+            .build();
+        Ok(Self { client, url, timeout, seen_warnings: Mutex::default(), on_warning: Box::new(on_warning) })
+    }
+
+    /// How many distinct warnings the server has sent.
+    pub fn warnings(&self) -> usize {
+        self.seen_warnings.lock().unwrap_or_else(PoisonError::into_inner).len()
+    }
+
+    /// The server's version, such as `v1.36.3`.
+    pub async fn server_version(&self) -> Result<String, ApiError> {
+        #[derive(serde::Deserialize)]
+        #[serde(rename_all = "camelCase")]
+        struct Info {
+            git_version: String,
+        }
+        let request = Request::get("/version")
+            .body(Vec::new())
+            .map_err(|error| ApiError::Unexpected(error.to_string()))?;
+        self.call::<Info>(request).await.map(|info| info.git_version)
+    }
+
+    /// Sends and reads a small answer whole.
+    pub(super) async fn call<T>(&self, request: Request<Vec<u8>>) -> Result<T, ApiError>
+    where
+        T: DeserializeOwned + Send + 'static,
+    {
+        let response = self.send(request).await?;
+        Ok(json::read(chunks(response), MAX_ANSWER, self.timeout).await?)
+    }
+
+    /// Sends and lets the caller read the events of a watch as they come.
+    pub(super) async fn stream(
+        &self,
+        mut request: Request<Vec<u8>>,
+    ) -> Result<impl Stream<Item = Result<bytes::Bytes, kube::Error>> + use<>, ApiError> {
+        // Kubernetes 1.37 gzips each event of a watch on its own, which no decoder of ours reads.
+        request.headers_mut().insert(header::ACCEPT_ENCODING, http::HeaderValue::from_static("identity"));
+        Ok(chunks(self.send(request).await?))
+    }
+
+    /// Sends a change whose answer nobody needs.
+    pub(super) async fn send_and_forget(&self, request: Request<Vec<u8>>) -> Result<(), ApiError> {
+        let response = self.send(request).await?;
+        discard(response, self.timeout).await;
+        Ok(())
+    }
+
+    /// Sends, up to three times: 429 and 5xx as the server's Retry-After says, otherwise with jitter. Every
+    /// request of ours can be repeated: patches carry full entries, Leases their resourceVersion.
+    async fn send(&self, request: Request<Vec<u8>>) -> Result<Response<Body>, ApiError> {
+        let mut pauses = ExponentialBuilder::default()
+            .with_min_delay(Duration::from_millis(200))
+            .with_jitter()
+            .with_max_times(TRIES - 1)
+            .build();
+        loop {
+            let (error, retry_after) = match self.try_once(request.clone()).await {
+                Ok(response) => return Ok(response),
+                Err(failure) => failure,
+            };
+            match pauses.next().filter(|_| error.may_pass()) {
+                Some(pause) => {
+                    tracing::debug!(%error, "retrying {} {}", request.method(), request.uri());
+                    tokio::time::sleep(retry_after.unwrap_or(pause).min(LONGEST_RETRY_AFTER)).await;
+                }
+                None => return Err(error),
+            }
+        }
+    }
+
+    async fn try_once(
+        &self,
+        request: Request<Vec<u8>>,
+    ) -> Result<Response<Body>, (ApiError, Option<Duration>)> {
+        let sent = json::within(self.timeout, self.client.send(request.map(Body::from))).await;
+        let response = match sent {
+            None => {
+                let limit = format!(
+                    "{} did not answer within {}s (--request-timeout)",
+                    self.url,
+                    self.timeout.as_secs()
+                );
+                return Err((ApiError::Transport(limit), None));
+            }
+            Some(Err(error)) => return Err((self.transport(&error), None)),
+            Some(Ok(response)) => response,
+        };
+        self.report_warnings(response.headers());
+        if response.status().is_success() {
+            return Ok(response);
+        }
+        let retry_after = response
+            .headers()
+            .get(header::RETRY_AFTER)
+            .and_then(|value| value.to_str().ok()?.parse().ok())
+            .map(Duration::from_secs);
+        Err((ApiError::Status(Box::new(read_status(response, self.timeout).await)), retry_after))
+    }
+
+    fn transport(&self, error: &kube::Error) -> ApiError {
+        let cause = root_cause(error);
+        let refused = cause
+            .downcast_ref::<std::io::Error>()
+            .is_some_and(|error| error.kind() == std::io::ErrorKind::ConnectionRefused);
+        ApiError::Transport(if refused {
+            format!(
+                "The connection to the server {} was refused - did you specify the right host or port?",
+                self.url
+            )
+        } else {
+            format!("Unable to connect to the server {}: {cause}", self.url)
+        })
+    }
+
+    fn report_warnings(&self, headers: &header::HeaderMap) {
+        for value in headers.get_all(header::WARNING) {
+            let Some(text) = value.to_str().ok().and_then(warning_text) else { continue };
+            let is_new =
+                self.seen_warnings.lock().unwrap_or_else(PoisonError::into_inner).insert(text.clone());
+            if is_new {
+                (self.on_warning)(&text);
+            }
+        }
+    }
+}
+
+/// The text of `299 - "text"` (RFC 7234 §5.5), the only form that an API server sends.
+fn warning_text(header: &str) -> Option<String> {
+    let quoted = header.strip_prefix("299 ")?.split_once('"')?.1;
+    let mut text = String::new();
+    let mut characters = quoted.chars();
+    while let Some(character) = characters.next() {
+        match character {
+            '"' => return Some(text),
+            '\\' => text.extend(characters.next()),
+            other => text.push(other),
+        }
+    }
+    None
+}
+
+fn chunks(response: Response<Body>) -> impl Stream<Item = Result<bytes::Bytes, kube::Error>> {
+    stream::unfold(response.into_body(), |mut body| async move {
+        loop {
+            match body.frame().await? {
+                Err(error) => return Some((Err(error), body)),
+                Ok(frame) => match frame.into_data() {
+                    Ok(data) => return Some((Ok(data), body)),
+                    Err(_trailers) => {}
+                },
+            }
+        }
+    })
+}
+
+/// Reads an answer to its end and drops it: a connection can be used again only then.
+async fn discard(response: Response<Body>, timeout: Duration) {
+    let mut chunks = std::pin::pin!(chunks(response));
+    while let Some(Some(Ok(_))) = json::within(timeout, chunks.next()).await {}
+}
+
+/// The server's own account of a failure, or one made of the status code: proxies and filters answer in plain
+/// text or HTML.
+async fn read_status(response: Response<Body>, timeout: Duration) -> Status {
+    const ENOUGH: usize = 64 << 10;
+    let code = response.status();
+    let mut body = Vec::new();
+    let mut chunks = std::pin::pin!(chunks(response));
+    while let Some(Some(Ok(chunk))) = json::within(timeout, chunks.next()).await {
+        body.extend_from_slice(&chunk);
+        if body.len() > ENOUGH {
+            break;
+        }
+    }
+    match serde_json::from_slice::<Status>(&body) {
+        Ok(status) if !status.message.is_empty() => status.with_code(code.as_u16()),
+        _ => {
+            let text = String::from_utf8_lossy(&body);
+            let is_markup = text.trim_start().starts_with('<');
+            let line = text.lines().next().unwrap_or_default().trim();
+            let message = if is_markup || line.is_empty() {
+                format!("the server answered {code}")
+            } else {
+                line.chars().take(300).collect()
+            };
+            Status::failure(&message, "").with_code(code.as_u16())
+        }
+    }
+}
+
+impl From<ReadError> for ApiError {
+    fn from(error: ReadError) -> Self {
+        match error {
+            ReadError::Json(_) | ReadError::TooLarge(_) => Self::Unexpected(error.to_string()),
+            ReadError::Transport(_) | ReadError::Stalled(_) => Self::Transport(error.to_string()),
+        }
+    }
+}
+
+impl From<kube::core::request::Error> for ApiError {
+    fn from(error: kube::core::request::Error) -> Self {
+        Self::Unexpected(error.to_string())
+    }
+}
+
+impl std::fmt::Display for ApiError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Status(status) if status.reason.is_empty() => {
+                write!(f, "Error from server ({}): {}", status.code, status.message)
+            }
+            Self::Status(status) => write!(f, "Error from server ({}): {}", status.reason, status.message),
+            Self::Transport(why) | Self::Unexpected(why) => f.write_str(why),
+        }
+    }
+}
+
+impl ApiError {
+    pub(super) fn code(&self) -> Option<StatusCode> {
+        match self {
+            Self::Status(status) => StatusCode::from_u16(status.code).ok(),
+            Self::Transport(_) | Self::Unexpected(_) => None,
+        }
+    }
+
+    fn may_pass(&self) -> bool {
+        match self.code() {
+            Some(code) => code == StatusCode::TOO_MANY_REQUESTS || code.is_server_error(),
+            None => matches!(self, Self::Transport(_)),
+        }
+    }
+
+    /// Whether the next request would fail as well: permission is missing, or nobody answers.
+    pub fn is_final(&self) -> bool {
+        match self.code() {
+            Some(code) => code == StatusCode::FORBIDDEN || code == StatusCode::UNAUTHORIZED,
+            None => true,
+        }
+    }
+
+    /// In kubectl's words, with the rule that is missing if it is one: `verb` on `resource` of `group`.
+    pub fn explain(&self, verb: &str, group: &str, resource: &str) -> Error {
+        match self {
+            Self::Status(status) if status.code == 401 => {
+                Error::in_kubectls_words(format!("error: You must be logged in to the server ({})", status.message))
+                    .hint("kubectl auth whoami")
+            }
+            Self::Status(status) if status.code == 403 => Error::in_kubectls_words(self.to_string())
+                .hint(format!(
+                    "the ClusterRole needs the rule: {{apiGroups: [\"{group}\"], resources: [\"{resource}\"], verbs: [\"{verb}\"]}}"
+                ))
+                .hint(format!("kubectl auth can-i {verb} {}", can_i(group, resource))),
+            Self::Status(_) => Error::in_kubectls_words(self.to_string()),
+            Self::Transport(_) => Error::in_kubectls_words(self.to_string()).hint("kubectl cluster-info"),
+            Self::Unexpected(why) => {
+                Error::new(Exit::Failed, format!("cannot {verb} {resource}: {why}"))
+                    .hint("is this the URL of a Kubernetes API server? kubectl config view --minify")
+            }
+        }
+    }
+}
+
+/// `nodes/status` is asked for as a subresource.
+fn can_i(group: &str, resource: &str) -> String {
+    let (name, subresource) = resource.split_once('/').unwrap_or((resource, ""));
+    let name = if group.is_empty() { name.to_owned() } else { format!("{name}.{group}") };
+    if subresource.is_empty() { name } else { format!("{name} --subresource={subresource}") }
+}

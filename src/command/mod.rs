@@ -1,0 +1,45 @@
+//! One thin file per subcommand.
+
+mod options;
+mod render;
+mod stop;
+mod sync;
+mod version;
+
+use std::sync::Arc;
+
+use crate::cli::{Cli, Command, KubernetesArgs};
+use crate::cluster::Cluster;
+use crate::error::{Error, Exit, Result};
+use crate::settings::SyncSettings;
+use crate::ui::Ui;
+
+/// Runs the command that was given.
+pub async fn run(cli: Cli, ui: Arc<Ui>) -> Result<Exit> {
+    let kubernetes = cli.global.kubernetes;
+    match cli.command {
+        Command::Sync(args) => {
+            let settings = SyncSettings::resolve(*args)?;
+            let cluster = connect(&kubernetes, &ui).await?;
+            let exit = sync::run(&settings, &cluster, &ui).await?;
+            refuse_warnings(&kubernetes, &cluster, exit)
+        }
+        Command::Version(args) => version::run(&args, &kubernetes, &ui).await,
+        Command::Options => Ok(options::run(&ui)),
+    }
+}
+
+async fn connect(args: &KubernetesArgs, ui: &Arc<Ui>) -> Result<Arc<Cluster>> {
+    let ui = ui.clone();
+    Cluster::connect(args, move |warning| ui.warning(warning)).await.map(Arc::new)
+}
+
+/// `--warnings-as-errors`, in kubectl's words.
+fn refuse_warnings(args: &KubernetesArgs, cluster: &Cluster, exit: Exit) -> Result<Exit> {
+    let warnings = cluster.warnings();
+    if args.warnings_as_errors && warnings > 0 {
+        let plural = if warnings == 1 { "" } else { "s" };
+        return Err(Error::new(Exit::Failed, format!("{warnings} warning{plural} received")));
+    }
+    Ok(exit)
+}

@@ -1,0 +1,24 @@
+//! Results as documents.
+
+use serde::Serialize;
+
+use crate::cli::Format;
+
+/// A document of ours with its `apiVersion` and `kind`.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Document<'d, T> {
+    api_version: &'static str,
+    kind: &'static str,
+    #[serde(flatten)]
+    content: &'d T,
+}
+
+pub(super) fn document<T: Serialize>(kind: &'static str, content: &T, format: Format) -> String {
+    let document = Document { api_version: "sciuro.dev/v1alpha1", kind, content };
+    // Maps with string keys and plain values: nothing in them can fail to serialise.
+    match format {
+        Format::Json => serde_json::to_string_pretty(&document).unwrap_or_default(),
+        Format::Yaml => serde_saphyr::to_string(&document).unwrap_or_default(),
+    }
+}

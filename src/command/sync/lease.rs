@@ -1,0 +1,105 @@
+//! The Lease around a round: taken before, given back after, with what the round found written on it.
+
+use std::collections::BTreeMap;
+use std::hash::{BuildHasher, RandomState};
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::SignedDuration;
+
+use super::report::Report;
+use crate::cli::DryRun;
+use crate::cluster::{Cluster, Hold, LeaseKey};
+use crate::command::stop;
+use crate::core::condition::SourceState;
+use crate::error::{Error, Exit, Result};
+use crate::settings::SyncSettings;
+use crate::ui::Ui;
+
+/// The name under which upstream Sciuro elects its leader, by default.
+const UPSTREAM: &str = "sciuro-leader";
+
+/// How long giving the Lease back may take: the next holder can wait 15 s instead.
+const RELEASE_WITHIN: Duration = Duration::from_secs(5);
+
+/// `None` if no Lease is wanted, or nothing will be written.
+pub(super) async fn take(settings: &SyncSettings, cluster: &Arc<Cluster>, ui: &Ui) -> Result<Option<Hold>> {
+    let Some(lease) = settings.lease.as_ref().filter(|_| settings.dry_run == DryRun::None) else {
+        return Ok(None);
+    };
+    let key = LeaseKey { namespace: lease.namespace.clone(), name: lease.name.clone() };
+    let unique = RandomState::new().hash_one(std::process::id());
+    let identity = format!("{}_{unique:016x}", holder());
+    let waiting = format!(
+        "the Lease {}/{} is held; watching for 15s whether its holder lives",
+        key.namespace, key.name
+    );
+    let acquired = Hold::acquire(cluster.clone(), key, &identity, || ui.note(&waiting));
+    tokio::select! {
+        hold = acquired => Ok(Some(hold.map_err(Error::from)?)),
+        stopped = stop::signal() => Err(match stopped {
+            stop::Stopped::Terminate => Error::new(Exit::Terminated, "terminated; nothing was changed"),
+            _ => Error::new(Exit::Interrupted, "interrupted; nothing was changed"),
+        }),
+    }
+}
+
+/// Gives the Lease back. The round is done by then, so a failure is only mentioned; a second signal ends it.
+pub(super) async fn release(hold: Option<Hold>, report: Option<&Report>, settings: &SyncSettings, ui: &Ui) {
+    let Some(hold) = hold else { return };
+    let annotations = report.map(|report| annotations(report, settings)).unwrap_or_default();
+    let failure = tokio::select! {
+        released = tokio::time::timeout(RELEASE_WITHIN, hold.release(annotations)) => match released {
+            Ok(Ok(())) => None,
+            Ok(Err(error)) => Some(Error::from(error).to_string()),
+            Err(_) => Some(format!("no answer within {}s", RELEASE_WITHIN.as_secs())),
+        },
+        _ = stop::signal() => Some("interrupted".to_owned()),
+    };
+    if let Some(why) = failure {
+        ui.note(&format!("note: the Lease was not given back ({why}); the next run waits 15s for it"));
+    }
+}
+
+/// What `status` and the next round want to know. A round over some of the nodes says nothing about all.
+fn annotations(report: &Report, settings: &SyncSettings) -> BTreeMap<String, String> {
+    if settings.is_limited() {
+        return BTreeMap::new();
+    }
+    let mut annotations = BTreeMap::from([
+        ("last-by", holder()),
+        ("source-state", format!("{:?}", report.state).to_uppercase()),
+        ("interval", go_duration(settings.interval)),
+        ("prefix", settings.conditions.prefix.to_string()),
+        ("heartbeat-interval", go_duration(settings.conditions.heartbeat_interval)),
+    ]);
+    if report.state == SourceState::Full && report.failures().next().is_none() {
+        annotations.insert("last-full", report.finished.to_string());
+    }
+    annotations.into_iter().map(|(name, value)| (format!("sciuro.dev/{name}"), value)).collect()
+}
+
+fn go_duration(duration: SignedDuration) -> String {
+    format!("{}s", duration.as_secs())
+}
+
+/// `user@host`, for people who wonder who wrote.
+fn holder() -> String {
+    let host = gethostname::gethostname().to_string_lossy().into_owned();
+    match std::env::var("USER").or_else(|_| std::env::var("LOGNAME")) {
+        Ok(user) if !user.is_empty() => format!("{user}@{host}"),
+        _ => host,
+    }
+}
+
+/// Two writers of the same conditions undo each other's work.
+pub(super) async fn warn_of_upstream(settings: &SyncSettings, cluster: &Cluster, ui: &Ui) {
+    let Some(lease) = settings.lease.as_ref().filter(|lease| lease.name != UPSTREAM) else { return };
+    let key = LeaseKey { namespace: lease.namespace.clone(), name: UPSTREAM.into() };
+    if cluster.seems_renewed(&key).await {
+        ui.warning(&format!(
+            "the Lease {}/{UPSTREAM} is being renewed: upstream Sciuro runs here too, and writes the same conditions",
+            key.namespace
+        ));
+    }
+}

@@ -1,0 +1,201 @@
+//! What a round did: as lines, as a document, as an exit code.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use serde::Serialize;
+
+use super::write::{NodeResult, Outcome};
+use crate::cli::DryRun;
+use crate::command::render;
+use crate::core::condition::{Change, ChangeKind, SourceState};
+use crate::core::selection::Counts;
+use crate::error::{Error, Exit, Result};
+use crate::settings::SyncSettings;
+use crate::ui::Ui;
+
+/// A finished round.
+pub(super) struct Report {
+    pub(super) finished: Timestamp,
+    pub(super) state: SourceState,
+    /// Why the source could not be trusted.
+    pub(super) untrusted: Option<Error>,
+    /// Alerts fire, and none names a node here.
+    pub(super) matches_nothing: bool,
+    pub(super) nodes: usize,
+    pub(super) counts: Counts,
+    pub(super) written: Vec<NodeResult>,
+}
+
+impl Report {
+    pub(super) fn failures(&self) -> impl Iterator<Item = (&str, &Error)> {
+        self.written.iter().filter_map(|result| match &result.outcome {
+            Outcome::Failed(error) => Some((result.node.as_str(), error)),
+            _ => None,
+        })
+    }
+
+    pub(super) fn print(&self, settings: &SyncSettings, ui: &Ui) {
+        match settings.output {
+            Some(format) => ui.document(&render::document("SyncReport", &self.document(settings), format)),
+            None => print_changes(&self.written, settings, ui),
+        }
+        for (node, error) in self.failures() {
+            let mut lines = error.to_string();
+            lines.insert_str(0, &format!("node/{node}: "));
+            lines.lines().for_each(|line| ui.note(line));
+        }
+        ui.note(&self.summary(settings));
+    }
+
+    /// The first that applies (spec §6.8).
+    pub(super) fn exit(self, settings: &SyncSettings) -> Result<Exit> {
+        let failed = self.failures().count();
+        if failed > 0 {
+            let skipped =
+                self.written.iter().filter(|result| matches!(result.outcome, Outcome::Skipped)).count();
+            let rest = if skipped > 0 { format!(", {skipped} were not tried") } else { String::new() };
+            let planned = self.written.len();
+            return Err(Error::new(
+                Exit::Failed,
+                format!("{failed} of {planned} nodes could not be written{rest}"),
+            )
+            .hint("run the command again: what was written stays, the rest is planned anew"));
+        }
+        if self.counts.strict > 0 {
+            let skipped = self.counts.strict;
+            return Err(Error::new(
+                Exit::Failed,
+                format!("{skipped} alerts with a malformed priority were skipped (--strict)"),
+            ));
+        }
+        if let Some(error) = self.untrusted {
+            return Err(error.hint("no condition was changed for want of a source"));
+        }
+        if self.matches_nothing {
+            return Ok(Exit::SourcePartial);
+        }
+        let is_pending = self.written.iter().any(|result| result.changes.iter().any(is_visible));
+        if settings.exit_code && is_pending {
+            return Ok(Exit::Pending);
+        }
+        Ok(Exit::Done)
+    }
+
+    fn summary(&self, settings: &SyncSettings) -> String {
+        let done = |result: &&NodeResult| matches!(result.outcome, Outcome::Written | Outcome::Planned);
+        let changes = || self.written.iter().filter(done).flat_map(|result| &result.changes);
+        let visible = changes().filter(|change| is_visible(change)).count();
+        let touched =
+            self.written.iter().filter(done).filter(|result| result.changes.iter().any(is_visible)).count();
+        let heartbeats = changes().count() - visible;
+        let would = if settings.dry_run == DryRun::None { "" } else { "would be " };
+        let counts = &self.counts;
+        let mut summary = format!(
+            "{visible} conditions {would}changed on {touched} of {} nodes, {heartbeats} confirmed; {} alerts, {} matched",
+            self.nodes, counts.alerts, counts.matched
+        );
+        for (count, what) in [
+            (counts.unmatched, "unmatched"),
+            (counts.ambiguous, "ambiguous"),
+            (counts.silenced, "silenced"),
+            (counts.inhibited, "inhibited"),
+        ] {
+            if count > 0 {
+                summary.extend([", ", &count.to_string(), " ", what]);
+            }
+        }
+        summary
+    }
+
+    fn document(&self, settings: &SyncSettings) -> Document<'_> {
+        Document {
+            time: self.finished,
+            dry_run: settings.dry_run != DryRun::None,
+            source_state: self.state,
+            nodes: self.nodes,
+            alerts: &self.counts,
+            changes: self
+                .written
+                .iter()
+                .flat_map(|result| result.changes.iter().map(move |change| change_entry(result, change)))
+                .collect(),
+            failures: self.failures().map(|(node, error)| (node, error.to_string())).collect(),
+        }
+    }
+}
+
+/// `node/w1 condition/AlertManager_X True (was False)`; heartbeats change nothing that a person looks for.
+pub(super) fn print_changes(written: &[NodeResult], settings: &SyncSettings, ui: &Ui) {
+    let suffix = match settings.dry_run {
+        DryRun::None => "",
+        DryRun::Client => " (dry run)",
+        DryRun::Server => " (server dry run)",
+    };
+    for result in written {
+        if !matches!(result.outcome, Outcome::Written | Outcome::Planned) {
+            continue;
+        }
+        for change in result.changes.iter().filter(|change| is_visible(change)) {
+            let Change { kind, was, condition, .. } = change;
+            let what = match (kind, was) {
+                (ChangeKind::Delete, _) => format!("deleted (was {})", condition.status),
+                (ChangeKind::Update, _) => format!("{} (updated)", condition.status),
+                (_, Some(was)) => format!("{} (was {was})", condition.status),
+                (_, None) => format!("{} (added)", condition.status),
+            };
+            ui.result(&format!("node/{} condition/{} {what}{suffix}", result.node, condition.type_));
+        }
+    }
+}
+
+fn is_visible(change: &Change) -> bool {
+    change.kind != ChangeKind::Heartbeat
+}
+
+/// `kind: SyncReport`; its schema is `schemas/sync-report.json`.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Document<'r> {
+    time: Timestamp,
+    dry_run: bool,
+    source_state: SourceState,
+    nodes: usize,
+    alerts: &'r Counts,
+    changes: Vec<ChangeEntry<'r>>,
+    failures: BTreeMap<&'r str, String>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct ChangeEntry<'r> {
+    node: &'r str,
+    r#type: &'r str,
+    change: ChangeKind,
+    result: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    was: Option<&'r str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    status: Option<&'r str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    message: Option<&'r str>,
+}
+
+fn change_entry<'r>(result: &'r NodeResult, change: &'r Change) -> ChangeEntry<'r> {
+    let remains = change.kind != ChangeKind::Delete;
+    ChangeEntry {
+        node: &result.node,
+        r#type: &change.condition.type_,
+        change: change.kind,
+        result: match result.outcome {
+            Outcome::Planned => "planned",
+            Outcome::Written => "written",
+            Outcome::Gone => "gone",
+            Outcome::Failed(_) => "failed",
+            Outcome::Skipped => "skipped",
+        },
+        was: change.was.as_deref(),
+        status: remains.then_some(change.condition.status.as_str()),
+        message: remains.then_some(change.condition.message.as_str()),
+    }
+}

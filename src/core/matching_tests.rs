@@ -1,0 +1,346 @@
+//! Rows 58 to 62 of `spec/sync.md` §7, and the index against a reference that tries every node.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use proptest::prelude::*;
+use proptest::sample::{select, subsequence};
+
+use super::*;
+
+fn node(name: &str) -> Node {
+    Node { name: name.into(), ..Node::default() }
+}
+
+impl Node {
+    fn hostname(mut self, hostname: &str) -> Self {
+        self.hostname = Some(hostname.into());
+        self
+    }
+
+    fn address(mut self, address: &str) -> Self {
+        self.addresses.push(address.into());
+        self
+    }
+
+    fn provider_id(mut self, provider_id: &str) -> Self {
+        self.provider_id = Some(provider_id.into());
+        self
+    }
+}
+
+fn alert(labels: &[(&str, &str)]) -> Alert {
+    Alert {
+        labels: labels.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect(),
+        ..Alert::default()
+    }
+}
+
+fn node_labels() -> Vec<String> {
+    NODE_LABELS.map(String::from).to_vec()
+}
+
+/// The name of the node that the labels speak of, `unmatched` or `ambiguous`.
+fn found<'n>(nodes: &'n [Node], labels: &[(&str, &str)]) -> &'n str {
+    match NodeIndex::new(nodes, &node_labels()).find(&alert(labels)) {
+        Match::Node(place) => &nodes[place].name,
+        Match::Unmatched => "unmatched",
+        Match::Ambiguous => "ambiguous",
+    }
+}
+
+#[track_caller]
+fn check(nodes: &[Node], rows: &[(&[(&str, &str)], &str)]) {
+    for (labels, expected) in rows {
+        assert_eq!(found(nodes, labels), *expected, "{labels:?}");
+    }
+}
+
+#[test]
+fn row_58_an_unknown_node_is_unmatched() {
+    let nodes = [node("worker-01"), node("worker-02")];
+    check(&nodes, &[(&[("node", "worker-99")], "unmatched"), (&[("alertname", "worker-01")], "unmatched")]);
+}
+
+#[test]
+fn row_59_a_short_name_of_two_nodes_is_ambiguous() {
+    let nodes = [node("worker-02.a.example"), node("worker-02.b.example"), node("worker-03.a.example")];
+    check(
+        &nodes,
+        &[
+            (&[("node", "worker-02")], "ambiguous"),
+            (&[("node", "worker-02.b.example")], "worker-02.b.example"),
+            (&[("node", "worker-02.c.example")], "unmatched"),
+            (&[("node", "worker-03")], "worker-03.a.example"),
+        ],
+    );
+}
+
+#[test]
+fn row_60_an_explicit_label_never_falls_through_to_instance() {
+    let nodes = [node("w1").address("10.0.1.23"), node("w2")];
+    check(
+        &nodes,
+        &[
+            (&[("node", "deleted"), ("instance", "10.0.1.23:8080")], "unmatched"),
+            (&[("host", " "), ("exported_instance", "w1")], "unmatched"),
+            (&[("instance", "10.0.1.23:8080")], "w1"),
+            // As in Prometheus, an empty label is an absent one.
+            (&[("node", ""), ("instance", "10.0.1.23:8080")], "w1"),
+        ],
+    );
+}
+
+#[test]
+fn row_61_exported_node_comes_before_node() {
+    let nodes = [node("w1"), node("w2")];
+    for earlier in 0..NODE_LABELS.len() {
+        for later in earlier + 1..NODE_LABELS.len() {
+            check(&nodes, &[(&[(NODE_LABELS[earlier], "w1"), (NODE_LABELS[later], "w2")], "w1")]);
+        }
+    }
+    check(
+        &nodes,
+        &[
+            (&[("exported_instance", "w1:1"), ("instance", "w2:1")], "w1"),
+            (&[("node", "w1"), ("exported_instance", "w2"), ("instance", "w2")], "w1"),
+        ],
+    );
+}
+
+#[test]
+fn row_62_values_are_normalised() {
+    let nodes = [
+        node("v6").address("2001:db8::12"),
+        node("v4").address("10.0.1.23"),
+        node("win-01"),
+        node("w1").hostname("Rack-7.example."),
+    ];
+    for (value, expected) in [
+        ("[2001:db8:0:0::12]:9100", "v6"),
+        ("2001:DB8::0:12", "v6"),
+        ("https://[2001:db8::12]:10250/metrics", "v6"),
+        ("[2001:db8::12]", "v6"),
+        ("2001:db8::12:9100", "unmatched"), // another address, not this one with a port
+        ("https://10.0.1.23:10250/x", "v4"),
+        ("10.0.1.23/x", "v4"),
+        ("::ffff:10.0.1.23", "v4"),
+        ("WIN-01:9182", "win-01"),
+        (" win-01 ", "win-01"),
+        ("w1.", "w1"),
+        ("w1.:9100", "w1"),
+        ("rack-7.EXAMPLE", "w1"),
+        (":9100", "unmatched"),
+        ("https:///x", "unmatched"),
+    ] {
+        check(&nodes, &[(&[("instance", value)], expected), (&[("node", value)], expected)]);
+    }
+}
+
+#[test]
+fn provider_ids_match_in_full_and_by_their_last_segment() {
+    let nodes = [
+        node("w1").provider_id("aws:///eu-1a/I-0AB"),
+        node("w2").provider_id("kind://w1/c/k-2"),
+        node("w3").provider_id("hcloud://31"),
+        node("w4").provider_id("azure:///vmss/x/virtualMachines/0"),
+    ];
+    for (value, expected) in [
+        ("i-0ab", "w1"),
+        ("aws:///eu-1a/i-0ab", "w1"),
+        ("AWS:///eu-1a/I-0AB ", "w1"),
+        ("kind://w1/c/k-2", "w2"), // and not w1, which is the host of that URL
+        ("k-2", "w2"),
+        ("hcloud://31", "w3"),
+        ("31", "unmatched"),
+        ("0", "unmatched"),
+        ("azure:///vmss/x/virtualmachines/0", "w4"),
+    ] {
+        check(&nodes, &[(&[("node", value)], expected)]);
+    }
+}
+
+#[test]
+fn a_full_name_matches_a_node_that_has_only_the_short_one() {
+    let nodes = [node("w1"), node("w2").address("w2.a.example"), node("w3").address("10.0.0.3")];
+    check(
+        &nodes,
+        &[
+            (&[("node", "w1.b.example")], "w1"),
+            (&[("node", "w2.a.example")], "w2"),
+            (&[("node", "w2.b.example")], "unmatched"), // another machine: ours is known to be w2.a.example
+            (&[("node", "w3.b.example")], "w3"),        // an address is no full name
+        ],
+    );
+}
+
+#[test]
+fn exact_names_come_before_short_ones_and_two_nodes_are_ambiguous() {
+    let nodes = [node("w1.a"), node("x").hostname("w1"), node("y").address("vip"), node("z").address("vip")];
+    check(
+        &nodes,
+        &[
+            (&[("node", "w1")], "x"),
+            (&[("node", "vip")], "ambiguous"),
+            // Ambiguous is an answer: a later label does not overrule it.
+            (&[("exported_node", "vip"), ("node", "x")], "ambiguous"),
+        ],
+    );
+}
+
+#[test]
+fn node_labels_can_be_replaced() {
+    let (nodes, labels) = ([node("w1"), node("w2")], ["machine".to_owned()]);
+    let index = NodeIndex::new(&nodes, &labels);
+    assert_eq!(index.find(&alert(&[("machine", "w2"), ("node", "w1")])), Match::Node(1));
+    assert_eq!(index.find(&alert(&[("node", "w1"), ("instance", "w2")])), Match::Node(1));
+}
+
+/// Spec §3, paragraphs 1 to 5, word by word and node by node.
+mod reference {
+    use super::*;
+
+    pub(super) fn find(nodes: &[Node], alert: &Alert) -> Match {
+        let values = |labels: &[&str]| -> Vec<String> {
+            labels.iter().filter_map(|label| alert.labels.get(*label)).filter(|v| *v != "").cloned().collect()
+        };
+        let explicit = values(&NODE_LABELS);
+        let values = if explicit.is_empty() { values(&["exported_instance", "instance"]) } else { explicit };
+        values
+            .iter()
+            .map(|value| resolve(nodes, value))
+            .find(|m| *m != Match::Unmatched)
+            .unwrap_or(Match::Unmatched)
+    }
+
+    fn resolve(nodes: &[Node], value: &str) -> Match {
+        let (whole, host) = (value.trim().to_lowercase(), normalised(value));
+        let steps: [&dyn Fn(&Node) -> bool; 4] = [
+            &|node| names(node).contains(&whole) || provider_ids(node).contains(&whole),
+            &|node| names(node).contains(&host) || provider_ids(node).contains(&host),
+            &|node| !is_ip(&normalised(&node.name)) && first_label(&normalised(&node.name)) == host,
+            &|node| {
+                !is_ip(&host)
+                    && names(node).iter().all(|name| is_ip(name) || !name.contains('.'))
+                    && normalised(&node.name) == first_label(&host)
+            },
+        ];
+        for step in steps {
+            let places: Vec<usize> = (0..nodes.len()).filter(|place| step(&nodes[*place])).collect();
+            match places[..] {
+                [] => {}
+                [place] => return Match::Node(place),
+                _ => return Match::Ambiguous,
+            }
+        }
+        Match::Unmatched
+    }
+
+    fn names(node: &Node) -> Vec<String> {
+        let mut names = vec![normalised(&node.name)];
+        names.extend(node.hostname.iter().chain(&node.addresses).map(|name| normalised(name)));
+        names
+    }
+
+    fn provider_ids(node: &Node) -> Vec<String> {
+        let Some(id) = node.provider_id.as_ref().map(|id| id.to_lowercase()) else { return Vec::new() };
+        let segment = id.split('/').next_back().unwrap().to_owned();
+        if segment.is_empty() || segment.parse::<u128>().is_ok() { vec![id] } else { vec![id, segment] }
+    }
+
+    fn is_ip(name: &str) -> bool {
+        name.parse::<IpAddr>().is_ok()
+    }
+
+    fn first_label(name: &str) -> String {
+        name.chars().take_while(|c| *c != '.').collect()
+    }
+
+    fn normalised(value: &str) -> String {
+        let mut text = value.trim().to_lowercase();
+        if let Some(scheme) = text.find("://") {
+            text.drain(..scheme + 3);
+        }
+        if let Some(path) = text.find('/') {
+            text.truncate(path);
+        }
+        if text.starts_with('[') {
+            text = text[1..text.find(']').unwrap()].to_owned();
+        } else if text.matches(':').count() == 1 {
+            text.truncate(text.find(':').unwrap());
+        }
+        let text = text.strip_suffix('.').unwrap_or(&text);
+        text.parse::<IpAddr>().map_or(text.to_owned(), |address| address.to_canonical().to_string())
+    }
+}
+
+/// Few names, so that they collide: short ones, full ones, addresses.
+const NAMES: [&str; 9] =
+    ["w1", "w2", "w1.a", "w1.b", "W2.a", "10.0.0.1", "10.0.0.2", "2001:db8::1", "2001:DB8:0:0::1"];
+const PROVIDER_IDS: [&str; 8] = [
+    "aws:///z/i-1",
+    "aws:///y/I-1",
+    "kind://w1/c/w2",
+    "kind://w2/c/k",
+    "hcloud://7",
+    "m://10.0.0.1",
+    "x:///",
+    "w1",
+];
+
+fn any_nodes() -> impl Strategy<Value = Vec<Node>> {
+    let node = (
+        select(&NAMES[..]),
+        prop::option::of(select(&NAMES[..])),
+        subsequence(&NAMES[..], 0..3),
+        prop::option::of(select(&PROVIDER_IDS[..])),
+    )
+        .prop_map(|(name, hostname, addresses, provider_id)| Node {
+            hostname: hostname.map(String::from),
+            addresses: addresses.into_iter().map(String::from).collect(),
+            provider_id: provider_id.map(String::from),
+            ..node(name)
+        });
+    prop::collection::vec(node, 0..5)
+}
+
+fn any_value() -> impl Strategy<Value = String> {
+    let bare = prop_oneof![select(&NAMES[..]), Just("w3"), Just("w2.c"), Just("7"), Just("i-1"), Just("k")];
+    let dressed = (bare, 0..9u8).prop_map(|(name, dress)| {
+        let host = if name.matches(':').count() > 1 { format!("[{name}]") } else { name.to_owned() };
+        match dress {
+            0 => format!("{host}:9100"),
+            1 => format!("https://{host}:10250/metrics/cadvisor"),
+            2 => format!("http://{host}/"),
+            3 => format!(" {} ", name.to_uppercase()),
+            4 => format!("{name}."),
+            5 => format!("{host}.:9100"),
+            _ => name.to_owned(),
+        }
+    });
+    prop_oneof![
+        8 => dressed,
+        1 => select(&PROVIDER_IDS[..]).prop_map(String::from),
+        1 => select(&["", " ", ":1", "x:///y", "."][..]).prop_map(String::from),
+    ]
+}
+
+fn any_alert() -> impl Strategy<Value = Alert> {
+    let labels = ["exported_node", "node", "host", "exported_instance", "instance", "nodes"];
+    subsequence(labels.to_vec(), 0..4).prop_flat_map(|labels| {
+        let values = prop::collection::vec(any_value(), labels.len());
+        values.prop_map(move |values| Alert {
+            labels: labels.iter().map(|label| (*label).to_owned()).zip(values).collect(),
+            ..Alert::default()
+        })
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 8000, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn the_index_equals_the_reference(nodes in any_nodes(), alert in any_alert()) {
+        let labels = node_labels();
+        prop_assert_eq!(NodeIndex::new(&nodes, &labels).find(&alert), reference::find(&nodes, &alert));
+    }
+}

@@ -1,0 +1,12 @@
+//! The pure core: alerts and nodes go in, plans come out.
+//!
+//! It knows no clock, no network, no environment and no Kubernetes client: `now` is an argument, and a
+//! test (`tests/it/layers.rs`) greps this folder for anything else.
+
+pub mod alert;
+pub mod condition;
+pub mod matcher;
+pub mod matching;
+pub mod node;
+pub mod prefix;
+pub mod selection;

@@ -1,0 +1,284 @@
+//! Which alerts count, and which one speaks for a condition: alerts × nodes → the conditions that should be True.
+
+use std::cmp::Ordering;
+use std::collections::{BTreeMap, BTreeSet};
+
+use jiff::Timestamp;
+
+use super::alert::{Alert, Priority, Severity};
+use super::matcher::Matcher;
+use super::matching::{Match, NodeIndex};
+use super::node::{FALSE, Node};
+use super::prefix::Prefix;
+
+/// The longest condition type that Kubernetes' own validation of conditions would take.
+const MAX_TYPE: usize = 316;
+
+/// How alerts are selected (spec §6.2).
+#[derive(Debug, Clone)]
+pub struct SelectionPolicy {
+    pub prefix: Prefix,
+    /// The labels that name a node, in order.
+    pub node_labels: Vec<String>,
+    pub priority_label: String,
+    /// The priority of alerts that carry none, by their severity.
+    pub severity_priority: BTreeMap<String, Priority>,
+    /// Alerts with a malformed priority are skipped.
+    pub strict: bool,
+    /// Silenced alerts count.
+    pub silenced: bool,
+    /// Inhibited alerts count.
+    pub inhibited: bool,
+    /// The longest message, in characters.
+    pub max_message: usize,
+    /// How many conditions a node may have of us before further ones are left out.
+    pub max_conditions: usize,
+}
+
+impl Default for SelectionPolicy {
+    fn default() -> Self {
+        Self {
+            prefix: Prefix::default(),
+            node_labels: super::matching::NODE_LABELS.map(String::from).to_vec(),
+            priority_label: "priority".into(),
+            severity_priority: BTreeMap::new(),
+            strict: false,
+            silenced: false,
+            inhibited: true,
+            max_message: 1024,
+            max_conditions: 64,
+        }
+    }
+}
+
+/// The conditions that should be True, and what became of the alerts.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Selection {
+    /// For each node, in the order given: condition type → message.
+    pub firing: Vec<BTreeMap<String, String>>,
+    pub counts: Counts,
+    /// Values of the cluster label that the matched alerts carry.
+    pub clusters: BTreeSet<String>,
+    /// Up to three alerts that no node answers to, as text.
+    pub unmatched_examples: Vec<String>,
+}
+
+/// What became of the alerts of a round.
+#[derive(Debug, Default, Clone, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Counts {
+    pub alerts: usize,
+    pub matched: usize,
+    pub unmatched: usize,
+    pub ambiguous: usize,
+    pub no_alertname: usize,
+    pub silenced: usize,
+    pub inhibited: usize,
+    /// Alerts on our own conditions, which would keep themselves firing for ever.
+    pub feedback: usize,
+    pub malformed_priority: usize,
+    /// Skipped by `--strict`.
+    pub strict: usize,
+    /// Conditions beyond `--max-conditions`.
+    pub dropped: usize,
+}
+
+impl Selection {
+    /// Alerts fire, and none of them speaks of a node here: a sign of labels that do not fit.
+    pub fn matches_nothing(&self) -> bool {
+        self.counts.unmatched + self.counts.ambiguous > 0 && self.counts.matched == 0
+    }
+}
+
+/// An alert that speaks for a condition, and its rank among those that do.
+#[derive(Debug)]
+struct Candidate<'a> {
+    priority: Priority,
+    severity: Severity,
+    starts_at: Timestamp,
+    fingerprint: u64,
+    alert: &'a Alert,
+}
+
+impl Candidate<'_> {
+    /// A total order, so that the order in which alerts arrive never matters.
+    fn rank(&self) -> (Priority, Severity, Timestamp, u64, Option<&str>) {
+        let summary = self.alert.annotation("summary");
+        (self.priority, self.severity, self.starts_at, self.fingerprint, summary)
+    }
+}
+
+/// Selects among `alerts` and matches them with `nodes`.
+pub fn select(alerts: &[Alert], nodes: &[Node], policy: &SelectionPolicy, cluster_label: &str) -> Selection {
+    let index = NodeIndex::new(nodes, &policy.node_labels);
+    let mut selection = Selection { firing: vec![BTreeMap::new(); nodes.len()], ..Selection::default() };
+    let mut candidates: BTreeMap<usize, BTreeMap<String, Candidate<'_>>> = BTreeMap::new();
+    let mut unmatched: BTreeMap<u64, &Alert> = BTreeMap::new();
+
+    for alert in alerts {
+        let fingerprint = alert.fingerprint();
+        selection.counts.alerts += 1;
+        let Some((condition_type, priority)) = accept(alert, policy, &mut selection.counts) else {
+            continue;
+        };
+        let place = match index.find(alert) {
+            Match::Node(place) => place,
+            Match::Unmatched => {
+                selection.counts.unmatched += 1;
+                keep_smallest(&mut unmatched, fingerprint, alert);
+                continue;
+            }
+            Match::Ambiguous => {
+                selection.counts.ambiguous += 1;
+                keep_smallest(&mut unmatched, fingerprint, alert);
+                continue;
+            }
+        };
+        selection.counts.matched += 1;
+        if let Some(cluster) = alert.label(cluster_label) {
+            selection.clusters.insert(cluster.to_owned());
+        }
+        let candidate = Candidate {
+            priority,
+            severity: alert.severity(),
+            starts_at: alert.starts_at.unwrap_or(Timestamp::MAX),
+            fingerprint,
+            alert,
+        };
+        candidates
+            .entry(place)
+            .or_default()
+            .entry(condition_type)
+            .and_modify(|best| {
+                if candidate.rank() < best.rank() {
+                    *best = Candidate { ..candidate };
+                }
+            })
+            .or_insert(candidate);
+    }
+    for (place, by_type) in candidates {
+        let kept = limit(by_type, &nodes[place], policy.max_conditions, &mut selection.counts);
+        selection.firing[place] = kept
+            .into_iter()
+            .map(|(condition_type, winner)| (condition_type, message(&winner, policy.max_message)))
+            .collect();
+    }
+    selection.unmatched_examples = unmatched.values().map(|alert| describe(alert)).collect();
+    selection
+}
+
+/// The alert's condition type and priority, or `None` if it does not count.
+fn accept(alert: &Alert, policy: &SelectionPolicy, counts: &mut Counts) -> Option<(String, Priority)> {
+    let Some(alertname) = alert.label("alertname") else {
+        counts.no_alertname += 1;
+        return None;
+    };
+    if alert.silenced && !policy.silenced {
+        counts.silenced += 1;
+        return None;
+    }
+    if alert.inhibited && !policy.inhibited {
+        counts.inhibited += 1;
+        return None;
+    }
+    if alert.label("condition").is_some_and(|condition| condition.starts_with(policy.prefix.as_str())) {
+        counts.feedback += 1;
+        return None;
+    }
+    let priority = match alert.label(&policy.priority_label).filter(|text| !text.trim().is_empty()) {
+        None => default_priority(alert, policy),
+        Some(text) => {
+            let parsed = Priority::parse(text);
+            if parsed.is_none() {
+                counts.malformed_priority += 1;
+                if policy.strict {
+                    counts.strict += 1;
+                    return None;
+                }
+            }
+            parsed.unwrap_or_else(|| default_priority(alert, policy))
+        }
+    };
+    Some((condition_type(&policy.prefix, alertname), priority))
+}
+
+fn default_priority(alert: &Alert, policy: &SelectionPolicy) -> Priority {
+    alert
+        .label("severity")
+        .and_then(|severity| policy.severity_priority.get(severity))
+        .copied()
+        .unwrap_or(Priority::DEFAULT)
+}
+
+fn condition_type(prefix: &Prefix, alertname: &str) -> String {
+    let name =
+        alertname.chars().map(|c| if c.is_ascii_alphanumeric() || "_.:/-".contains(c) { c } else { '_' });
+    prefix.as_str().chars().chain(name).take(MAX_TYPE).collect()
+}
+
+/// Leaves out the least urgent conditions beyond `max`; those that the node already shows stay, so that the
+/// set is stable and nothing that fires is cleared for want of room.
+fn limit<'a>(
+    by_type: BTreeMap<String, Candidate<'a>>,
+    node: &Node,
+    max: usize,
+    counts: &mut Counts,
+) -> Vec<(String, Candidate<'a>)> {
+    let (mut kept, mut new): (Vec<_>, Vec<_>) = by_type.into_iter().partition(|(condition_type, _)| {
+        // Unknown and odd statuses are shown too: left out, such an entry would be cleared while its alert fires.
+        node.conditions.iter().any(|entry| entry.status != FALSE && entry.type_ == *condition_type)
+    });
+    new.sort_by(|(type_a, a), (type_b, b)| match a.rank().cmp(&b.rank()) {
+        Ordering::Equal => type_a.cmp(type_b),
+        decided => decided,
+    });
+    let room = max.saturating_sub(kept.len());
+    counts.dropped += new.len().saturating_sub(room);
+    kept.extend(new.into_iter().take(room));
+    kept
+}
+
+/// `[P5] the summary`, one line of at most `max` characters.
+fn message(winner: &Candidate<'_>, max: usize) -> String {
+    let mut text = format!("[{}]", winner.priority);
+    if let Some(summary) = winner.alert.annotation("summary") {
+        text.push(' ');
+        text.push_str(summary);
+    }
+    let breaks_the_line = |c: char| c.is_control() || matches!(c, '\u{2028}' | '\u{2029}');
+    let mut cut: String = text.chars().map(|c| if breaks_the_line(c) { ' ' } else { c }).take(max).collect();
+    if text.chars().nth(max).is_some() {
+        cut.pop();
+        cut.push('…');
+    }
+    cut
+}
+
+/// Three examples, the same ones whatever the order of the alerts.
+fn keep_smallest<'a>(examples: &mut BTreeMap<u64, &'a Alert>, fingerprint: u64, alert: &'a Alert) {
+    examples.insert(fingerprint, alert);
+    if examples.len() > 3 {
+        examples.pop_last();
+    }
+}
+
+fn describe(alert: &Alert) -> String {
+    let labels: Vec<String> =
+        alert.labels.iter().map(|(name, value)| format!("{}={value:?}", name.escape_debug())).collect();
+    format!("{{{}}}", labels.join(", "))
+}
+
+/// The values of the cluster label that make writing unsafe: alerts of several clusters matched, and no
+/// filter chose one. Otherwise cluster B's alert would act on cluster A's node of the same name.
+pub fn mixed_clusters<'s>(
+    selection: &'s Selection,
+    filters: &[Matcher],
+    cluster_label: &str,
+) -> Option<&'s BTreeSet<String>> {
+    let chosen = filters.iter().any(|filter| filter.name == cluster_label);
+    (!chosen && selection.clusters.len() > 1).then_some(&selection.clusters)
+}
+
+#[cfg(test)]
+#[path = "selection_tests.rs"]
+mod tests;

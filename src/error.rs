@@ -1,0 +1,86 @@
+//! Errors as a person reads them: one line that says what failed and why, then the next command to type.
+
+use std::fmt;
+
+/// What the process ends with. Documented for users in `--help`, and for systemd as
+/// `SuccessExitStatus=9 12`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(u8)]
+pub enum Exit {
+    /// Done, or nothing to do.
+    Done = 0,
+    /// An API, network or file error; some of several nodes failed.
+    Failed = 1,
+    /// Usage or configuration; nothing was changed.
+    Usage = 2,
+    /// Declined at a prompt, or a prompt was needed and nobody could answer it.
+    Declined = 4,
+    /// Another holds the Lease.
+    Busy = 9,
+    /// `--exit-code`, and changes are pending.
+    Pending = 10,
+    /// No alert source could be trusted, or it is configured wrongly.
+    SourceDown = 11,
+    /// Some source could not be trusted.
+    SourcePartial = 12,
+    /// SIGINT.
+    Interrupted = 130,
+    /// SIGTERM.
+    Terminated = 143,
+}
+
+impl From<Exit> for std::process::ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(exit as u8)
+    }
+}
+
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// A failure, with the exit code that it means and hints that name the next command.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Error {
+    pub exit: Exit,
+    line: String,
+    hints: Vec<String>,
+}
+
+impl Error {
+    /// `what` reads "what failed: why", in lower case.
+    pub fn new(exit: Exit, what: impl fmt::Display) -> Self {
+        Self { exit, line: format!("error: {what}"), hints: Vec::new() }
+    }
+
+    /// The command line, the environment or the configuration file is wrong.
+    pub fn usage(what: impl fmt::Display) -> Self {
+        Self::new(Exit::Usage, what)
+    }
+
+    /// kubectl's own phrase, which stands without `error:`.
+    pub fn in_kubectls_words(line: impl Into<String>) -> Self {
+        Self { exit: Exit::Failed, line: line.into(), hints: Vec::new() }
+    }
+
+    /// Adds a line `hint: …`.
+    #[must_use]
+    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hints.push(hint.into());
+        self
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.line)?;
+        self.hints.iter().try_for_each(|hint| write!(f, "\nhint: {hint}"))
+    }
+}
+
+impl std::error::Error for Error {}
+
+/// The innermost cause of `error`: the part that says why.
+pub(crate) fn root_cause<'e>(
+    error: &'e (dyn std::error::Error + 'static),
+) -> &'e (dyn std::error::Error + 'static) {
+    std::iter::successors(Some(error), |error| error.source()).last().unwrap_or(error)
+}

@@ -1,0 +1,117 @@
+//! Reads a JSON answer while it arrives: a list of 5,000 nodes is 65 MB on the wire and a few in memory.
+
+use std::fmt;
+use std::io::{BufReader, Read};
+use std::pin::pin;
+use std::time::Duration;
+
+use futures::{Stream, StreamExt};
+use serde::de::DeserializeOwned;
+use tokio::sync::mpsc;
+
+/// Why an answer could not be read.
+#[derive(Debug)]
+pub(crate) enum ReadError {
+    /// The connection broke.
+    Transport(String),
+    /// Nothing came for this long.
+    Stalled(Duration),
+    /// It is longer than this many bytes.
+    TooLarge(u64),
+    /// It is not the JSON that was expected.
+    Json(String),
+}
+
+impl fmt::Display for ReadError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Transport(why) => write!(f, "the answer broke off: {why}"),
+            Self::Stalled(limit) => write!(f, "the answer stalled for {}s", limit.as_secs()),
+            Self::TooLarge(limit) => write!(f, "the answer is larger than {} MiB", limit >> 20),
+            Self::Json(why) => write!(f, "the answer is not the expected JSON: {why}"),
+        }
+    }
+}
+
+/// Parses `chunks` as they come, at most `max_bytes` of them, waiting at most `stall` for each (zero = for ever).
+pub(crate) async fn read<T, C, E>(
+    chunks: impl Stream<Item = Result<C, E>>,
+    max_bytes: u64,
+    stall: Duration,
+) -> Result<T, ReadError>
+where
+    T: DeserializeOwned + Send + 'static,
+    C: AsRef<[u8]> + Send + 'static,
+    E: std::error::Error + 'static,
+{
+    let (sender, receiver) = mpsc::channel(8);
+    let parser = tokio::task::spawn_blocking(move || {
+        let reader = BufReader::with_capacity(64 << 10, Chunks { receiver, current: None, read: 0 });
+        let mut json = serde_json::Deserializer::from_reader(reader);
+        T::deserialize(&mut json).and_then(|value| json.end().map(|()| value))
+    });
+    let fed = feed(chunks, sender, max_bytes, stall).await;
+    let parsed = parser.await.map_err(|panic| ReadError::Json(panic.to_string()))?;
+    // A connection that broke explains a text that ends too early, so it comes first.
+    fed?;
+    parsed.map_err(|error| ReadError::Json(error.to_string()))
+}
+
+async fn feed<C, E: std::error::Error + 'static>(
+    chunks: impl Stream<Item = Result<C, E>>,
+    sender: mpsc::Sender<C>,
+    max_bytes: u64,
+    stall: Duration,
+) -> Result<(), ReadError>
+where
+    C: AsRef<[u8]>,
+{
+    let mut chunks = pin!(chunks);
+    let mut total = 0;
+    while let Some(chunk) = within(stall, chunks.next()).await.ok_or(ReadError::Stalled(stall))? {
+        let chunk =
+            chunk.map_err(|error| ReadError::Transport(crate::error::root_cause(&error).to_string()))?;
+        total += chunk.as_ref().len() as u64;
+        if total > max_bytes {
+            return Err(ReadError::TooLarge(max_bytes));
+        }
+        if sender.send(chunk).await.is_err() {
+            break; // the parser has given up, and says why
+        }
+    }
+    Ok(())
+}
+
+/// `None` if `future` takes longer than `limit`; a limit of zero is none.
+pub(crate) async fn within<F: Future>(limit: Duration, future: F) -> Option<F::Output> {
+    if limit.is_zero() {
+        return Some(future.await);
+    }
+    tokio::time::timeout(limit, future).await.ok()
+}
+
+/// The chunks of a channel as one reader, for a thread that may block.
+struct Chunks<C> {
+    receiver: mpsc::Receiver<C>,
+    current: Option<C>,
+    read: usize,
+}
+
+impl<C: AsRef<[u8]>> Read for Chunks<C> {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        loop {
+            let rest = self.current.as_ref().map_or(&[][..], |chunk| &chunk.as_ref()[self.read..]);
+            if !rest.is_empty() {
+                let length = rest.len().min(buffer.len());
+                buffer[..length].copy_from_slice(&rest[..length]);
+                self.read += length;
+                return Ok(length);
+            }
+            self.current = self.receiver.blocking_recv();
+            self.read = 0;
+            if self.current.is_none() {
+                return Ok(0);
+            }
+        }
+    }
+}

@@ -1,0 +1,69 @@
+//! Closes the loop between alerts and nodes: firing alerts become Node conditions, and nodes are remediated.
+//!
+//! Imports point one way: `command → {source, cluster, ui} → core`. `source`, `cluster` and `ui` do not see
+//! each other; `core` is pure. A test (`tests/it/layers.rs`) keeps it so.
+
+pub mod cli;
+pub mod cluster;
+pub mod command;
+pub mod core;
+pub mod error;
+mod json;
+pub mod settings;
+pub mod source;
+mod telemetry;
+pub mod ui;
+
+use std::ffi::OsString;
+use std::sync::Arc;
+
+use error::{Error, Exit};
+use settings::Failure;
+use ui::Ui;
+
+/// Runs one command line and returns the exit code.
+pub fn run(arguments: Vec<OsString>) -> Exit {
+    let environment = std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+        .collect();
+    let (cli, ignored) = match settings::parse(arguments, &environment) {
+        Ok(parsed) => parsed,
+        Err(failure) => return fail(failure),
+    };
+    telemetry::install(cli.global.verbosity, cli.global.log_format);
+    let ui = Arc::new(Ui::terminal(cli.global.color));
+    for variable in ignored {
+        if settings::changes_matching(&variable) {
+            ui.warning(&format!(
+                "{variable} is set, but this version cannot honour it: alerts are matched by their labels"
+            ));
+        } else {
+            tracing::info!("ignored environment variable {variable}");
+        }
+    }
+    let runtime = match tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return fail(Error::new(Exit::Failed, format!("cannot start: {error}")).into()),
+    };
+    let outcome = runtime.block_on(command::run(cli, ui.clone()));
+    // A parser that still waits for an answer must not keep the process.
+    runtime.shutdown_background();
+    outcome.unwrap_or_else(|error| {
+        ui.error(&error);
+        error.exit
+    })
+}
+
+fn fail(failure: Failure) -> Exit {
+    match failure {
+        Failure::Clap(error) => {
+            // Help goes to stdout and is no failure; a closed pipe is none either.
+            let _ = error.print();
+            if error.use_stderr() { Exit::Usage } else { Exit::Done }
+        }
+        Failure::Settings(error) => {
+            Ui::terminal(cli::Color::Auto).error(&error);
+            error.exit
+        }
+    }
+}

@@ -1,0 +1,268 @@
+//! Flags, environment and configuration file become settings, once: flag > environment > file.
+//!
+//! A value from the environment or the file is put on the command line of a second parse, unless the flag
+//! was typed. So every source is read by the same parsers, and a flag is described in one place (`cli`).
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+use clap::parser::ValueSource;
+use clap::{ArgAction, CommandFactory, FromArgMatches};
+use serde_saphyr::Spanned;
+
+use crate::cli::Cli;
+use crate::error::{Error, Result};
+
+mod sync;
+
+pub use sync::{LeaseSettings, SourceSettings, SyncSettings};
+
+/// Flags that lose data or lift a protection: they come from the command line, never from a file that was
+/// written for another day.
+const COMMAND_LINE_ONLY: [&str; 5] = ["yes", "purge", "help", "config", "token"];
+
+/// Upstream Sciuro's variables and the flags that they mean.
+const UPSTREAM_VARIABLES: [(&str, &str); 12] = [
+    ("SCIURO_ALERTMANAGER_URL", "alertmanager"),
+    ("SCIURO_ALERT_RECEIVER", "receiver"),
+    ("SCIURO_ALERT_SILENCED", "silenced"),
+    ("SCIURO_LINGER_DURATION", "linger"),
+    ("SCIURO_NODE_CONDITION_PREFIX", "prefix"),
+    ("SCIURO_ALERT_CACHE_TTL", "interval"),
+    ("SCIURO_NODE_RESYNC", "heartbeat-interval"),
+    ("SCIURO_RECONCILE_TIMEOUT", "request-timeout"),
+    ("SCIURO_MAX_CONCURRENT_RECONCILES", "concurrency"),
+    ("SCIURO_LEADER_NAMESPACE", "lease-namespace"),
+    ("SCIURO_LEADER_ID", "lease-name"),
+    ("SCIURO_DEV_MODE", "v"),
+];
+
+/// Upstream's variables that change what is matched, which this version cannot honour.
+const UNSUPPORTED_VARIABLES: [&str; 2] = ["SCIURO_CEL_EXPRESSION", "SCIURO_PROMETHEUS_URLS"];
+
+/// The environment, as far as it concerns settings.
+pub type Environment = BTreeMap<String, String>;
+
+/// A finished parse, or what clap has to say instead (help, or a usage error).
+#[derive(Debug)]
+pub enum Failure {
+    Clap(clap::Error),
+    Settings(Error),
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Self::Settings(error)
+    }
+}
+
+impl From<clap::Error> for Failure {
+    fn from(error: clap::Error) -> Self {
+        Self::Clap(error)
+    }
+}
+
+/// What the command line, the environment and the file say together, with notes about variables that were ignored.
+pub fn parse(arguments: Vec<OsString>, environment: &Environment) -> Result<(Cli, Vec<String>), Failure> {
+    let command = command(&arguments);
+    let typed = command.clone().try_get_matches_from(&arguments)?;
+    let Some((name, typed)) = typed.subcommand() else {
+        return Ok((Cli::from_arg_matches(&typed)?, Vec::new()));
+    };
+    let file = File::load(typed.get_one::<PathBuf>("config"), environment)?;
+    file.refuse_unknown_keys(&command)?;
+
+    let mut additions = Vec::new();
+    for argument in arguments_of(&command, name) {
+        let is_typed = typed.value_source(argument.get_id().as_str()) == Some(ValueSource::CommandLine);
+        let Some(flag) = configurable(argument).filter(|_| !is_typed) else { continue };
+        if let Some((variable, value)) = from_environment(flag, environment) {
+            let addition = format!("--{flag}={value}");
+            check(&command, name, std::slice::from_ref(&addition), &variable)?;
+            additions.push(addition);
+        } else if let Some(found) = file.additions(flag, argument)? {
+            check(&command, name, &found.value, &found.place)?;
+            additions.extend(found.value);
+        }
+    }
+    let end = arguments.iter().position(|argument| argument == "--").unwrap_or(arguments.len());
+    let mut all = arguments;
+    all.splice(end..end, additions.into_iter().map(OsString::from));
+    let matches = command.clone().try_get_matches_from(all)?;
+    Ok((Cli::from_arg_matches(&matches)?, ignored_variables(&command, environment)))
+}
+
+/// Help reads `kubectl sciuro …` when kubectl runs us, which it does under the name `kubectl-sciuro`.
+fn command(arguments: &[OsString]) -> clap::Command {
+    let is_plugin = arguments
+        .first()
+        .and_then(|program| Path::new(program).file_stem())
+        .is_some_and(|name| name.to_string_lossy().starts_with("kubectl-"));
+    let command = Cli::command();
+    if is_plugin { command.bin_name("kubectl sciuro") } else { command }
+}
+
+fn arguments_of<'c>(command: &'c clap::Command, name: &str) -> impl Iterator<Item = &'c clap::Arg> {
+    let of_subcommand = command.find_subcommand(name).into_iter().flat_map(clap::Command::get_arguments);
+    command.get_arguments().chain(of_subcommand)
+}
+
+/// The flag's long name, if it may come from the environment or the file.
+fn configurable(argument: &clap::Arg) -> Option<&str> {
+    argument.get_long().filter(|flag| !COMMAND_LINE_ONLY.contains(flag))
+}
+
+fn variable_of(flag: &str) -> String {
+    format!("SCIURO_{}", flag.to_uppercase().replace('-', "_"))
+}
+
+/// Our own variable, else upstream's. An empty variable is an unset one, as in upstream's manifests.
+fn from_environment(flag: &str, environment: &Environment) -> Option<(String, String)> {
+    let upstream =
+        UPSTREAM_VARIABLES.iter().filter(|(_, theirs)| *theirs == flag).map(|(name, _)| (*name).to_owned());
+    let (variable, value) = std::iter::once(variable_of(flag)).chain(upstream).find_map(|variable| {
+        let value = environment.get(&variable).filter(|value| !value.is_empty())?;
+        Some((variable, value.clone()))
+    })?;
+    if variable == "SCIURO_DEV_MODE" {
+        return value.parse().unwrap_or(false).then(|| (variable, "4".to_owned()));
+    }
+    Some((variable, value))
+}
+
+/// Reads one value by the parser of its flag, so that an error can name where it stands.
+fn check(command: &clap::Command, name: &str, additions: &[String], place: &str) -> Result<()> {
+    let words = [command.get_name(), name].into_iter().chain(additions.iter().map(String::as_str));
+    let Err(error) = command.clone().try_get_matches_from(words) else { return Ok(()) };
+    let text = error.to_string();
+    let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
+    let why = lines.next().unwrap_or_default().trim_start_matches("error: ").to_owned();
+    let allowed = lines.find(|line| line.starts_with("[possible values"));
+    let error = Error::usage(format!("{place}: {why}"));
+    Err(allowed.into_iter().fold(error, |error, values| error.hint(values.to_owned())))
+}
+
+fn ignored_variables(command: &clap::Command, environment: &Environment) -> Vec<String> {
+    let known = |variable: &str| {
+        let own = command
+            .get_subcommands()
+            .flat_map(|sub| arguments_of(command, sub.get_name()))
+            .filter_map(configurable)
+            .any(|flag| variable_of(flag) == variable);
+        own || variable == "SCIURO_CONFIG" || UPSTREAM_VARIABLES.iter().any(|(name, _)| *name == variable)
+    };
+    environment
+        .keys()
+        .filter(|variable| variable.starts_with("SCIURO_") && !known(variable))
+        .cloned()
+        .collect()
+}
+
+/// Whether an ignored variable would have changed which alerts are matched.
+pub fn changes_matching(variable: &str) -> bool {
+    UNSUPPORTED_VARIABLES.contains(&variable)
+}
+
+/// The configuration file: each key is a flag's name.
+#[derive(Debug, Default)]
+struct File {
+    path: PathBuf,
+    values: BTreeMap<String, Spanned<serde_json::Value>>,
+}
+
+/// Words for the command line, and where their values stand.
+struct Found {
+    value: Vec<String>,
+    place: String,
+}
+
+impl File {
+    /// The file that `--config` or `SCIURO_CONFIG` names, which must be there, or the default one, which may be.
+    fn load(typed: Option<&PathBuf>, environment: &Environment) -> Result<Self> {
+        let set = |variable: &str| environment.get(variable).filter(|value| !value.is_empty());
+        let named = typed.cloned().or_else(|| set("SCIURO_CONFIG").map(PathBuf::from));
+        let fallback = || {
+            let directory = set("XDG_CONFIG_HOME")
+                .map(PathBuf::from)
+                .or_else(|| Some(Path::new(set("HOME")?).join(".config")))?;
+            Some(directory.join("kubectl-sciuro").join("config.yaml"))
+        };
+        let is_named = named.is_some();
+        let Some(path) = named.or_else(fallback) else { return Ok(Self::default()) };
+        let text = match std::fs::read_to_string(&path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound && !is_named => {
+                return Ok(Self::default());
+            }
+            Err(error) => {
+                return Err(Error::usage(format!(
+                    "cannot read the configuration file {}: {error}",
+                    path.display()
+                )));
+            }
+        };
+        if text.lines().all(|line| line.trim().is_empty() || line.trim_start().starts_with('#')) {
+            return Ok(Self::default());
+        }
+        let values = serde_saphyr::from_str(&text).map_err(|error| {
+            let why = error.to_string();
+            let why = why.lines().next().unwrap_or_default();
+            Error::usage(format!("cannot read the configuration file {}: {why}", path.display()))
+                .hint("it is YAML; each key is a flag's name without the dashes, such as `receiver: node-condition-k8s`")
+        })?;
+        Ok(Self { path, values })
+    }
+
+    fn place(&self, key: &str, value: &Spanned<serde_json::Value>) -> String {
+        format!("{}:{}: {key}", self.path.display(), value.referenced.line())
+    }
+
+    fn refuse_unknown_keys(&self, command: &clap::Command) -> Result<()> {
+        let mut known: Vec<&str> = command
+            .get_subcommands()
+            .flat_map(|sub| arguments_of(command, sub.get_name()))
+            .filter_map(configurable)
+            .collect();
+        known.sort_unstable();
+        known.dedup();
+        let Some((key, value)) = self.values.iter().find(|(key, _)| !known.contains(&key.as_str())) else {
+            return Ok(());
+        };
+        let place = self.place(key, value);
+        Err(if COMMAND_LINE_ONLY.contains(&key.as_str()) {
+            Error::usage(format!("{place}: --{key} is taken from the command line only"))
+        } else {
+            Error::usage(format!("{place}: unknown key")).hint(format!("allowed are: {}", known.join(", ")))
+        })
+    }
+
+    fn additions(&self, flag: &str, argument: &clap::Arg) -> Result<Option<Found>> {
+        let Some(entry) = self.values.get(flag) else { return Ok(None) };
+        let place = self.place(flag, entry);
+        let is_list = matches!(argument.get_action(), ArgAction::Append);
+        let scalars = match &entry.value {
+            serde_json::Value::Array(values) if is_list => values.iter().map(scalar).collect(),
+            value => scalar(value).map(|text| vec![text]),
+        };
+        let Some(scalars) = scalars else {
+            let expected = if is_list { "a value or a list of values" } else { "one value" };
+            return Err(Error::usage(format!("{place}: expected {expected}")));
+        };
+        let value = scalars.into_iter().map(|text| format!("--{flag}={text}")).collect();
+        Ok(Some(Found { value, place }))
+    }
+}
+
+fn scalar(value: &serde_json::Value) -> Option<String> {
+    match value {
+        serde_json::Value::String(text) => Some(text.clone()),
+        serde_json::Value::Number(number) => Some(number.to_string()),
+        serde_json::Value::Bool(truth) => Some(truth.to_string()),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+#[path = "settings/tests.rs"]
+mod tests;

@@ -1,0 +1,293 @@
+//! One Alertmanager, API v2: is it up for long enough, does it know the receiver, what fires.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use backon::{ExponentialBuilder, Retryable};
+use jiff::{SignedDuration, Timestamp};
+use reqwest::{Client, Response, StatusCode, Url, header};
+use serde::Deserialize;
+use serde::de::{DeserializeOwned, IgnoredAny};
+
+use super::{Answer, SourceError, Warming};
+use crate::core::alert::Alert;
+use crate::core::matcher::Matcher;
+use crate::error::root_cause;
+use crate::json::{self, ReadError};
+use crate::settings::SourceSettings;
+
+/// 10,000 alerts are 14 MB: more than this is no list of alerts.
+const MAX_ANSWER: u64 = 256 << 20;
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+const RETRIES: usize = 2;
+
+/// An Alertmanager's API.
+pub struct Alertmanager {
+    http: Client,
+    base: Url,
+    receiver: String,
+    filters: Vec<Matcher>,
+    warmup: SignedDuration,
+    timeout: Duration,
+}
+
+impl Alertmanager {
+    /// Contacts nothing yet.
+    pub fn new(settings: &SourceSettings) -> Result<Self, SourceError> {
+        let http = Client::builder()
+            .user_agent(concat!("kubectl-sciuro/", env!("CARGO_PKG_VERSION")))
+            .connect_timeout(CONNECT_TIMEOUT)
+            .build()
+            .map_err(|error| {
+                SourceError::misconfigured(format!("cannot set up HTTP: {}", root_cause(&error)))
+            })?;
+        Ok(Self {
+            http,
+            base: settings.url.clone(),
+            receiver: settings.receiver.clone(),
+            filters: settings.filters.clone(),
+            warmup: settings.warmup,
+            timeout: settings.timeout,
+        })
+    }
+
+    /// Asks in order, over one connection: several answers are then of the same process.
+    pub async fn fetch(&self) -> Result<Answer, SourceError> {
+        let mut notes = Vec::new();
+        let warming = self.warming(&mut notes).await?;
+        self.check_receiver().await?;
+        let alerts: Vec<GettableAlert> = self.get(&self.alerts_url()).await?.1;
+        Ok(Answer { alerts: alerts.into_iter().map(Alert::from).collect(), warming, notes })
+    }
+
+    async fn warming(&self, notes: &mut Vec<String>) -> Result<Option<Warming>, SourceError> {
+        if self.warmup.is_zero() {
+            return Ok(None);
+        }
+        let (answered_at, status): (Timestamp, Status) = match self.get(&self.url("status")).await {
+            Ok(answer) => answer,
+            Err(error) if error.status.is_some_and(|status| status == 403 || status == 404) => {
+                notes.push(format!(
+                    "{} does not say since when it is up: --warmup has no effect",
+                    self.shown()
+                ));
+                return Ok(None);
+            }
+            Err(error) => return Err(error.into()),
+        };
+        // Both times are by the Alertmanager's clock, so ours may be wrong.
+        let up_for = answered_at.duration_since(status.uptime);
+        Ok((up_for <= self.warmup).then(|| Warming {
+            up_for,
+            until: Timestamp::now().saturating_add(self.warmup - up_for).unwrap_or(Timestamp::MAX),
+        }))
+    }
+
+    async fn check_receiver(&self) -> Result<(), SourceError> {
+        let (_, receivers): (_, Vec<Receiver>) = self.get(&self.url("receivers")).await?;
+        if receivers.iter().any(|receiver| receiver.name == self.receiver) {
+            return Ok(());
+        }
+        let mut known: Vec<String> =
+            receivers.iter().map(|receiver| format!("{:?}", receiver.name)).collect();
+        known.truncate(20);
+        Err(SourceError::misconfigured(format!(
+            "{} has no receiver {:?}; nothing was written",
+            self.shown(),
+            self.receiver
+        ))
+        .hint(format!("its receivers are: {}", known.join(", "))))
+    }
+
+    fn alerts_url(&self) -> Url {
+        let mut url = self.url("alerts");
+        url.query_pairs_mut()
+            // It is a regular expression there, anchored; operators generate names like ns/name/receiver.
+            .append_pair("receiver", &regex::escape(&self.receiver))
+            .extend_pairs(self.filters.iter().map(|filter| ("filter", filter.to_string())));
+        url
+    }
+
+    fn url(&self, resource: &str) -> Url {
+        let mut url = self.base.clone();
+        let path = format!("{}/api/v2/{resource}", self.base.path().trim_end_matches('/'));
+        url.set_path(&path);
+        url
+    }
+
+    /// The URL without the password that it may carry.
+    fn shown(&self) -> String {
+        shown(&self.base)
+    }
+
+    /// The answer, and when it was given by the server's clock.
+    async fn get<T: DeserializeOwned + Send + 'static>(
+        &self,
+        url: &Url,
+    ) -> Result<(Timestamp, T), FetchError> {
+        (|| self.get_once(url))
+            .retry(
+                ExponentialBuilder::default()
+                    .with_min_delay(Duration::from_millis(300))
+                    .with_max_times(RETRIES)
+                    .with_jitter(),
+            )
+            .when(|error| error.may_pass)
+            .await
+    }
+
+    async fn get_once<T: DeserializeOwned + Send + 'static>(
+        &self,
+        url: &Url,
+    ) -> Result<(Timestamp, T), FetchError> {
+        let asked = shown(url);
+        let response = match json::within(self.timeout, self.http.get(url.clone()).send()).await {
+            None => {
+                return Err(FetchError::transport(format!(
+                    "{asked} did not answer within {}s",
+                    self.timeout.as_secs()
+                )));
+            }
+            Some(Err(error)) => return Err(FetchError::of_request(&asked, &error)),
+            Some(Ok(response)) => response,
+        };
+        if !response.status().is_success() {
+            return Err(FetchError::of_status(&asked, response, self.timeout).await);
+        }
+        let answered_at = response
+            .headers()
+            .get(header::DATE)
+            .and_then(|date| jiff::fmt::rfc2822::parse(date.to_str().ok()?).ok())
+            .map_or_else(Timestamp::now, |date| date.timestamp());
+        let value = json::read(chunks(response), MAX_ANSWER, self.timeout)
+            .await
+            .map_err(|error| FetchError::of_answer(&asked, &error))?;
+        Ok((answered_at, value))
+    }
+}
+
+fn chunks(response: Response) -> impl futures::Stream<Item = Result<bytes::Bytes, reqwest::Error>> {
+    futures::stream::unfold(response, |mut response| async move {
+        response.chunk().await.transpose().map(|chunk| (chunk, response))
+    })
+}
+
+fn shown(url: &Url) -> String {
+    let mut url = url.clone();
+    // Neither fails for a URL that has a host.
+    let _ = url.set_username("");
+    let _ = url.set_password(None);
+    url.to_string()
+}
+
+/// Why one request failed.
+struct FetchError {
+    what: String,
+    status: Option<StatusCode>,
+    may_pass: bool,
+    is_misconfigured: bool,
+    hint: Option<String>,
+}
+
+impl FetchError {
+    fn transport(what: String) -> Self {
+        Self { what, status: None, may_pass: false, is_misconfigured: false, hint: None }
+    }
+
+    fn of_request(asked: &str, error: &reqwest::Error) -> Self {
+        let cause = root_cause(error).to_string();
+        let is_tls = cause.contains("certificate") || cause.contains("InvalidContentType");
+        Self {
+            may_pass: error.is_connect() && !is_tls,
+            is_misconfigured: is_tls,
+            hint: is_tls
+                .then(|| format!("does it speak TLS, with a certificate for this name? curl -v {asked}")),
+            ..Self::transport(format!("cannot reach {asked}: {cause}"))
+        }
+    }
+
+    async fn of_status(asked: &str, response: Response, timeout: Duration) -> Self {
+        let status = response.status();
+        let hint = match status.as_u16() {
+            401 | 403 => Some("a name and a password are written https://NAME:PASSWORD@HOST".into()),
+            404 => Some("is a path prefix missing, as in http://HOST:9093/alertmanager?".into()),
+            400 => json::within(timeout, response.text())
+                .await
+                .and_then(Result::ok)
+                .map(|text| format!("it says: {}", text.trim().chars().take(300).collect::<String>())),
+            _ => None,
+        };
+        Self {
+            status: Some(status),
+            may_pass: status == StatusCode::SERVICE_UNAVAILABLE,
+            is_misconfigured: status.is_client_error() && status != StatusCode::TOO_MANY_REQUESTS,
+            hint,
+            ..Self::transport(format!("{asked} answered {status}"))
+        }
+    }
+
+    fn of_answer(asked: &str, error: &ReadError) -> Self {
+        let is_json = matches!(error, ReadError::Json(_));
+        Self {
+            is_misconfigured: is_json,
+            hint: is_json.then(|| "is this the URL of an Alertmanager with API v2 (0.16 or later)?".into()),
+            ..Self::transport(format!("cannot use {asked}: {error}"))
+        }
+    }
+}
+
+impl From<FetchError> for SourceError {
+    fn from(error: FetchError) -> Self {
+        let what = if error.is_misconfigured {
+            SourceError::misconfigured(error.what)
+        } else {
+            SourceError::unavailable(error.what)
+        };
+        error.hint.into_iter().fold(what, SourceError::hint)
+    }
+}
+
+/// `uptime` is the time of the start (`alertmanager/api/v2/api.go`).
+#[derive(Deserialize)]
+struct Status {
+    uptime: Timestamp,
+}
+
+#[derive(Deserialize)]
+struct Receiver {
+    name: String,
+}
+
+/// Every field but the labels may be missing: 0.25 has no `mutedBy`, 0.34 has fields that nobody here knows.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct GettableAlert {
+    labels: BTreeMap<String, String>,
+    #[serde(default)]
+    annotations: BTreeMap<String, String>,
+    #[serde(default)]
+    starts_at: Option<String>,
+    #[serde(default)]
+    status: AlertStatus,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct AlertStatus {
+    #[serde(default)]
+    silenced_by: Vec<IgnoredAny>,
+    #[serde(default)]
+    inhibited_by: Vec<IgnoredAny>,
+}
+
+impl From<GettableAlert> for Alert {
+    fn from(alert: GettableAlert) -> Self {
+        Self {
+            labels: alert.labels,
+            annotations: alert.annotations,
+            starts_at: alert.starts_at.and_then(|text| text.parse().ok()),
+            silenced: !alert.status.silenced_by.is_empty(),
+            inhibited: !alert.status.inhibited_by.is_empty(),
+        }
+    }
+}

@@ -1,0 +1,57 @@
+//! Alert sources. Each gives the alerts that fire, and says how far that can be trusted.
+
+mod alertmanager;
+
+use jiff::Timestamp;
+
+use crate::core::alert::Alert;
+use crate::error::{Error, Exit};
+
+pub use alertmanager::Alertmanager;
+
+/// What a source answered.
+#[derive(Debug)]
+pub struct Answer {
+    pub alerts: Vec<Alert>,
+    /// Set while the source has been up too briefly for its silence to be believed.
+    pub warming: Option<Warming>,
+    /// What a person should know besides.
+    pub notes: Vec<String>,
+}
+
+/// A source that started a short while ago: what it lists fires, what it does not list may not have reached it yet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Warming {
+    pub up_for: jiff::SignedDuration,
+    /// When, by our clock, its silence will be believed.
+    pub until: Timestamp,
+}
+
+/// Why a source gave no answer.
+#[derive(Debug)]
+pub struct SourceError {
+    /// The source is there but not what it was said to be: asking again will not help.
+    pub is_misconfigured: bool,
+    error: Error,
+}
+
+impl SourceError {
+    fn unavailable(what: impl std::fmt::Display) -> Self {
+        Self { is_misconfigured: false, error: Error::new(Exit::SourceDown, what) }
+    }
+
+    fn misconfigured(what: impl std::fmt::Display) -> Self {
+        Self { is_misconfigured: true, error: Error::new(Exit::SourceDown, what) }
+    }
+
+    fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.error = self.error.hint(hint);
+        self
+    }
+}
+
+impl From<SourceError> for Error {
+    fn from(error: SourceError) -> Self {
+        error.error
+    }
+}

@@ -1,0 +1,29 @@
+//! Log lines, on stderr. Silent unless asked: what matters to a person goes through `ui`.
+
+use tracing::Level;
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+
+use crate::cli::LogFormat;
+
+/// `-v 1` tells what was decided, `-v 4` each request of ours, `-v 6` what the libraries say.
+pub(crate) fn install(verbosity: u8, format: LogFormat) {
+    let (ours, theirs) = match verbosity {
+        0 => return,
+        1..=3 => (Level::INFO, Level::ERROR),
+        4..=5 => (Level::DEBUG, Level::WARN),
+        _ => (Level::TRACE, Level::DEBUG),
+    };
+    // kube logs a whole answer that it cannot parse at WARN, secrets and all.
+    let filter = Targets::new()
+        .with_default(theirs)
+        .with_target("sciuro", ours)
+        .with_target("kube_client", Level::ERROR);
+    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    let registry = tracing_subscriber::registry().with(filter);
+    match format {
+        LogFormat::Text => registry.with(lines.with_ansi(false)).init(),
+        LogFormat::Json => registry.with(lines.json()).init(),
+    }
+}

@@ -1,0 +1,89 @@
+//! What a person sees: results on stdout, everything else on stderr, prompts only where somebody can answer.
+
+mod text;
+
+use std::io::{IsTerminal, Write};
+use std::sync::{Mutex, PoisonError};
+
+use crate::cli::Color;
+use crate::error::{Error, Exit, Result};
+
+pub use text::escape;
+
+/// The terminal, or whatever stands in its place.
+pub struct Ui {
+    out: Mutex<Box<dyn Write + Send>>,
+    color: bool,
+}
+
+impl Ui {
+    /// Writes to stdout and stderr; colours as `color` and the terminal's conventions say.
+    pub fn terminal(color: Color) -> Self {
+        let color = match color {
+            Color::Always => true,
+            Color::Never => false,
+            Color::Auto => {
+                std::io::stderr().is_terminal()
+                    && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+                    && std::env::var_os("TERM").is_none_or(|term| term != "dumb")
+            }
+        };
+        Self { out: Mutex::new(Box::new(std::io::stdout())), color }
+    }
+
+    /// One line of the result. A reader that has gone away stops the output, not the work.
+    pub fn result(&self, line: &str) {
+        let mut out = self.out.lock().unwrap_or_else(PoisonError::into_inner);
+        if writeln!(out, "{}", escape(line)).and_then(|()| out.flush()).is_err() {
+            *out = Box::new(std::io::sink());
+        }
+    }
+
+    /// A finished document, such as JSON: its lines are its own.
+    pub fn document(&self, text: &str) {
+        text.lines().for_each(|line| self.result(line));
+    }
+
+    /// One line for the person, on stderr.
+    pub fn note(&self, line: &str) {
+        // Nobody can be told that stderr is closed.
+        let _ = writeln!(std::io::stderr(), "{}", escape(line));
+    }
+
+    /// A line that begins with `Warning:`, as kubectl prints the server's, in its colour.
+    pub fn warning(&self, line: &str) {
+        let (on, off) = if self.color { ("\u{1b}[33;1m", "\u{1b}[0m") } else { ("", "") };
+        let _ = writeln!(std::io::stderr(), "{on}Warning:{off} {}", escape(line));
+    }
+
+    /// An error with its hints.
+    pub fn error(&self, error: &Error) {
+        error.to_string().lines().for_each(|line| self.note(line));
+    }
+
+    /// Asks, default No. Fails with [`Exit::Declined`] if nobody can answer, naming `flag`, or if the answer is no.
+    pub async fn confirm(&self, question: String, flag: &str) -> Result<()> {
+        if !std::io::stdin().is_terminal() {
+            return Err(Error::new(Exit::Declined, "this needs a confirmation, and stdin is no terminal")
+                .hint(format!("add {flag} to go on without a prompt")));
+        }
+        let question = escape(&question).into_owned();
+        let answer = tokio::task::spawn_blocking(move || {
+            dialoguer::Confirm::new().with_prompt(question).default(false).interact_opt()
+        })
+        .await;
+        match answer {
+            Ok(Ok(Some(true))) => Ok(()),
+            Ok(Ok(_)) => Err(Error::new(Exit::Declined, "declined; nothing was changed")),
+            Ok(Err(_)) | Err(_) => {
+                show_cursor();
+                Err(Error::new(Exit::Interrupted, "interrupted; nothing was changed"))
+            }
+        }
+    }
+}
+
+/// dialoguer leaves the cursor hidden when Ctrl-C ends a prompt.
+pub fn show_cursor() {
+    let _ = console::Term::stderr().show_cursor();
+}
