@@ -1,0 +1,16 @@
+//! Tests of the binary and of the parts that speak to servers.
+//!
+//! A scenario is written once and runs twice: `…::sandbox::name` needs cargo alone, `…::cluster::name` needs the real
+//! control plane of `tests/cluster` (`make test` starts it).
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stderr)]
+
+mod support;
+
+mod bad_input;
+mod flags;
+mod layers;
+mod leases;
+mod nodes;
+mod prompts;
+mod sync;

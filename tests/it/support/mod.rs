@@ -1,0 +1,20 @@
+//! A world to run `kubectl sciuro` in, on the sandbox or on the real control plane.
+
+mod binary;
+mod world;
+
+pub use binary::{Run, run};
+pub use world::World;
+
+/// Runs each scenario on the sandbox and on the real control plane.
+macro_rules! scenarios {
+    ($($name:ident),+ $(,)?) => {
+        mod sandbox {
+            $(#[test] fn $name() { super::$name(&crate::support::World::sandbox()); })+
+        }
+        mod cluster {
+            $(#[test] fn $name() { super::$name(&crate::support::World::cluster()); })+
+        }
+    };
+}
+pub(crate) use scenarios;

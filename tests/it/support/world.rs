@@ -1,0 +1,282 @@
+//! Nodes, alerts and the binary between them.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use http::Request;
+use jiff::{SignedDuration, Timestamp};
+use sandbox::{Alertmanager, ApiServer, Kubelet, KubeletOptions};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tokio::runtime::Runtime;
+
+use super::binary::{self, Run};
+
+/// The receiver of the article's route.
+const RECEIVER: &str = "node-condition-k8s";
+
+/// Everything that a scenario touches. Its nodes, alerts, condition prefix and Lease have names of their own, so that
+/// scenarios on one real control plane do not meet.
+pub struct World {
+    id: String,
+    directory: TempDir,
+    kubeconfig: PathBuf,
+    config: kube::Config,
+    client: kube::Client,
+    alertmanager: String,
+    /// The doubles, if these are the servers.
+    pub doubles: Option<(ApiServer, Alertmanager)>,
+    kubelets: std::sync::Mutex<Vec<Kubelet>>,
+    runtime: Runtime,
+}
+
+impl World {
+    pub fn sandbox() -> Self {
+        let directory = tempfile::tempdir().expect("a directory");
+        let api = ApiServer::start_blocking();
+        let alertmanager = Alertmanager::start_blocking();
+        let kubeconfig = directory.path().join("kubeconfig");
+        api.write_kubeconfig(&kubeconfig).expect("a kubeconfig");
+        let url = alertmanager.url();
+        Self::new(directory, kubeconfig, url, Some((api, alertmanager)))
+    }
+
+    pub fn cluster() -> Self {
+        let variable = |name: &str| {
+            std::env::var(name).unwrap_or_else(|_| {
+                panic!("{name} is not set: this test needs the real control plane, which `make test` starts")
+            })
+        };
+        let kubeconfig = Path::new(&variable("SCIURO_CLUSTER_DIR")).join("kubeconfig");
+        let directory = tempfile::tempdir().expect("a directory");
+        Self::new(directory, kubeconfig, variable("ALERTMANAGER_URL"), None)
+    }
+
+    fn new(
+        directory: TempDir,
+        kubeconfig: PathBuf,
+        alertmanager: String,
+        doubles: Option<(ApiServer, Alertmanager)>,
+    ) -> Self {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let id = format!("t{}x{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
+        let runtime = Runtime::new().expect("a runtime");
+        let config = runtime.block_on(Kubelet::config(&kubeconfig)).expect("a kubeconfig");
+        let client = runtime.block_on(async { kube::Client::try_from(config.clone()) }).expect("a client");
+        Self { id, directory, kubeconfig, config, client, alertmanager, doubles, kubelets: Default::default(), runtime }
+    }
+
+    /// The doubles of a world on the sandbox.
+    pub fn api(&self) -> &ApiServer {
+        &self.doubles.as_ref().expect("a sandbox").0
+    }
+
+    pub fn alertmanager(&self) -> &Alertmanager {
+        &self.doubles.as_ref().expect("a sandbox").1
+    }
+
+    pub fn alertmanager_url(&self) -> &str {
+        &self.alertmanager
+    }
+
+    pub fn kubeconfig(&self) -> &Path {
+        &self.kubeconfig
+    }
+
+    pub fn config(&self) -> kube::Config {
+        self.config.clone()
+    }
+
+    pub fn block_on<F: Future>(&self, future: F) -> F::Output {
+        self.runtime.block_on(future)
+    }
+
+    /// A file in a directory of this world's own.
+    pub fn file(&self, name: &str, content: &str) -> PathBuf {
+        let path = self.directory.path().join(name);
+        std::fs::write(&path, content).expect("a file");
+        path
+    }
+
+    /// This world's name for a node, a Lease and so on: the same short name never means the same thing twice.
+    pub fn name(&self, short: &str) -> String {
+        format!("{}-{short}", self.id)
+    }
+
+    /// This world's prefix of condition types.
+    pub fn prefix(&self) -> String {
+        format!("{}_", self.id)
+    }
+
+    pub fn condition_type(&self, alertname: &str) -> String {
+        format!("{}{alertname}", self.prefix())
+    }
+
+    /// Registers nodes as kubelets do, which keep them Ready until the world ends.
+    pub fn nodes(&self, shorts: &[&str]) -> Vec<String> {
+        let names: Vec<String> = shorts.iter().map(|short| self.name(short)).collect();
+        let options = KubeletOptions { register_again: false, ..KubeletOptions::names(names.clone()) };
+        let kubelet = self.block_on(Kubelet::start(self.config(), options)).expect("kubelets");
+        self.kubelets.lock().expect("a lock").push(kubelet);
+        names
+    }
+
+    pub fn node(&self, short: &str) -> String {
+        self.nodes(&[short]).remove(0)
+    }
+
+    /// The kubelet writes Ready True or False.
+    pub fn set_ready(&self, node: &str, ready: bool) {
+        let kubelets = self.kubelets.lock().expect("a lock");
+        let kubelet = kubelets.iter().find(|kubelet| kubelet.names().any(|name| name == node)).expect("a kubelet");
+        self.block_on(kubelet.set_ready(node, ready)).expect("a status patch");
+    }
+
+    /// A request to the API server, by somebody who is not the tool.
+    pub fn try_api(&self, method: &str, path: &str, content_type: &str, body: &Value) -> Result<Value, kube::Error> {
+        let body = if body.is_null() { Vec::new() } else { serde_json::to_vec(body).expect("JSON") };
+        let request =
+            Request::builder().method(method).uri(path).header("content-type", content_type).body(body).expect("a request");
+        self.block_on(self.client.request(request))
+    }
+
+    #[track_caller]
+    pub fn request(&self, method: &str, path: &str, content_type: &str, body: &Value) -> Value {
+        self.try_api(method, path, content_type, body).unwrap_or_else(|error| panic!("{method} {path}: {error}"))
+    }
+
+    pub fn get_node(&self, node: &str) -> Value {
+        self.request("GET", &format!("/api/v1/nodes/{node}"), "application/json", &Value::Null)
+    }
+
+    pub fn delete_node(&self, node: &str) {
+        self.request("DELETE", &format!("/api/v1/nodes/{node}"), "application/json", &Value::Null);
+    }
+
+    pub fn patch_status(&self, node: &str, content_type: &str, patch: &Value) -> Value {
+        self.request("PATCH", &format!("/api/v1/nodes/{node}/status"), content_type, patch)
+    }
+
+    /// Conditions with this world's prefix, in the order in which the node has them.
+    pub fn owned(&self, node: &str) -> Vec<Value> {
+        self.conditions(node, true)
+    }
+
+    /// All other conditions.
+    pub fn foreign(&self, node: &str) -> Vec<Value> {
+        self.conditions(node, false)
+    }
+
+    fn conditions(&self, node: &str, ours: bool) -> Vec<Value> {
+        let prefix = self.prefix();
+        let node = self.get_node(node);
+        let conditions = node["status"]["conditions"].as_array().cloned().unwrap_or_default();
+        conditions
+            .into_iter()
+            .filter(|condition| condition["type"].as_str().unwrap_or_default().starts_with(&prefix) == ours)
+            .collect()
+    }
+
+    /// The owned condition of an alert's name.
+    pub fn condition(&self, node: &str, alertname: &str) -> Option<Value> {
+        let condition_type = self.condition_type(alertname);
+        self.owned(node).into_iter().find(|condition| condition["type"] == condition_type.as_str())
+    }
+
+    /// Writes an owned condition whose heartbeat and transition are this old.
+    pub fn seed(&self, node: &str, alertname: &str, status: &str, message: &str, age: SignedDuration) {
+        let reason = if status == "True" { "AlertIsFiring" } else { "AlertIsNotFiring" };
+        let time = seconds_ago(age);
+        self.patch_status(node, "application/strategic-merge-patch+json", &json!({"status": {"conditions": [{
+            "type": self.condition_type(alertname), "status": status, "reason": reason, "message": message,
+            "lastHeartbeatTime": time, "lastTransitionTime": time,
+        }]}}));
+    }
+
+    /// Posts an alert that fires, or has ended, for the receiver of nodes.
+    pub fn alert(&self, labels: &[(&str, &str)], summary: &str, fires: bool) {
+        let mut all = json!({"test": self.id, "notify": RECEIVER});
+        for (name, value) in labels {
+            all[*name] = (*value).into();
+        }
+        let ends_at = if fires { seconds_ago(SignedDuration::from_hours(-1)) } else { seconds_ago(SignedDuration::ZERO) };
+        let mut alert = json!({"labels": all, "startsAt": seconds_ago(SignedDuration::from_mins(5)), "endsAt": ends_at});
+        if !summary.is_empty() {
+            alert["annotations"] = json!({"summary": summary});
+        }
+        let body = serde_json::to_vec(&json!([alert])).expect("JSON");
+        self.block_on(async {
+            let url = format!("{}/api/v2/alerts", self.alertmanager);
+            let posted = reqwest::Client::new().post(url).header("content-type", "application/json").body(body);
+            posted.send().await.and_then(reqwest::Response::error_for_status).expect("a posted alert");
+        });
+    }
+
+    /// The binary with this world's kubeconfig and nothing else.
+    pub fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = binary::command(arguments);
+        command.env("KUBECONFIG", &self.kubeconfig).env("HOME", self.directory.path()).env("USER", "tester");
+        command
+    }
+
+    pub fn run(&self, arguments: &[&str]) -> Run {
+        self.tidy(binary::run(&mut self.command(arguments)))
+    }
+
+    /// `sync` on this world's alerts, conditions and Lease; `more` may override each of these flags.
+    pub fn sync_command(&self, more: &[&str]) -> Command {
+        let mut command = self.command(&["sync", "--warmup=0", "--alertmanager", &self.alertmanager, "--receiver", RECEIVER]);
+        command
+            .args(["--filter", &format!("test={:?}", self.id)])
+            .args(["--prefix", &self.prefix(), "--lease-name", &self.name("sync")])
+            .args(more);
+        command
+    }
+
+    pub fn sync(&self, more: &[&str]) -> Run {
+        self.tidy(binary::run(&mut self.sync_command(more)))
+    }
+
+    /// What was printed, with this world's names made short, so that it reads the same in every world.
+    fn tidy(&self, run: Run) -> Run {
+        let short = |text: &str| {
+            text.replace(&format!("{}-", self.id), "")
+                .replace(&self.prefix(), "AlertManager_")
+                .replace(&self.id, "TEST")
+                .replace(self.alertmanager.as_str(), "http://alertmanager")
+        };
+        Run { stdout: short(&run.stdout), stderr: short(&run.stderr), ..run }
+    }
+
+    pub fn lease(&self) -> Option<Value> {
+        self.try_api("GET", &self.lease_path(), "application/json", &Value::Null).ok()
+    }
+
+    pub fn lease_path(&self) -> String {
+        format!("/apis/coordination.k8s.io/v1/namespaces/kube-system/leases/{}", self.name("sync"))
+    }
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        let kubelets = std::mem::take(self.kubelets.get_mut().expect("a lock"));
+        for kubelet in kubelets {
+            let names: Vec<String> = kubelet.names().map(String::from).collect();
+            self.block_on(kubelet.stop());
+            if self.doubles.is_none() {
+                for name in names {
+                    let path = format!("/api/v1/nodes/{name}");
+                    let _gone_already = self.try_api("DELETE", &path, "application/json", &Value::Null);
+                }
+            }
+        }
+    }
+}
+
+/// RFC 3339 with whole seconds, as Kubernetes stores times.
+pub fn seconds_ago(age: SignedDuration) -> String {
+    let time = Timestamp::now() - age;
+    Timestamp::from_second(time.as_second()).expect("a time").to_string()
+}
