@@ -38,8 +38,7 @@ async fn connect(args: &KubernetesArgs, ui: &Arc<Ui>) -> Result<Arc<Cluster>> {
 fn refuse_warnings(args: &KubernetesArgs, cluster: &Cluster, exit: Exit) -> Result<Exit> {
     let warnings = cluster.warnings();
     if args.warnings_as_errors && warnings > 0 {
-        let plural = if warnings == 1 { "" } else { "s" };
-        return Err(Error::new(Exit::Failed, format!("{warnings} warning{plural} received")));
+        return Err(Error::new(Exit::Failed, format!("{} received", render::count(warnings, "warning"))));
     }
     Ok(exit)
 }

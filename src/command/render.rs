@@ -1,4 +1,4 @@
-//! Results as documents.
+//! Results as documents, and numbers in sentences.
 
 use serde::Serialize;
 
@@ -21,4 +21,10 @@ pub(super) fn document<T: Serialize>(kind: &'static str, content: &T, format: Fo
         Format::Json => serde_json::to_string_pretty(&document).unwrap_or_default(),
         Format::Yaml => serde_saphyr::to_string(&document).unwrap_or_default(),
     }
+}
+
+/// `1 node`, `2 nodes`.
+pub(super) fn count(number: usize, noun: &str) -> String {
+    let plural = if number == 1 { "" } else { "s" };
+    format!("{number} {noun}{plural}")
 }

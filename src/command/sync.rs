@@ -11,6 +11,7 @@ use jiff::Timestamp;
 
 use self::report::Report;
 use self::write::{NodePlan, Progress};
+use super::render;
 use super::stop::{Stopped, until_stopped};
 use crate::cli::DryRun;
 use crate::cluster::Cluster;
@@ -194,23 +195,24 @@ fn warn_of_odd_alerts(selection: &Selection, matches_nothing: bool, ui: &Ui) {
             ui.note(&format!("  {alert}"));
         }
     }
-    let warn = |count: usize, what: &str| {
+    for (count, noun, what) in [
+        (counts.malformed_priority, "alert", "with a malformed priority (0 to 999 is allowed)"),
+        (counts.no_alertname, "alert", "without alertname: skipped"),
+        (counts.ambiguous, "alert", "that more than one node answers to: not applied"),
+        (counts.feedback, "alert", "about our own conditions: skipped"),
+        (counts.dropped, "condition", "beyond --max-conditions: left out"),
+    ] {
         if count > 0 {
-            ui.warning(&format!("{count} {what}"));
+            ui.warning(&format!("{} {what}", render::count(count, noun)));
         }
-    };
-    warn(counts.malformed_priority, "alerts have a malformed priority (0 to 999 is allowed)");
-    warn(counts.no_alertname, "alerts have no alertname and are skipped");
-    warn(counts.ambiguous, "alerts name more than one node and are not applied");
-    warn(counts.feedback, "alerts are about our own conditions and are skipped");
-    warn(counts.dropped, "conditions are left out (--max-conditions)");
+    }
 }
 
 fn stopped_error(stopped: Stopped, progress: &Progress, settings: &SyncSettings, ui: &Ui) -> Error {
     let written = progress.take();
     report::print_changes(&written, settings, ui);
-    let nodes = written.len();
-    let said = format!("{nodes} nodes were written; each is complete, run the command again for the rest");
+    let nodes = render::count(written.len(), "node");
+    let said = format!("{nodes} written, each completely; run the command again for the rest");
     match stopped {
         Stopped::Interrupt => Error::new(Exit::Interrupted, "interrupted").hint(said),
         Stopped::Terminate => Error::new(Exit::Terminated, "terminated").hint(said),

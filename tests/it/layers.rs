@@ -36,15 +36,37 @@ fn the_core_knows_no_clock_network_or_environment() {
     refuses(
         "src/core",
         &[
-            "tokio", "kube::", "k8s_openapi", "reqwest", "std::env", "std::fs", "std::net::Tcp", "std::process",
-            "SystemTime::now", "Timestamp::now", "Instant::now", "Zoned::now", "serde_json",
+            "tokio",
+            "kube::",
+            "k8s_openapi",
+            "reqwest",
+            "std::env",
+            "std::fs",
+            "std::net::Tcp",
+            "std::process",
+            "SystemTime::now",
+            "Timestamp::now",
+            "Instant::now",
+            "Zoned::now",
+            "serde_json",
         ],
     );
 }
 
 #[test]
 fn the_core_imports_nothing_of_ours() {
-    refuses("src/core", &["crate::cluster", "crate::source", "crate::ui", "crate::command", "crate::settings", "crate::cli", "crate::error"]);
+    refuses(
+        "src/core",
+        &[
+            "crate::cluster",
+            "crate::source",
+            "crate::ui",
+            "crate::command",
+            "crate::settings",
+            "crate::cli",
+            "crate::error",
+        ],
+    );
 }
 
 #[test]

@@ -3,6 +3,7 @@
 //! A scenario is written once and runs twice: `…::sandbox::name` needs cargo alone, `…::cluster::name` needs the real
 //! control plane of `tests/cluster` (`make test` starts it).
 
+#![allow(unreachable_pub)] // a test binary has no outside
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stderr)]
 
 mod support;

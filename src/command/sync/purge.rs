@@ -7,6 +7,7 @@ use super::write::{NodePlan, NodeResult, Outcome, Progress, write};
 use super::{lease, list, stopped_error};
 use crate::cli::DryRun;
 use crate::cluster::Cluster;
+use crate::command::render;
 use crate::command::stop::until_stopped;
 use crate::core::condition::{Change, ChangeKind};
 use crate::error::{Error, Exit, Result};
@@ -39,8 +40,11 @@ pub(super) async fn run(settings: &SyncSettings, cluster: &Arc<Cluster>, ui: &Ui
                 plan.changes.iter().map(|change| change.condition.type_.as_str()).collect();
             ui.note(&format!("node/{}: {}", plan.node.name, types.join(", ")));
         }
-        let question =
-            format!("Delete {conditions} conditions with the prefix {prefix} from {} nodes?", plans.len());
+        let question = format!(
+            "Delete {} with the prefix {prefix} from {}?",
+            render::count(conditions, "condition"),
+            render::count(plans.len(), "node")
+        );
         ui.confirm(question, "--yes").await?;
     }
     let hold = lease::take(settings, cluster, ui).await?;
@@ -66,7 +70,7 @@ fn finish(written: &[NodeResult], ui: &Ui) -> Result<Exit> {
     if failed > 0 {
         return Err(Error::new(
             Exit::Failed,
-            format!("{failed} of {} nodes could not be written", written.len()),
+            format!("{failed} of {} could not be written", render::count(written.len(), "node")),
         ));
     }
     Ok(Exit::Done)

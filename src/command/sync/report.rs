@@ -58,7 +58,7 @@ impl Report {
             let planned = self.written.len();
             return Err(Error::new(
                 Exit::Failed,
-                format!("{failed} of {planned} nodes could not be written{rest}"),
+                format!("{failed} of {} could not be written{rest}", render::count(planned, "node")),
             )
             .hint("run the command again: what was written stays, the rest is planned anew"));
         }
@@ -66,7 +66,7 @@ impl Report {
             let skipped = self.counts.strict;
             return Err(Error::new(
                 Exit::Failed,
-                format!("{skipped} alerts with a malformed priority were skipped (--strict)"),
+                format!("skipped {} with a malformed priority (--strict)", render::count(skipped, "alert")),
             ));
         }
         if let Some(error) = self.untrusted {
@@ -92,8 +92,11 @@ impl Report {
         let would = if settings.dry_run == DryRun::None { "" } else { "would be " };
         let counts = &self.counts;
         let mut summary = format!(
-            "{visible} conditions {would}changed on {touched} of {} nodes, {heartbeats} confirmed; {} alerts, {} matched",
-            self.nodes, counts.alerts, counts.matched
+            "{} {would}changed on {touched} of {}, {heartbeats} confirmed; {}, {} matched",
+            render::count(visible, "condition"),
+            render::count(self.nodes, "node"),
+            render::count(counts.alerts, "alert"),
+            counts.matched
         );
         for (count, what) in [
             (counts.unmatched, "unmatched"),

@@ -44,7 +44,8 @@ pub fn command<S: AsRef<OsStr>>(arguments: impl IntoIterator<Item = S>) -> Comma
     for (name, _) in std::env::vars_os() {
         let name = name.to_string_lossy().into_owned();
         let is_read = ["SCIURO_", "KUBE", "XDG_"].iter().any(|prefix| name.starts_with(prefix))
-            || ["HOME", "HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY", "NO_COLOR"].contains(&name.to_uppercase().as_str());
+            || ["HOME", "HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY", "NO_COLOR"]
+                .contains(&name.to_uppercase().as_str());
         if is_read {
             command.env_remove(name);
         }

@@ -3,8 +3,8 @@
 mod binary;
 mod world;
 
-pub use binary::{Run, run};
-pub use world::World;
+pub use binary::{Run, command, run};
+pub use world::{World, seconds_ago};
 
 /// Runs each scenario on the sandbox and on the real control plane.
 macro_rules! scenarios {

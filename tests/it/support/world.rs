@@ -1,7 +1,9 @@
 //! Nodes, alerts and the binary between them.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use http::Request;
@@ -27,7 +29,9 @@ pub struct World {
     alertmanager: String,
     /// The doubles, if these are the servers.
     pub doubles: Option<(ApiServer, Alertmanager)>,
-    kubelets: std::sync::Mutex<Vec<Kubelet>>,
+    kubelets: Mutex<Vec<Kubelet>>,
+    /// Paths of objects that go with this world.
+    leavings: Mutex<BTreeSet<String>>,
     runtime: Runtime,
 }
 
@@ -65,7 +69,18 @@ impl World {
         let runtime = Runtime::new().expect("a runtime");
         let config = runtime.block_on(Kubelet::config(&kubeconfig)).expect("a kubeconfig");
         let client = runtime.block_on(async { kube::Client::try_from(config.clone()) }).expect("a client");
-        Self { id, directory, kubeconfig, config, client, alertmanager, doubles, kubelets: Default::default(), runtime }
+        Self {
+            id,
+            directory,
+            kubeconfig,
+            config,
+            client,
+            alertmanager,
+            doubles,
+            kubelets: Mutex::default(),
+            leavings: Mutex::default(),
+            runtime,
+        }
     }
 
     /// The doubles of a world on the sandbox.
@@ -87,6 +102,10 @@ impl World {
 
     pub fn config(&self) -> kube::Config {
         self.config.clone()
+    }
+
+    pub fn client(&self) -> kube::Client {
+        self.client.clone()
     }
 
     pub fn block_on<F: Future>(&self, future: F) -> F::Output {
@@ -117,10 +136,77 @@ impl World {
     /// Registers nodes as kubelets do, which keep them Ready until the world ends.
     pub fn nodes(&self, shorts: &[&str]) -> Vec<String> {
         let names: Vec<String> = shorts.iter().map(|short| self.name(short)).collect();
-        let options = KubeletOptions { register_again: false, ..KubeletOptions::names(names.clone()) };
+        let options = KubeletOptions::names(names.clone());
         let kubelet = self.block_on(Kubelet::start(self.config(), options)).expect("kubelets");
-        self.kubelets.lock().expect("a lock").push(kubelet);
+        self.keep(kubelet);
         names
+    }
+
+    /// Lets kubelets run until the world ends, and takes their nodes away then.
+    pub fn keep(&self, kubelet: Kubelet) {
+        let paths = kubelet.names().map(|name| format!("/api/v1/nodes/{name}"));
+        self.leavings.lock().expect("a lock").extend(paths);
+        self.kubelets.lock().expect("a lock").push(kubelet);
+    }
+
+    /// A node whose kubelet registered it and then said no more.
+    pub fn bare_node(&self, short: &str) -> String {
+        let name = self.name(short);
+        self.create("/api/v1/nodes", &sandbox::node(&name));
+        name
+    }
+
+    /// Creates an object that goes with this world.
+    pub fn create(&self, collection: &str, object: &Value) {
+        let created = self.request("POST", collection, "application/json", object);
+        let name = created["metadata"]["name"].as_str().expect("a name");
+        self.leavings.lock().expect("a lock").insert(format!("{collection}/{name}"));
+    }
+
+    /// A user to impersonate who may do this (group, resource, verb) and nothing else.
+    pub fn user_who_may(&self, rules: &[(&str, &str, &str)]) -> String {
+        let user = self.name(&format!("user{}", rules.len()));
+        if let Some((api, _)) = &self.doubles {
+            let all = [
+                ("", "nodes", "list"),
+                ("", "nodes/status", "patch"),
+                ("coordination.k8s.io", "leases", "get"),
+            ];
+            api.allow_all();
+            for (_, resource, verb) in all.iter().filter(|rule| !rules.contains(rule)) {
+                api.deny(verb, resource);
+            }
+            return user;
+        }
+        let collection = "/apis/rbac.authorization.k8s.io/v1";
+        let rules: Vec<Value> = rules
+            .iter()
+            .map(|(group, resource, verb)| json!({"apiGroups": [group], "resources": [resource], "verbs": [verb]}))
+            .collect();
+        self.create(
+            &format!("{collection}/clusterroles"),
+            &json!({"metadata": {"name": user}, "rules": rules}),
+        );
+        self.create(
+            &format!("{collection}/clusterrolebindings"),
+            &json!({
+                "metadata": {"name": user},
+                "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": user},
+                "subjects": [{"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": user}],
+            }),
+        );
+        // The authorizer reads rules from a watch: they hold once a review says so.
+        let review = json!({"apiVersion": "authorization.k8s.io/v1", "kind": "SubjectAccessReview", "spec": {"user": user,
+            "resourceAttributes": {"resource": "nodes", "verb": "list"}}});
+        let path = "/apis/authorization.k8s.io/v1/subjectaccessreviews";
+        let wanted = !rules.is_empty();
+        let deadline = std::time::Instant::now() + std::time::Duration::from_secs(20);
+        while self.request("POST", path, "application/json", &review)["status"]["allowed"].as_bool()
+            != Some(wanted)
+        {
+            assert!(std::time::Instant::now() < deadline, "the rules of {user} do not take effect");
+        }
+        user
     }
 
     pub fn node(&self, short: &str) -> String {
@@ -130,21 +216,33 @@ impl World {
     /// The kubelet writes Ready True or False.
     pub fn set_ready(&self, node: &str, ready: bool) {
         let kubelets = self.kubelets.lock().expect("a lock");
-        let kubelet = kubelets.iter().find(|kubelet| kubelet.names().any(|name| name == node)).expect("a kubelet");
+        let kubelet =
+            kubelets.iter().find(|kubelet| kubelet.names().any(|name| name == node)).expect("a kubelet");
         self.block_on(kubelet.set_ready(node, ready)).expect("a status patch");
     }
 
     /// A request to the API server, by somebody who is not the tool.
-    pub fn try_api(&self, method: &str, path: &str, content_type: &str, body: &Value) -> Result<Value, kube::Error> {
+    pub fn try_api(
+        &self,
+        method: &str,
+        path: &str,
+        content_type: &str,
+        body: &Value,
+    ) -> Result<Value, kube::Error> {
         let body = if body.is_null() { Vec::new() } else { serde_json::to_vec(body).expect("JSON") };
-        let request =
-            Request::builder().method(method).uri(path).header("content-type", content_type).body(body).expect("a request");
+        let request = Request::builder()
+            .method(method)
+            .uri(path)
+            .header("content-type", content_type)
+            .body(body)
+            .expect("a request");
         self.block_on(self.client.request(request))
     }
 
     #[track_caller]
     pub fn request(&self, method: &str, path: &str, content_type: &str, body: &Value) -> Value {
-        self.try_api(method, path, content_type, body).unwrap_or_else(|error| panic!("{method} {path}: {error}"))
+        self.try_api(method, path, content_type, body)
+            .unwrap_or_else(|error| panic!("{method} {path}: {error}"))
     }
 
     pub fn get_node(&self, node: &str) -> Value {
@@ -201,15 +299,21 @@ impl World {
         for (name, value) in labels {
             all[*name] = (*value).into();
         }
-        let ends_at = if fires { seconds_ago(SignedDuration::from_hours(-1)) } else { seconds_ago(SignedDuration::ZERO) };
-        let mut alert = json!({"labels": all, "startsAt": seconds_ago(SignedDuration::from_mins(5)), "endsAt": ends_at});
+        let ends_at = if fires {
+            seconds_ago(SignedDuration::from_hours(-1))
+        } else {
+            seconds_ago(SignedDuration::ZERO)
+        };
+        let mut alert =
+            json!({"labels": all, "startsAt": seconds_ago(SignedDuration::from_mins(5)), "endsAt": ends_at});
         if !summary.is_empty() {
             alert["annotations"] = json!({"summary": summary});
         }
         let body = serde_json::to_vec(&json!([alert])).expect("JSON");
         self.block_on(async {
             let url = format!("{}/api/v2/alerts", self.alertmanager);
-            let posted = reqwest::Client::new().post(url).header("content-type", "application/json").body(body);
+            let posted =
+                reqwest::Client::new().post(url).header("content-type", "application/json").body(body);
             posted.send().await.and_then(reqwest::Response::error_for_status).expect("a posted alert");
         });
     }
@@ -227,7 +331,14 @@ impl World {
 
     /// `sync` on this world's alerts, conditions and Lease; `more` may override each of these flags.
     pub fn sync_command(&self, more: &[&str]) -> Command {
-        let mut command = self.command(&["sync", "--warmup=0", "--alertmanager", &self.alertmanager, "--receiver", RECEIVER]);
+        let mut command = self.command(&[
+            "sync",
+            "--warmup=0",
+            "--alertmanager",
+            &self.alertmanager,
+            "--receiver",
+            RECEIVER,
+        ]);
         command
             .args(["--filter", &format!("test={:?}", self.id)])
             .args(["--prefix", &self.prefix(), "--lease-name", &self.name("sync")])
@@ -261,15 +372,13 @@ impl World {
 
 impl Drop for World {
     fn drop(&mut self) {
-        let kubelets = std::mem::take(self.kubelets.get_mut().expect("a lock"));
-        for kubelet in kubelets {
-            let names: Vec<String> = kubelet.names().map(String::from).collect();
+        for kubelet in std::mem::take(self.kubelets.get_mut().expect("a lock")) {
             self.block_on(kubelet.stop());
-            if self.doubles.is_none() {
-                for name in names {
-                    let path = format!("/api/v1/nodes/{name}");
-                    let _gone_already = self.try_api("DELETE", &path, "application/json", &Value::Null);
-                }
+        }
+        let leavings = std::mem::take(self.leavings.get_mut().expect("a lock"));
+        if self.doubles.is_none() {
+            for path in leavings {
+                let _gone_already = self.try_api("DELETE", &path, "application/json", &Value::Null);
             }
         }
     }
