@@ -61,6 +61,11 @@ impl Error {
         Self { exit: Exit::Failed, line: line.into(), hints: Vec::new() }
     }
 
+    /// The line, then each hint. Text from a server may have line breaks: each item is for one line nevertheless.
+    pub fn lines(&self) -> impl Iterator<Item = String> {
+        std::iter::once(self.line.clone()).chain(self.hints.iter().map(|hint| format!("hint: {hint}")))
+    }
+
     /// Adds a line `hint: …`.
     #[must_use]
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
@@ -69,10 +74,10 @@ impl Error {
     }
 }
 
+/// The line without the hints.
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.line)?;
-        self.hints.iter().try_for_each(|hint| write!(f, "\nhint: {hint}"))
+        f.write_str(&self.line)
     }
 }
 

@@ -10,6 +10,7 @@ pub mod core;
 pub mod error;
 mod json;
 pub mod settings;
+mod signal;
 pub mod source;
 mod telemetry;
 pub mod ui;

@@ -207,7 +207,7 @@ impl File {
         }
         let values = serde_saphyr::from_str(&text).map_err(|error| {
             let why = error.to_string();
-            let why = why.lines().next().unwrap_or_default();
+            let why = why.lines().next().unwrap_or_default().trim_start_matches("error: ");
             Error::usage(format!("cannot read the configuration file {}: {why}", path.display()))
                 .hint("it is YAML; each key is a flag's name without the dashes, such as `receiver: node-condition-k8s`")
         })?;

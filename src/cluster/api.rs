@@ -30,6 +30,8 @@ type WarningHandler = Box<dyn Fn(&str) + Send + Sync>;
 pub struct Cluster {
     client: kube::Client,
     url: String,
+    /// Host and port of the proxy in between.
+    proxy: Option<String>,
     timeout: Duration,
     seen_warnings: Mutex<BTreeSet<String>>,
     on_warning: WarningHandler,
@@ -40,8 +42,10 @@ pub struct Cluster {
 pub enum ApiError {
     /// The server said so.
     Status(Box<Status>),
-    /// No answer came, or not all of it.
+    /// No connection; in kubectl's words.
     Transport(String),
+    /// No answer came in time, or not all of it.
+    Broken(String),
     /// An answer came that is not of the API.
     Unexpected(String),
 }
@@ -56,13 +60,25 @@ impl Cluster {
         let config = config::load(args).await?;
         let timeout = args.request_timeout.unwrap_or_default().unsigned_abs();
         let url = config.cluster_url.to_string();
+        let host_and_port = |proxy: &http::Uri| {
+            let port = proxy.port().map(|port| format!(":{port}")).unwrap_or_default();
+            format!("{}{port}", proxy.host().unwrap_or_default())
+        };
+        let proxy = config.proxy_url.as_ref().map(host_and_port);
         let client = ClientBuilder::try_from(config)
             .map_err(|error| {
                 Error::usage(format!("cannot set up the connection to {url}: {}", root_cause(&error)))
                     .hint("kubectl config view --minify")
             })?
             .build();
-        Ok(Self { client, url, timeout, seen_warnings: Mutex::default(), on_warning: Box::new(on_warning) })
+        Ok(Self {
+            client,
+            url,
+            proxy,
+            timeout,
+            seen_warnings: Mutex::default(),
+            on_warning: Box::new(on_warning),
+        })
     }
 
     /// How many distinct warnings the server has sent.
@@ -144,7 +160,7 @@ impl Cluster {
                     self.url,
                     self.timeout.as_secs()
                 );
-                return Err((ApiError::Transport(limit), None));
+                return Err((ApiError::Broken(limit), None));
             }
             Some(Err(error)) => return Err((self.transport(&error), None)),
             Some(Ok(response)) => response,
@@ -166,13 +182,17 @@ impl Cluster {
         let refused = cause
             .downcast_ref::<std::io::Error>()
             .is_some_and(|error| error.kind() == std::io::ErrorKind::ConnectionRefused);
-        ApiError::Transport(if refused {
-            format!(
-                "The connection to the server {} was refused - did you specify the right host or port?",
-                self.url
-            )
-        } else {
-            format!("Unable to connect to the server {}: {cause}", self.url)
+        let url = &self.url;
+        ApiError::Transport(match &self.proxy {
+            Some(proxy) => {
+                format!("Unable to connect to the server {url} through the proxy {proxy}: {cause}")
+            }
+            None if refused => {
+                format!(
+                    "The connection to the server {url} was refused - did you specify the right host or port?"
+                )
+            }
+            None => format!("Unable to connect to the server {url}: {cause}"),
         })
     }
 
@@ -256,7 +276,7 @@ impl From<ReadError> for ApiError {
     fn from(error: ReadError) -> Self {
         match error {
             ReadError::Json(_) | ReadError::TooLarge(_) => Self::Unexpected(error.to_string()),
-            ReadError::Transport(_) | ReadError::Stalled(_) => Self::Transport(error.to_string()),
+            ReadError::Transport(_) | ReadError::Stalled(_) => Self::Broken(error.to_string()),
         }
     }
 }
@@ -274,7 +294,7 @@ impl std::fmt::Display for ApiError {
                 write!(f, "Error from server ({}): {}", status.code, status.message)
             }
             Self::Status(status) => write!(f, "Error from server ({}): {}", status.reason, status.message),
-            Self::Transport(why) | Self::Unexpected(why) => f.write_str(why),
+            Self::Transport(why) | Self::Broken(why) | Self::Unexpected(why) => f.write_str(why),
         }
     }
 }
@@ -283,7 +303,7 @@ impl ApiError {
     pub(super) fn code(&self) -> Option<StatusCode> {
         match self {
             Self::Status(status) => StatusCode::from_u16(status.code).ok(),
-            Self::Transport(_) | Self::Unexpected(_) => None,
+            Self::Transport(_) | Self::Broken(_) | Self::Unexpected(_) => None,
         }
     }
 
@@ -314,8 +334,14 @@ impl ApiError {
                     "the ClusterRole needs the rule: {{apiGroups: [\"{group}\"], resources: [\"{resource}\"], verbs: [\"{verb}\"]}}"
                 ))
                 .hint(format!("kubectl auth can-i {verb} {}", can_i(group, resource))),
+            Self::Status(status) if status.code == 429 || status.code >= 500 => {
+                Error::in_kubectls_words(self.to_string()).hint("kubectl get --raw '/readyz?verbose'")
+            }
             Self::Status(_) => Error::in_kubectls_words(self.to_string()),
             Self::Transport(_) => Error::in_kubectls_words(self.to_string()).hint("kubectl cluster-info"),
+            Self::Broken(why) => {
+                Error::new(Exit::Failed, format!("cannot {verb} {resource}: {why}")).hint("kubectl cluster-info")
+            }
             Self::Unexpected(why) => {
                 Error::new(Exit::Failed, format!("cannot {verb} {resource}: {why}"))
                     .hint("is this the URL of a Kubernetes API server? kubectl config view --minify")

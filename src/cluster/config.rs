@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use http::HeaderValue;
 use http::header::USER_AGENT;
+use hyper_util::client::proxy::matcher::Matcher;
 use kube::Config;
 use kube::config::{
     AuthInfo, Cluster, Context, KubeConfigOptions, Kubeconfig, KubeconfigError, NamedAuthInfo, NamedCluster,
@@ -19,24 +20,49 @@ const AGENT: &str = concat!("kubectl-sciuro/", env!("CARGO_PKG_VERSION"));
 
 /// Reads what `args` point at; nothing is contacted, but an exec credential plugin may run.
 pub(super) async fn load(args: &KubernetesArgs) -> Result<Config> {
-    let mut config = match read(args)? {
-        Some(kubeconfig) => from_kubeconfig(kubeconfig, args).await?,
-        None if in_a_pod() => {
-            let mut config = Config::incluster().map_err(|error| {
-                Error::usage(format!("cannot use the pod's service account: {}", chain(&error)))
-            })?;
-            override_user(&mut config.auth_info, args);
-            config
-        }
-        None => {
-            return Err(Error::usage("no kubeconfig was found, and this is not a pod of a cluster")
-                .hint("set KUBECONFIG, or add --kubeconfig FILE"));
-        }
-    };
+    let mut config = read_config(args).await?;
     // Evictions and patches need to know about a 429 at once; `api` retries what is to be retried.
     config.default_retry = false;
     config.headers.push((USER_AGENT, HeaderValue::from_static(AGENT)));
     Ok(config)
+}
+
+async fn read_config(args: &KubernetesArgs) -> Result<Config> {
+    match read(args)? {
+        Some(kubeconfig) => from_kubeconfig(kubeconfig, args).await,
+        None if in_a_pod() => {
+            let mut config = Config::incluster().map_err(|error| {
+                Error::usage(format!("cannot use the pod's service account: {}", first_line(&error)))
+            })?;
+            override_user(&mut config.auth_info, args);
+            config.proxy_url = proxy_of_environment(&config.cluster_url)?;
+            Ok(config)
+        }
+        None => Err(Error::usage("no kubeconfig was found, and this is not a pod of a cluster")
+            .hint("set KUBECONFIG, or add --kubeconfig FILE")),
+    }
+}
+
+/// The proxy that the environment names for `url`, unless `NO_PROXY` exempts it. Not left to kube 5.0.0, which looks
+/// for the proxy's own host in `NO_PROXY` (`kube-client/src/config/file_loader.rs`, `proxy_url`).
+fn proxy_of_environment(url: &http::Uri) -> Result<Option<http::Uri>> {
+    if Matcher::from_env().intercept(url).is_none() {
+        return Ok(None);
+    }
+    let names = if url.scheme_str() == Some("https") {
+        ["HTTPS_PROXY", "https_proxy"]
+    } else {
+        ["HTTP_PROXY", "http_proxy"]
+    };
+    let Some((name, text)) = names
+        .iter()
+        .find_map(|name| std::env::var(name).ok().filter(|text| !text.is_empty()).map(|text| (name, text)))
+    else {
+        return Ok(None);
+    };
+    let text = if text.contains("://") { text } else { format!("http://{text}") };
+    // The text is not repeated: it may hold a password.
+    text.parse().map(Some).map_err(|_| Error::usage(format!("{name} is not the URL of a proxy")))
 }
 
 fn in_a_pod() -> bool {
@@ -70,7 +96,7 @@ fn read_file(path: &Path) -> Result<Kubeconfig> {
 }
 
 fn broken(path: &Path, error: &KubeconfigError) -> Error {
-    Error::usage(format!("cannot read the kubeconfig {}: {}", path.display(), chain(error)))
+    Error::usage(format!("cannot read the kubeconfig {}: {}", path.display(), first_line(error)))
         .hint(format!("kubectl config view --kubeconfig {}", path.display()))
 }
 
@@ -107,6 +133,7 @@ async fn from_kubeconfig(kubeconfig: Kubeconfig, args: &KubernetesArgs) -> Resul
     };
     override_cluster(&mut cluster, args);
     override_user(&mut user, args);
+    let proxy = cluster.proxy_url.clone();
     let namespace = context.and_then(|context| context.namespace);
     let effective = Kubeconfig {
         clusters: vec![NamedCluster {
@@ -132,10 +159,17 @@ async fn from_kubeconfig(kubeconfig: Kubeconfig, args: &KubernetesArgs) -> Resul
         current_context: Some("effective".into()),
         ..Kubeconfig::default()
     };
-    Config::from_custom_kubeconfig(effective, &KubeConfigOptions::default()).await.map_err(|error| {
-        Error::usage(format!("cannot use the kubeconfig: {}", chain(&error)))
+    let broken = |error: KubeconfigError| {
+        Error::usage(format!("cannot use the kubeconfig: {}", first_line(&error)))
             .hint("kubectl config view --minify")
-    })
+    };
+    let mut config =
+        Config::from_custom_kubeconfig(effective, &KubeConfigOptions::default()).await.map_err(broken)?;
+    config.proxy_url = match proxy.filter(|proxy| !proxy.is_empty()) {
+        Some(proxy) => Some(proxy.parse().map_err(|error| broken(KubeconfigError::ParseProxyUrl(error)))?),
+        None => proxy_of_environment(&config.cluster_url)?,
+    };
+    Ok(config)
 }
 
 fn find<T, V>(
@@ -201,11 +235,7 @@ fn override_user(user: &mut AuthInfo, args: &KubernetesArgs) {
     }
 }
 
-/// The first line of every cause: YAML errors go on with a picture of the file, which may show a token.
-fn chain(error: &(dyn std::error::Error + 'static)) -> String {
-    let mut causes: Vec<String> = std::iter::successors(Some(error), |error| error.source())
-        .map(|error| error.to_string().lines().next().unwrap_or_default().to_owned())
-        .collect();
-    causes.dedup();
-    causes.last().cloned().unwrap_or_default()
+/// The first line only: YAML errors go on with a picture of the file, which may show a token.
+fn first_line(error: &impl std::error::Error) -> String {
+    error.to_string().lines().next().unwrap_or_default().to_owned()
 }

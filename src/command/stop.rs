@@ -1,15 +1,24 @@
 //! What ends the work early: a signal, or a Lease that was lost.
 
 use crate::cluster::Hold;
+use crate::error::{Error, Exit};
+use crate::signal::{self, Signal};
 
 /// Why the work was stopped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Stopped {
-    /// SIGINT.
-    Interrupt,
-    /// SIGTERM.
-    Terminate,
+    Signal(Signal),
     LeaseLost,
+}
+
+impl From<Stopped> for Error {
+    fn from(stopped: Stopped) -> Self {
+        match stopped {
+            Stopped::Signal(Signal::Interrupt) => Error::new(Exit::Interrupted, "interrupted"),
+            Stopped::Signal(Signal::Terminate) => Error::new(Exit::Terminated, "terminated"),
+            Stopped::LeaseLost => Error::new(Exit::Busy, "the Lease was lost: another may be writing now"),
+        }
+    }
 }
 
 /// Runs `work` until it is done or must stop. Dropping it is safe at any point: each request is complete in itself.
@@ -25,28 +34,7 @@ pub(super) async fn until_stopped<T>(
     };
     tokio::select! {
         done = work => Ok(done),
-        stopped = signal() => Err(stopped),
+        signal = signal::next() => Err(Stopped::Signal(signal)),
         () = lost => Err(Stopped::LeaseLost),
-    }
-}
-
-/// The next SIGINT or SIGTERM.
-pub(super) async fn signal() -> Stopped {
-    let terminate = async {
-        #[cfg(unix)]
-        if let Ok(mut signals) = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
-            signals.recv().await;
-            return;
-        }
-        std::future::pending::<()>().await;
-    };
-    let interrupt = async {
-        if tokio::signal::ctrl_c().await.is_err() {
-            std::future::pending::<()>().await;
-        }
-    };
-    tokio::select! {
-        () = interrupt => Stopped::Interrupt,
-        () = terminate => Stopped::Terminate,
     }
 }

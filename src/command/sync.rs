@@ -213,11 +213,5 @@ fn stopped_error(stopped: Stopped, progress: &Progress, settings: &SyncSettings,
     report::print_changes(&written, settings, ui);
     let nodes = render::count(written.len(), "node");
     let said = format!("{nodes} written, each completely; run the command again for the rest");
-    match stopped {
-        Stopped::Interrupt => Error::new(Exit::Interrupted, "interrupted").hint(said),
-        Stopped::Terminate => Error::new(Exit::Terminated, "terminated").hint(said),
-        Stopped::LeaseLost => {
-            Error::new(Exit::Busy, "the Lease was lost: another may be writing now").hint(said)
-        }
-    }
+    Error::from(stopped).hint(said)
 }

@@ -28,6 +28,10 @@ impl Node {
     }
 }
 
+/// Spec §3.3.
+const EXPLICIT: [&str; 8] =
+    ["exported_node", "node", "nodename", "kubernetes_node", "node_name", "hostname", "Hostname", "host"];
+
 fn alert(labels: &[(&str, &str)]) -> Alert {
     Alert {
         labels: labels.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect(),
@@ -93,9 +97,9 @@ fn row_60_an_explicit_label_never_falls_through_to_instance() {
 #[test]
 fn row_61_exported_node_comes_before_node() {
     let nodes = [node("w1"), node("w2")];
-    for earlier in 0..NODE_LABELS.len() {
-        for later in earlier + 1..NODE_LABELS.len() {
-            check(&nodes, &[(&[(NODE_LABELS[earlier], "w1"), (NODE_LABELS[later], "w2")], "w1")]);
+    for (place, earlier) in EXPLICIT.iter().enumerate() {
+        for later in &EXPLICIT[place + 1..] {
+            check(&nodes, &[(&[(earlier, "w1"), (later, "w2")], "w1")]);
         }
     }
     check(
@@ -103,6 +107,8 @@ fn row_61_exported_node_comes_before_node() {
         &[
             (&[("exported_instance", "w1:1"), ("instance", "w2:1")], "w1"),
             (&[("node", "w1"), ("exported_instance", "w2"), ("instance", "w2")], "w1"),
+            // "None resolves": one that does not leaves it to the next of its kind.
+            (&[("node", "gone"), ("host", "w2")], "w2"),
         ],
     );
 }
@@ -171,6 +177,8 @@ fn a_full_name_matches_a_node_that_has_only_the_short_one() {
             (&[("node", "w3.b.example")], "w3"),        // an address is no full name
         ],
     );
+    check(&[node("10")], &[(&[("node", "10.0.0.9")], "unmatched"), (&[("node", "10.a.example")], "10")]);
+    check(&[node("10.0.0.9")], &[(&[("node", "10")], "unmatched")]);
 }
 
 #[test]
@@ -201,9 +209,14 @@ mod reference {
 
     pub(super) fn find(nodes: &[Node], alert: &Alert) -> Match {
         let values = |labels: &[&str]| -> Vec<String> {
-            labels.iter().filter_map(|label| alert.labels.get(*label)).filter(|v| *v != "").cloned().collect()
+            labels
+                .iter()
+                .filter_map(|label| alert.labels.get(*label))
+                .filter(|v| !v.is_empty())
+                .cloned()
+                .collect()
         };
-        let explicit = values(&NODE_LABELS);
+        let explicit = values(&EXPLICIT);
         let values = if explicit.is_empty() { values(&["exported_instance", "instance"]) } else { explicit };
         values
             .iter()
@@ -274,8 +287,8 @@ mod reference {
 }
 
 /// Few names, so that they collide: short ones, full ones, addresses.
-const NAMES: [&str; 9] =
-    ["w1", "w2", "w1.a", "w1.b", "W2.a", "10.0.0.1", "10.0.0.2", "2001:db8::1", "2001:DB8:0:0::1"];
+const NAMES: [&str; 10] =
+    ["w1", "w2", "w1.a", "w1.b", "W2.a", "10", "10.0.0.1", "10.0.0.2", "2001:db8::1", "2001:DB8:0:0::1"];
 const PROVIDER_IDS: [&str; 8] = [
     "aws:///z/i-1",
     "aws:///y/I-1",

@@ -1,6 +1,5 @@
 //! Which alerts count, and which one speaks for a condition: alerts × nodes → the conditions that should be True.
 
-use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
@@ -228,10 +227,7 @@ fn limit<'a>(
         // Unknown and odd statuses are shown too: left out, such an entry would be cleared while its alert fires.
         node.conditions.iter().any(|entry| entry.status != FALSE && entry.type_ == *condition_type)
     });
-    new.sort_by(|(type_a, a), (type_b, b)| match a.rank().cmp(&b.rank()) {
-        Ordering::Equal => type_a.cmp(type_b),
-        decided => decided,
-    });
+    new.sort_by(|(_, a), (_, b)| a.rank().cmp(&b.rank()));
     let room = max.saturating_sub(kept.len());
     counts.dropped += new.len().saturating_sub(room);
     kept.extend(new.into_iter().take(room));

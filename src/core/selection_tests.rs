@@ -59,7 +59,7 @@ fn selected(alerts: &[Alert], nodes: &[Node]) -> Selection {
     select_with(alerts, nodes, |_| {})
 }
 
-/// The message of w1's condition NodeOnFire.
+/// The message of w1's condition `NodeOnFire`.
 fn message_of(alerts: &[Alert]) -> String {
     selected(alerts, &[node("w1")]).firing[0].get(TYPE).expect("the condition fires").clone()
 }
@@ -86,6 +86,8 @@ fn row_52_severity_gives_the_priority_of_alerts_without_one() {
             policy.severity_priority.clone_from(&graded);
         });
         assert_eq!(selection.firing[0][TYPE], expected, "{labels:?}");
+        let malformed = usize::from(labels.contains(&("priority", "blah")));
+        assert_eq!(selection.counts.malformed_priority, malformed, "{labels:?}");
     }
     assert_eq!(message_of(&[alert(&[("severity", "critical")])]), "[P9]", "without the map");
 }
@@ -128,6 +130,9 @@ fn row_53_equal_alerts_in_any_order_give_the_same_message() {
     let messages: BTreeSet<_> =
         orders.iter().map(|order| message_of(&order.map(|place| mounts[place].clone()))).collect();
     assert_eq!(messages.len(), 1, "{messages:?}");
+    // Replicas of a rule that were evaluated at different moments: the same labels, another text.
+    let [a, b] = ["97 % full", "98 % full"].map(|summary| alert(&[]).summary(summary));
+    assert_eq!(message_of(&[a.clone(), b.clone()]), message_of(&[b, a]));
 }
 
 #[test]

@@ -108,7 +108,7 @@ impl SyncSettings {
 fn source(args: &SyncArgs) -> Result<SourceSettings> {
     let Some(url) = &args.alertmanager else {
         return Err(Error::usage("no alert source is given")
-            .hint("--alertmanager http://alertmanager.monitoring:9093 --receiver node-condition-k8s"));
+            .hint("add --alertmanager http://alertmanager.monitoring:9093 --receiver node-condition-k8s"));
     };
     let Some(receiver) = args.receiver.clone().filter(|receiver| !receiver.is_empty()) else {
         return Err(Error::usage(

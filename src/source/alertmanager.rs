@@ -103,7 +103,7 @@ impl Alertmanager {
         let mut url = self.url("alerts");
         url.query_pairs_mut()
             // It is a regular expression there, anchored; operators generate names like ns/name/receiver.
-            .append_pair("receiver", &regex::escape(&self.receiver))
+            .append_pair("receiver", &quote_meta(&self.receiver))
             .extend_pairs(self.filters.iter().map(|filter| ("filter", filter.to_string())));
         url
     }
@@ -115,7 +115,6 @@ impl Alertmanager {
         url
     }
 
-    /// The URL without the password that it may carry.
     fn shown(&self) -> String {
         shown(&self.base)
     }
@@ -143,10 +142,10 @@ impl Alertmanager {
         let asked = shown(url);
         let response = match json::within(self.timeout, self.http.get(url.clone()).send()).await {
             None => {
-                return Err(FetchError::transport(format!(
-                    "{asked} did not answer within {}s",
-                    self.timeout.as_secs()
-                )));
+                return Err(FetchError::new(
+                    &asked,
+                    format!("{asked} did not answer within {}s", self.timeout.as_secs()),
+                ));
             }
             Some(Err(error)) => return Err(FetchError::of_request(&asked, &error)),
             Some(Ok(response)) => response,
@@ -172,8 +171,22 @@ fn chunks(response: Response) -> impl futures::Stream<Item = Result<bytes::Bytes
     })
 }
 
+/// A regular expression that matches `text` alone; the name is Go's, whose dialect it is.
+fn quote_meta(text: &str) -> String {
+    let mut quoted = String::with_capacity(text.len());
+    for character in text.chars() {
+        if r"\.+*?()|[]{}^$".contains(character) {
+            quoted.push('\\');
+        }
+        quoted.push(character);
+    }
+    quoted
+}
+
+/// The URL as an error shows it: without a password and without the query.
 fn shown(url: &Url) -> String {
     let mut url = url.clone();
+    url.set_query(None);
     // Neither fails for a URL that has a host.
     let _ = url.set_username("");
     let _ = url.set_password(None);
@@ -183,67 +196,73 @@ fn shown(url: &Url) -> String {
 /// Why one request failed.
 struct FetchError {
     what: String,
+    hint: String,
     status: Option<StatusCode>,
     may_pass: bool,
     is_misconfigured: bool,
-    hint: Option<String>,
 }
 
 impl FetchError {
-    fn transport(what: String) -> Self {
-        Self { what, status: None, may_pass: false, is_misconfigured: false, hint: None }
+    fn new(asked: &str, what: String) -> Self {
+        Self {
+            what,
+            hint: format!("curl -v {asked}"),
+            status: None,
+            may_pass: false,
+            is_misconfigured: false,
+        }
     }
 
     fn of_request(asked: &str, error: &reqwest::Error) -> Self {
         let cause = root_cause(error).to_string();
         let is_tls = cause.contains("certificate") || cause.contains("InvalidContentType");
-        Self {
-            may_pass: error.is_connect() && !is_tls,
-            is_misconfigured: is_tls,
-            hint: is_tls
-                .then(|| format!("does it speak TLS, with a certificate for this name? curl -v {asked}")),
-            ..Self::transport(format!("cannot reach {asked}: {cause}"))
+        let mut failure = Self::new(asked, format!("cannot reach {asked}: {cause}"));
+        failure.may_pass = error.is_connect() && !is_tls;
+        if is_tls {
+            failure.is_misconfigured = true;
+            failure.hint = format!("does it speak TLS, with a certificate for this name? {}", failure.hint);
         }
+        failure
     }
 
-    async fn of_status(asked: &str, response: Response, timeout: Duration) -> Self {
+    async fn of_status(asked: &str, mut response: Response, timeout: Duration) -> Self {
         let status = response.status();
-        let hint = match status.as_u16() {
-            401 | 403 => Some("a name and a password are written https://NAME:PASSWORD@HOST".into()),
-            404 => Some("is a path prefix missing, as in http://HOST:9093/alertmanager?".into()),
-            400 => json::within(timeout, response.text())
-                .await
-                .and_then(Result::ok)
-                .map(|text| format!("it says: {}", text.trim().chars().take(300).collect::<String>())),
-            _ => None,
-        };
-        Self {
-            status: Some(status),
-            may_pass: status == StatusCode::SERVICE_UNAVAILABLE,
-            is_misconfigured: status.is_client_error() && status != StatusCode::TOO_MANY_REQUESTS,
-            hint,
-            ..Self::transport(format!("{asked} answered {status}"))
+        let mut failure = Self::new(asked, format!("{asked} answered {status}"));
+        failure.status = Some(status);
+        failure.may_pass = status == StatusCode::SERVICE_UNAVAILABLE;
+        failure.is_misconfigured = status.is_client_error() && status != StatusCode::TOO_MANY_REQUESTS;
+        match status.as_u16() {
+            400 => {
+                if let Some(Ok(Some(text))) = json::within(timeout, response.chunk()).await {
+                    let text = String::from_utf8_lossy(&text);
+                    failure.hint = format!("it says: {}", text.trim().chars().take(300).collect::<String>());
+                }
+            }
+            401 | 403 => failure.hint = "a name and a password are written https://NAME:PASSWORD@HOST".into(),
+            404 => failure.hint = "is a path prefix missing, as in http://HOST:9093/alertmanager?".into(),
+            _ => {}
         }
+        failure
     }
 
     fn of_answer(asked: &str, error: &ReadError) -> Self {
-        let is_json = matches!(error, ReadError::Json(_));
-        Self {
-            is_misconfigured: is_json,
-            hint: is_json.then(|| "is this the URL of an Alertmanager with API v2 (0.16 or later)?".into()),
-            ..Self::transport(format!("cannot use {asked}: {error}"))
+        let mut failure = Self::new(asked, format!("cannot use {asked}: {error}"));
+        if matches!(error, ReadError::Json(_)) {
+            failure.is_misconfigured = true;
+            failure.hint = "is this the URL of an Alertmanager with API v2 (0.16 or later)?".into();
         }
+        failure
     }
 }
 
 impl From<FetchError> for SourceError {
     fn from(error: FetchError) -> Self {
         let what = if error.is_misconfigured {
-            SourceError::misconfigured(error.what)
+            Self::misconfigured(error.what)
         } else {
-            SourceError::unavailable(error.what)
+            Self::unavailable(error.what)
         };
-        error.hint.into_iter().fold(what, SourceError::hint)
+        what.hint(error.hint)
     }
 }
 

@@ -7,6 +7,7 @@ use std::sync::{Mutex, PoisonError};
 
 use crate::cli::Color;
 use crate::error::{Error, Exit, Result};
+use crate::signal::{self, Signal};
 
 pub use text::escape;
 
@@ -58,7 +59,7 @@ impl Ui {
 
     /// An error with its hints.
     pub fn error(&self, error: &Error) {
-        error.to_string().lines().for_each(|line| self.note(line));
+        error.lines().for_each(|line| self.note(&line));
     }
 
     /// Asks, default No. Fails with [`Exit::Declined`] if nobody can answer, naming `flag`, or if the answer is no.
@@ -68,18 +69,22 @@ impl Ui {
                 .hint(format!("add {flag} to go on without a prompt")));
         }
         let question = escape(&question).into_owned();
-        let answer = tokio::task::spawn_blocking(move || {
+        let prompt = tokio::task::spawn_blocking(move || {
             dialoguer::Confirm::new().with_prompt(question).default(false).interact_opt()
-        })
-        .await;
-        match answer {
-            Ok(Ok(Some(true))) => Ok(()),
-            Ok(Ok(_)) => Err(Error::new(Exit::Declined, "declined; nothing was changed")),
-            Ok(Err(_)) | Err(_) => {
-                show_cursor();
-                Err(Error::new(Exit::Interrupted, "interrupted; nothing was changed"))
-            }
-        }
+        });
+        // A listener keeps the signal from ending the process with the cursor hidden.
+        let answer = tokio::select! {
+            answer = prompt => answer.ok().and_then(Result::ok).ok_or(Signal::Interrupt),
+            signal = signal::next() => Err(signal),
+        };
+        let stopped = match answer {
+            Ok(Some(true)) => return Ok(()),
+            Ok(_) => return Err(Error::new(Exit::Declined, "declined; nothing was changed")),
+            Err(Signal::Interrupt) => Error::new(Exit::Interrupted, "interrupted; nothing was changed"),
+            Err(Signal::Terminate) => Error::new(Exit::Terminated, "terminated; nothing was changed"),
+        };
+        show_cursor();
+        Err(stopped)
     }
 }
 

@@ -15,7 +15,7 @@ pub fn escape(text: &str) -> Cow<'_, str> {
             '\u{1b}' => safe.push_str("^["),
             _ if is_hostile(character) => {
                 // Writing to a String does not fail.
-                let _ = write!(safe, "{}", character.escape_unicode());
+                let _ = write!(safe, "{}", character.escape_default());
             }
             _ => safe.push(character),
         }
@@ -35,7 +35,7 @@ mod tests {
     #[test]
     fn what_a_terminal_would_obey_is_made_visible() {
         assert_eq!(escape("a\u{1b}[2Jb"), "a^[[2Jb");
-        assert_eq!(escape("a\r\nb\tc\u{7}"), "a\\u{d}\\u{a}b\\u{9}c\\u{7}");
+        assert_eq!(escape("a\r\nb\tc\u{7}"), "a\\r\\nb\\tc\\u{7}");
         assert_eq!(escape("a\u{202e}b\u{2069}\u{9b}31m"), "a\\u{202e}b\\u{2069}\\u{9b}31m");
         assert!(matches!(escape("Überhitzung 过热 🔥 [P1]"), Cow::Borrowed(_)));
     }

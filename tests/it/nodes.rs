@@ -2,8 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use jiff::SignedDuration;
 use ::sandbox::{Kubelet, KubeletOptions};
+use jiff::SignedDuration;
 use sciuro::cli::KubernetesArgs;
 use sciuro::cluster::{Cluster, Written};
 use sciuro::core::condition::{Change, ChangeKind};

@@ -10,10 +10,11 @@ use jiff::SignedDuration;
 use super::report::Report;
 use crate::cli::DryRun;
 use crate::cluster::{Cluster, Hold, LeaseKey};
-use crate::command::stop;
+use crate::command::stop::until_stopped;
 use crate::core::condition::SourceState;
-use crate::error::{Error, Exit, Result};
+use crate::error::{Error, Result};
 use crate::settings::SyncSettings;
+use crate::signal;
 use crate::ui::Ui;
 
 /// The name under which upstream Sciuro elects its leader, by default.
@@ -35,12 +36,9 @@ pub(super) async fn take(settings: &SyncSettings, cluster: &Arc<Cluster>, ui: &U
         key.namespace, key.name
     );
     let acquired = Hold::acquire(cluster.clone(), key, &identity, || ui.note(&waiting));
-    tokio::select! {
-        hold = acquired => Ok(Some(hold.map_err(Error::from)?)),
-        stopped = stop::signal() => Err(match stopped {
-            stop::Stopped::Terminate => Error::new(Exit::Terminated, "terminated; nothing was changed"),
-            _ => Error::new(Exit::Interrupted, "interrupted; nothing was changed"),
-        }),
+    match until_stopped(None, acquired).await {
+        Ok(hold) => Ok(Some(hold?)),
+        Err(stopped) => Err(Error::from(stopped).hint("nothing was changed; run the command again")),
     }
 }
 
@@ -54,7 +52,7 @@ pub(super) async fn release(hold: Option<Hold>, report: Option<&Report>, setting
             Ok(Err(error)) => Some(Error::from(error).to_string()),
             Err(_) => Some(format!("no answer within {}s", RELEASE_WITHIN.as_secs())),
         },
-        _ = stop::signal() => Some("interrupted".to_owned()),
+        _ = signal::next() => Some("interrupted".to_owned()),
     };
     if let Some(why) = failure {
         ui.note(&format!("note: the Lease was not given back ({why}); the next run waits 15s for it"));

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use super::report::print_changes;
-use super::write::{NodePlan, NodeResult, Outcome, Progress, write};
+use super::report::{failures, print_changes, print_failures};
+use super::write::{NodePlan, NodeResult, Progress, write};
 use super::{lease, list, stopped_error};
 use crate::cli::DryRun;
 use crate::cluster::Cluster;
@@ -60,13 +60,8 @@ pub(super) async fn run(settings: &SyncSettings, cluster: &Arc<Cluster>, ui: &Ui
 }
 
 fn finish(written: &[NodeResult], ui: &Ui) -> Result<Exit> {
-    let mut failed = 0;
-    for result in written {
-        if let Outcome::Failed(error) = &result.outcome {
-            failed += 1;
-            ui.note(&format!("node/{}: {error}", result.node));
-        }
-    }
+    print_failures(failures(written), ui);
+    let failed = failures(written).count();
     if failed > 0 {
         return Err(Error::new(
             Exit::Failed,

@@ -1,6 +1,6 @@
 //! What a round did: as lines, as a document, as an exit code.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use serde::Serialize;
@@ -29,10 +29,7 @@ pub(super) struct Report {
 
 impl Report {
     pub(super) fn failures(&self) -> impl Iterator<Item = (&str, &Error)> {
-        self.written.iter().filter_map(|result| match &result.outcome {
-            Outcome::Failed(error) => Some((result.node.as_str(), error)),
-            _ => None,
-        })
+        failures(&self.written)
     }
 
     pub(super) fn print(&self, settings: &SyncSettings, ui: &Ui) {
@@ -40,11 +37,7 @@ impl Report {
             Some(format) => ui.document(&render::document("SyncReport", &self.document(settings), format)),
             None => print_changes(&self.written, settings, ui),
         }
-        for (node, error) in self.failures() {
-            let mut lines = error.to_string();
-            lines.insert_str(0, &format!("node/{node}: "));
-            lines.lines().for_each(|line| ui.note(line));
-        }
+        print_failures(self.failures(), ui);
         ui.note(&self.summary(settings));
     }
 
@@ -70,7 +63,7 @@ impl Report {
             ));
         }
         if let Some(error) = self.untrusted {
-            return Err(error.hint("no condition was changed for want of a source"));
+            return Err(error);
         }
         if self.matches_nothing {
             return Ok(Exit::SourcePartial);
@@ -108,6 +101,11 @@ impl Report {
                 summary.extend([", ", &count.to_string(), " ", what]);
             }
         }
+        match self.state {
+            SourceState::Full => {}
+            SourceState::Partial => summary.push_str("; source PARTIAL: nothing is cleared"),
+            SourceState::Down => summary.push_str("; source DOWN: conditions stay as they are"),
+        }
         summary
     }
 
@@ -125,6 +123,25 @@ impl Report {
                 .collect(),
             failures: self.failures().map(|(node, error)| (node, error.to_string())).collect(),
         }
+    }
+}
+
+pub(super) fn failures(written: &[NodeResult]) -> impl Iterator<Item = (&str, &Error)> {
+    written.iter().filter_map(|result| match &result.outcome {
+        Outcome::Failed(error) => Some((result.node.as_str(), error)),
+        _ => None,
+    })
+}
+
+/// Each failure, and the hints, once: what one node lacks the others mostly lack too.
+pub(super) fn print_failures<'f>(failures: impl Iterator<Item = (&'f str, &'f Error)>, ui: &Ui) {
+    let mut hints = BTreeSet::new();
+    for (node, error) in failures {
+        ui.note(&format!("node/{node}: {error}"));
+        hints.extend(error.lines().skip(1));
+    }
+    for hint in hints {
+        ui.note(&hint);
     }
 }
 
