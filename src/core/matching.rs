@@ -83,16 +83,22 @@ impl<'a> NodeIndex<'a> {
     /// A label that names a node and resolves to none leaves the alert unmatched: `instance` is then the
     /// exporter's own address (kube-state-metrics), and falling through to it would condemn the wrong machine.
     pub fn find(&self, alert: &Alert) -> Match {
-        let explicit = self.node_labels.iter().map(String::as_str);
-        self.first_resolved(alert, explicit)
-            .or_else(|| self.first_resolved(alert, INSTANCE_LABELS.into_iter()))
+        let explicit: Vec<&str> = self.node_labels.iter().map(String::as_str).collect();
+        self.first_resolved(alert, &explicit)
+            .or_else(|| self.first_resolved(alert, &INSTANCE_LABELS))
             .unwrap_or(Match::Unmatched)
     }
 
-    /// `None` if the alert has none of the labels.
-    fn first_resolved<'l>(&self, alert: &Alert, mut labels: impl Iterator<Item = &'l str>) -> Option<Match> {
+    /// `None` if the alert has none of the labels. An `exported_node` hides `node`, even if it resolves to nothing:
+    /// `node` is then where the exporter runs, and a condition there would be on the wrong machine.
+    fn first_resolved(&self, alert: &Alert, labels: &[&str]) -> Option<Match> {
+        let is_hidden = |label: &str| {
+            labels.iter().any(|other| other.strip_prefix("exported_") == Some(label) && alert.label(other).is_some())
+        };
         let mut present = None;
         labels
+            .iter()
+            .filter(|label| !is_hidden(label))
             .find_map(|label| {
                 let found = self.resolve(alert.label(label)?);
                 present = Some(Match::Unmatched);

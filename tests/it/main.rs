@@ -1,6 +1,6 @@
 //! Tests of the binary and of the parts that speak to servers.
 //!
-//! A scenario is written once and runs twice: `…::sandbox::name` needs cargo alone, `…::cluster::name` needs the real
+//! A scenario is written once and runs twice: `…::sandbox::name` needs cargo alone, `…::control_plane::name` needs the real
 //! control plane of `tests/cluster` (`make test` starts it).
 
 #![allow(unreachable_pub)] // a test binary has no outside
@@ -9,9 +9,11 @@
 mod support;
 
 mod bad_input;
+mod chain;
 mod flags;
 mod layers;
 mod leases;
 mod nodes;
 mod prompts;
+mod schemas;
 mod sync;

@@ -12,8 +12,8 @@ macro_rules! scenarios {
         mod sandbox {
             $(#[test] fn $name() { super::$name(&crate::support::World::sandbox()); })+
         }
-        mod cluster {
-            $(#[test] fn $name() { super::$name(&crate::support::World::cluster()); })+
+        mod control_plane {
+            $(#[test] fn $name() { super::$name(&crate::support::World::control_plane()); })+
         }
     };
 }

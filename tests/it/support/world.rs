@@ -46,7 +46,7 @@ impl World {
         Self::new(directory, kubeconfig, url, Some((api, alertmanager)))
     }
 
-    pub fn cluster() -> Self {
+    pub fn control_plane() -> Self {
         let variable = |name: &str| {
             std::env::var(name).unwrap_or_else(|_| {
                 panic!("{name} is not set: this test needs the real control plane, which `make test` starts")

@@ -1,0 +1,23 @@
+# What can be done here; CONTRIBUTING.md says what each needs.
+
+.PHONY: demo check test bench
+
+# Shows the main job on an embedded sandbox: no cluster, no tools but cargo.
+demo:
+	cargo build --quiet --locked --workspace
+	cargo run --quiet --locked --package sandbox --bin demo
+
+# Format, lints, unit tests, and every scenario on the sandbox.
+check:
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets --locked -- -D warnings
+	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked --quiet
+	cargo test --workspace --locked --quiet -- --skip control_plane::
+
+# Everything, the real control plane included.
+test:
+	tests/all
+
+# The figures of README, on the real control plane: some minutes, on a quiet machine.
+bench:
+	tests/bench/sync
