@@ -87,7 +87,7 @@ pub struct KubernetesArgs {
     #[arg(short, long, global = true, hide = true, value_name = "NAMESPACE")]
     pub namespace: Option<String>,
     /// Accepted as kubectl's; nodes have no namespace
-    #[arg(short = 'A', long, global = true, hide = true, num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value_t = false, value_name = "BOOL")]
+    #[arg(short = 'A', long, global = true, hide = true, num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value = "false", value_name = "BOOL", action = clap::ArgAction::Set, value_parser = boolean)]
     pub all_namespaces: bool,
     /// Address and port of the Kubernetes API server
     #[arg(short, long, global = true, hide = true, value_name = "URL")]
@@ -117,7 +117,7 @@ pub struct KubernetesArgs {
     #[arg(long, global = true, hide = true, value_name = "FILE")]
     pub client_key: Option<String>,
     /// Do not check the server's certificate: insecure
-    #[arg(long, global = true, hide = true, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL")]
+    #[arg(long, global = true, hide = true, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL", action = clap::ArgAction::Set, value_parser = boolean)]
     pub insecure_skip_tls_verify: Option<bool>,
     /// Name that the server's certificate is checked against
     #[arg(long, global = true, hide = true, value_name = "NAME")]
@@ -126,10 +126,10 @@ pub struct KubernetesArgs {
     #[arg(long, global = true, hide = true, value_name = "DURATION", value_parser = duration, default_value = "30s")]
     pub request_timeout: Option<SignedDuration>,
     /// Do not ask for compressed answers
-    #[arg(long, global = true, hide = true, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL")]
+    #[arg(long, global = true, hide = true, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL", action = clap::ArgAction::Set, value_parser = boolean)]
     pub disable_compression: Option<bool>,
     /// Treat warnings of the server as errors
-    #[arg(long, global = true, hide = true, num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value_t = false, value_name = "BOOL")]
+    #[arg(long, global = true, hide = true, num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value = "false", value_name = "BOOL", action = clap::ArgAction::Set, value_parser = boolean)]
     pub warnings_as_errors: bool,
 }
 
@@ -176,10 +176,10 @@ pub struct SyncArgs {
     #[arg(long, value_name = "DURATION", value_parser = duration, default_value = "5m", help_heading = "Alert source")]
     pub warmup: SignedDuration,
     /// Silenced alerts count too
-    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value_t = false, value_name = "BOOL", action = clap::ArgAction::Set, help_heading = "Alert source")]
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value = "false", value_name = "BOOL", action = clap::ArgAction::Set, value_parser = boolean, help_heading = "Alert source")]
     pub silenced: bool,
     /// Inhibited alerts count
-    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value_t = true, value_name = "BOOL", action = clap::ArgAction::Set, help_heading = "Alert source")]
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value = "true", value_name = "BOOL", action = clap::ArgAction::Set, value_parser = boolean, help_heading = "Alert source")]
     pub inhibited: bool,
 
     /// Labels that name a node, in order
@@ -195,7 +195,7 @@ pub struct SyncArgs {
     #[arg(long, value_name = "SEVERITY=PRIORITY", value_delimiter = ',', value_parser = key_value, help_heading = "Matching")]
     pub severity_priority: Vec<(String, String)>,
     /// Skip alerts with a malformed priority, and exit 1
-    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value_t = false, value_name = "BOOL", action = clap::ArgAction::Set, help_heading = "Matching")]
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value = "false", value_name = "BOOL", action = clap::ArgAction::Set, value_parser = boolean, help_heading = "Matching")]
     pub strict: bool,
 
     /// Prefix of the condition types that are ours
@@ -230,13 +230,13 @@ pub struct SyncArgs {
     #[arg(long, value_name = "NAME", default_value = "sciuro-sync", help_heading = "Writing")]
     pub lease_name: String,
     /// Take no Lease: whoever else writes is not kept off
-    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value_t = false, value_name = "BOOL", action = clap::ArgAction::Set, help_heading = "Writing")]
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value = "false", value_name = "BOOL", action = clap::ArgAction::Set, value_parser = boolean, help_heading = "Writing")]
     pub no_lease: bool,
     /// Print what would change: "client" sends nothing, "server" lets the server check it
     #[arg(long, value_name = "MODE", num_args = 0..=1, require_equals = true, default_value = "none", default_missing_value = "client", help_heading = "Writing")]
     pub dry_run: DryRun,
     /// With --dry-run: exit 10 if changes are pending
-    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value_t = false, value_name = "BOOL", action = clap::ArgAction::Set, help_heading = "Writing")]
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value = "false", value_name = "BOOL", action = clap::ArgAction::Set, value_parser = boolean, help_heading = "Writing")]
     pub exit_code: bool,
     /// Answer yes to the prompt of --purge
     #[arg(short, long, help_heading = "Writing")]
@@ -284,15 +284,25 @@ pub enum Color {
     Never,
 }
 
-/// Go's way of writing durations, `1h30m` or `300ms`; a bare number is seconds, as kubectl takes it.
+/// Go's way of writing durations, `1h30m`, `300ms` or `.5h`; a bare number is seconds, as kubectl takes it.
 fn duration(text: &str) -> Result<SignedDuration, String> {
-    const ALLOWED: &str = "a duration is written 30s, 5m or 1h30m, up to 8760h";
-    const LONGEST: SignedDuration = SignedDuration::from_hours(8760);
+    const ALLOWED: &str = "a duration is written 30s, 5m or 1h30m, up to 87600h";
+    const LONGEST: SignedDuration = SignedDuration::from_hours(87_600);
     let parsed = match text.parse::<u32>() {
         Ok(seconds) => SignedDuration::from_secs(seconds.into()),
+        Err(_) if text.starts_with('.') => format!("0{text}").parse().map_err(|_| ALLOWED.to_owned())?,
         Err(_) => text.parse().map_err(|_| ALLOWED.to_owned())?,
     };
     if parsed.is_negative() || parsed > LONGEST { Err(ALLOWED.to_owned()) } else { Ok(parsed) }
+}
+
+/// Go's way of writing truth (`strconv.ParseBool`), which kubectl's flags and upstream's variables take.
+pub(crate) fn boolean(text: &str) -> Result<bool, String> {
+    match text {
+        "1" | "t" | "T" | "true" | "True" | "TRUE" => Ok(true),
+        "0" | "f" | "F" | "false" | "False" | "FALSE" => Ok(false),
+        _ => Err("it is true or false".to_owned()),
+    }
 }
 
 fn key_value(text: &str) -> Result<(String, String), String> {

@@ -34,10 +34,8 @@ pub fn run(arguments: Vec<OsString>) -> Exit {
     telemetry::install(cli.global.verbosity, cli.global.log_format);
     let ui = Arc::new(Ui::terminal(cli.global.color));
     for variable in ignored {
-        if settings::changes_matching(&variable) {
-            ui.warning(&format!(
-                "{variable} is set, but this version cannot honour it: alerts are matched by their labels"
-            ));
+        if let Some(instead) = settings::instead_of(&variable) {
+            ui.warning(&format!("{variable} is set, but this version cannot honour it: {instead}"));
         } else {
             tracing::info!("ignored environment variable {variable}");
         }
@@ -46,7 +44,11 @@ pub fn run(arguments: Vec<OsString>) -> Exit {
         Ok(runtime) => runtime,
         Err(error) => return fail(Error::new(Exit::Failed, format!("cannot start: {error}")).into()),
     };
-    let outcome = runtime.block_on(command::run(cli, ui.clone()));
+    let outcome = runtime.block_on(async {
+        signal::listen(ui::show_cursor)
+            .map_err(|error| Error::new(Exit::Failed, format!("cannot listen for signals: {error}")))?;
+        command::run(cli, ui.clone()).await
+    });
     // A parser that still waits for an answer must not keep the process.
     runtime.shutdown_background();
     outcome.unwrap_or_else(|error| {

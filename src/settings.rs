@@ -38,8 +38,12 @@ const UPSTREAM_VARIABLES: [(&str, &str); 12] = [
     ("SCIURO_DEV_MODE", "v"),
 ];
 
-/// Upstream's variables that change what is matched, which this version cannot honour.
-const UNSUPPORTED_VARIABLES: [&str; 2] = ["SCIURO_CEL_EXPRESSION", "SCIURO_PROMETHEUS_URLS"];
+/// Upstream's variables that this version does not honour, and what happens instead.
+const UNSUPPORTED_VARIABLES: [(&str, &str); 3] = [
+    ("SCIURO_CEL_EXPRESSION", "alerts are matched by their labels"),
+    ("SCIURO_NODE_FILTERS", "alerts are matched by their labels"),
+    ("SCIURO_PROMETHEUS_URLS", "alerts come from an Alertmanager"),
+];
 
 /// The environment, as far as it concerns settings.
 pub type Environment = BTreeMap<String, String>;
@@ -126,7 +130,7 @@ fn from_environment(flag: &str, environment: &Environment) -> Option<(String, St
         Some((variable, value.clone()))
     })?;
     if variable == "SCIURO_DEV_MODE" {
-        return value.parse().unwrap_or(false).then(|| (variable, "4".to_owned()));
+        return crate::cli::boolean(&value).unwrap_or(false).then(|| (variable, "4".to_owned()));
     }
     Some((variable, value))
 }
@@ -159,9 +163,9 @@ fn ignored_variables(command: &clap::Command, environment: &Environment) -> Vec<
         .collect()
 }
 
-/// Whether an ignored variable would have changed which alerts are matched.
-pub fn changes_matching(variable: &str) -> bool {
-    UNSUPPORTED_VARIABLES.contains(&variable)
+/// What happens instead of what an ignored variable asks for, if it is one of upstream's that matter.
+pub fn instead_of(variable: &str) -> Option<&'static str> {
+    UNSUPPORTED_VARIABLES.iter().find(|(name, _)| *name == variable).map(|(_, instead)| *instead)
 }
 
 /// The configuration file: each key is a flag's name.
@@ -262,7 +266,3 @@ fn scalar(value: &serde_json::Value) -> Option<String> {
         _ => None,
     }
 }
-
-#[cfg(test)]
-#[path = "settings/tests.rs"]
-mod tests;

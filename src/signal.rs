@@ -1,4 +1,10 @@
-//! The signals that ask us to stop.
+//! The signals that ask us to stop: the first asks, the second insists.
+
+use std::sync::LazyLock;
+
+use tokio::sync::watch;
+
+use crate::error::Exit;
 
 /// A signal that asks us to stop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -9,23 +15,73 @@ pub(crate) enum Signal {
     Terminate,
 }
 
-/// The next one.
-pub(crate) async fn next() -> Signal {
-    let terminate = async {
-        #[cfg(unix)]
-        if let Ok(mut signals) = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
-            signals.recv().await;
-            return;
+impl Signal {
+    pub(crate) fn exit(self) -> Exit {
+        match self {
+            Self::Interrupt => Exit::Interrupted,
+            Self::Terminate => Exit::Terminated,
         }
-        std::future::pending::<()>().await;
-    };
-    let interrupt = async {
-        if tokio::signal::ctrl_c().await.is_err() {
-            std::future::pending::<()>().await;
+    }
+}
+
+/// The first signal, once it came. Signals are the process's, and so is this.
+static RECEIVED: LazyLock<watch::Sender<Option<Signal>>> = LazyLock::new(|| watch::Sender::new(None));
+
+/// Listens from now on. The second signal runs `at_once` and ends the process.
+pub(crate) fn listen(at_once: impl FnOnce() + Send + 'static) -> std::io::Result<()> {
+    let mut signals = Signals::new()?;
+    tokio::spawn(async move {
+        RECEIVED.send_replace(Some(signals.next().await));
+        let second = signals.next().await;
+        at_once();
+        std::process::exit(second.exit() as i32);
+    });
+    Ok(())
+}
+
+/// Returns once a signal has come, also if it came before this was called.
+pub(crate) async fn received() -> Signal {
+    match RECEIVED.subscribe().wait_for(Option::is_some).await.map(|signal| *signal) {
+        Ok(Some(signal)) => signal,
+        _ => std::future::pending().await,
+    }
+}
+
+#[cfg(unix)]
+struct Signals {
+    interrupt: tokio::signal::unix::Signal,
+    terminate: tokio::signal::unix::Signal,
+}
+
+#[cfg(unix)]
+impl Signals {
+    fn new() -> std::io::Result<Self> {
+        use tokio::signal::unix::{SignalKind, signal};
+        Ok(Self { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? })
+    }
+
+    async fn next(&mut self) -> Signal {
+        tokio::select! {
+            Some(()) = self.interrupt.recv() => Signal::Interrupt,
+            Some(()) = self.terminate.recv() => Signal::Terminate,
+            else => std::future::pending().await,
         }
-    };
-    tokio::select! {
-        () = interrupt => Signal::Interrupt,
-        () = terminate => Signal::Terminate,
+    }
+}
+
+#[cfg(windows)]
+struct Signals(tokio::signal::windows::CtrlC);
+
+#[cfg(windows)]
+impl Signals {
+    fn new() -> std::io::Result<Self> {
+        tokio::signal::windows::ctrl_c().map(Self)
+    }
+
+    async fn next(&mut self) -> Signal {
+        match self.0.recv().await {
+            Some(()) => Signal::Interrupt,
+            None => std::future::pending().await,
+        }
     }
 }

@@ -6,16 +6,17 @@ use std::time::Duration;
 
 use backon::{BackoffBuilder, ExponentialBuilder};
 use futures::{Stream, StreamExt, stream};
-use http::{Request, Response, StatusCode, header};
+use http::{Request, Response, header};
 use http_body_util::BodyExt;
 use kube::client::{Body, ClientBuilder};
 use kube::core::Status;
 use serde::de::DeserializeOwned;
 
 use super::config;
+use super::error::ApiError;
 use crate::cli::KubernetesArgs;
-use crate::error::{Error, Exit, Result, root_cause};
-use crate::json::{self, ReadError};
+use crate::error::{Error, Result, root_cause};
+use crate::json;
 
 /// A server may ask for more patience than a person has.
 const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(10);
@@ -35,19 +36,6 @@ pub struct Cluster {
     timeout: Duration,
     seen_warnings: Mutex<BTreeSet<String>>,
     on_warning: WarningHandler,
-}
-
-/// Why a request did not succeed, after its retries.
-#[derive(Debug)]
-pub enum ApiError {
-    /// The server said so.
-    Status(Box<Status>),
-    /// No connection; in kubectl's words.
-    Transport(String),
-    /// No answer came in time, or not all of it.
-    Broken(String),
-    /// An answer came that is not of the API.
-    Unexpected(String),
 }
 
 impl Cluster {
@@ -270,89 +258,4 @@ async fn read_status(response: Response<Body>, timeout: Duration) -> Status {
             Status::failure(&message, "").with_code(code.as_u16())
         }
     }
-}
-
-impl From<ReadError> for ApiError {
-    fn from(error: ReadError) -> Self {
-        match error {
-            ReadError::Json(_) | ReadError::TooLarge(_) => Self::Unexpected(error.to_string()),
-            ReadError::Transport(_) | ReadError::Stalled(_) => Self::Broken(error.to_string()),
-        }
-    }
-}
-
-impl From<kube::core::request::Error> for ApiError {
-    fn from(error: kube::core::request::Error) -> Self {
-        Self::Unexpected(error.to_string())
-    }
-}
-
-impl std::fmt::Display for ApiError {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Status(status) if status.reason.is_empty() => {
-                write!(f, "Error from server ({}): {}", status.code, status.message)
-            }
-            Self::Status(status) => write!(f, "Error from server ({}): {}", status.reason, status.message),
-            Self::Transport(why) | Self::Broken(why) | Self::Unexpected(why) => f.write_str(why),
-        }
-    }
-}
-
-impl ApiError {
-    pub(super) fn code(&self) -> Option<StatusCode> {
-        match self {
-            Self::Status(status) => StatusCode::from_u16(status.code).ok(),
-            Self::Transport(_) | Self::Broken(_) | Self::Unexpected(_) => None,
-        }
-    }
-
-    fn may_pass(&self) -> bool {
-        match self.code() {
-            Some(code) => code == StatusCode::TOO_MANY_REQUESTS || code.is_server_error(),
-            None => matches!(self, Self::Transport(_)),
-        }
-    }
-
-    /// Whether the next request would fail as well: permission is missing, or nobody answers.
-    pub fn is_final(&self) -> bool {
-        match self.code() {
-            Some(code) => code == StatusCode::FORBIDDEN || code == StatusCode::UNAUTHORIZED,
-            None => true,
-        }
-    }
-
-    /// In kubectl's words, with the rule that is missing if it is one: `verb` on `resource` of `group`.
-    pub fn explain(&self, verb: &str, group: &str, resource: &str) -> Error {
-        match self {
-            Self::Status(status) if status.code == 401 => {
-                Error::in_kubectls_words(format!("error: You must be logged in to the server ({})", status.message))
-                    .hint("kubectl auth whoami")
-            }
-            Self::Status(status) if status.code == 403 => Error::in_kubectls_words(self.to_string())
-                .hint(format!(
-                    "the ClusterRole needs the rule: {{apiGroups: [\"{group}\"], resources: [\"{resource}\"], verbs: [\"{verb}\"]}}"
-                ))
-                .hint(format!("kubectl auth can-i {verb} {}", can_i(group, resource))),
-            Self::Status(status) if status.code == 429 || status.code >= 500 => {
-                Error::in_kubectls_words(self.to_string()).hint("kubectl get --raw '/readyz?verbose'")
-            }
-            Self::Status(_) => Error::in_kubectls_words(self.to_string()),
-            Self::Transport(_) => Error::in_kubectls_words(self.to_string()).hint("kubectl cluster-info"),
-            Self::Broken(why) => {
-                Error::new(Exit::Failed, format!("cannot {verb} {resource}: {why}")).hint("kubectl cluster-info")
-            }
-            Self::Unexpected(why) => {
-                Error::new(Exit::Failed, format!("cannot {verb} {resource}: {why}"))
-                    .hint("is this the URL of a Kubernetes API server? kubectl config view --minify")
-            }
-        }
-    }
-}
-
-/// `nodes/status` is asked for as a subresource.
-fn can_i(group: &str, resource: &str) -> String {
-    let (name, subresource) = resource.split_once('/').unwrap_or((resource, ""));
-    let name = if group.is_empty() { name.to_owned() } else { format!("{name}.{group}") };
-    if subresource.is_empty() { name } else { format!("{name} --subresource={subresource}") }
 }

@@ -16,7 +16,8 @@ use tokio::sync::{Mutex, watch};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
-use super::api::{ApiError, Cluster};
+use super::api::Cluster;
+use super::error::{ApiError, Rule};
 use crate::error::{Error, Exit};
 
 /// How long a holder that says nothing keeps the Lease.
@@ -58,7 +59,8 @@ impl From<LeaseError> for Error {
             )
             .hint("let the other finish; --lease-name takes another Lease, --no-lease none"),
             LeaseError::Api { key, verb, error } => {
-                let explained = error.explain(verb, GROUP, "leases");
+                let leases = Rule { group: GROUP, resource: "leases", namespace: Some(&key.namespace) };
+                let explained = error.explain(verb, &leases);
                 let missing_namespace = error.code() == Some(StatusCode::NOT_FOUND);
                 let denied = error.code() == Some(StatusCode::FORBIDDEN);
                 if missing_namespace {
@@ -198,7 +200,7 @@ fn taken(lease: &Lease, identity: &str) -> Lease {
         lease_duration_seconds: i32::try_from(DURATION.as_secs()).ok(),
         acquire_time: if keeps { before.acquire_time } else { Some(now.clone()) },
         renew_time: Some(now),
-        lease_transitions: Some(before.lease_transitions.unwrap_or(0) + i32::from(!keeps)),
+        lease_transitions: Some(before.lease_transitions.map_or(0, |count| count + i32::from(!keeps))),
         ..before
     });
     lease

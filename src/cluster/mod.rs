@@ -2,9 +2,11 @@
 
 mod api;
 mod config;
+mod error;
 mod leases;
 mod nodes;
 
-pub use api::{ApiError, Cluster};
+pub use api::Cluster;
+pub use error::{ApiError, Rule};
 pub use leases::{Hold, LeaseError, LeaseKey};
 pub use nodes::Written;

@@ -9,7 +9,8 @@ use kube::core::{ObjectList, PartialObjectMeta};
 use serde::{Deserialize, Deserializer};
 use serde_json::{Value, json};
 
-use super::api::{ApiError, Cluster};
+use super::api::Cluster;
+use super::error::ApiError;
 use crate::core::condition::{Change, ChangeKind};
 use crate::core::node::{Condition, Node};
 

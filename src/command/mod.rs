@@ -24,7 +24,7 @@ pub async fn run(cli: Cli, ui: Arc<Ui>) -> Result<Exit> {
             let exit = sync::run(&settings, &cluster, &ui).await?;
             refuse_warnings(&kubernetes, &cluster, exit)
         }
-        Command::Version(args) => version::run(&args, &kubernetes, &ui).await,
+        Command::Version(args) => stop::until_stopped(None, version::run(&args, &kubernetes, &ui)).await?,
         Command::Options => Ok(options::run(&ui)),
     }
 }

@@ -14,8 +14,7 @@ pub(super) enum Stopped {
 impl From<Stopped> for Error {
     fn from(stopped: Stopped) -> Self {
         match stopped {
-            Stopped::Signal(Signal::Interrupt) => Error::new(Exit::Interrupted, "interrupted"),
-            Stopped::Signal(Signal::Terminate) => Error::new(Exit::Terminated, "terminated"),
+            Stopped::Signal(signal) => Error::new(signal.exit(), "interrupted"),
             Stopped::LeaseLost => Error::new(Exit::Busy, "the Lease was lost: another may be writing now"),
         }
     }
@@ -34,7 +33,7 @@ pub(super) async fn until_stopped<T>(
     };
     tokio::select! {
         done = work => Ok(done),
-        signal = signal::next() => Err(Stopped::Signal(signal)),
+        signal = signal::received() => Err(Stopped::Signal(signal)),
         () = lost => Err(Stopped::LeaseLost),
     }
 }

@@ -14,7 +14,7 @@ use self::write::{NodePlan, Progress};
 use super::render;
 use super::stop::{Stopped, until_stopped};
 use crate::cli::DryRun;
-use crate::cluster::Cluster;
+use crate::cluster::{Cluster, Rule};
 use crate::core::condition::{SourceState, plan};
 use crate::core::node::Node;
 use crate::core::selection::{Selection, mixed_clusters, select};
@@ -25,7 +25,6 @@ use crate::ui::Ui;
 
 pub(super) async fn run(settings: &SyncSettings, cluster: &Arc<Cluster>, ui: &Ui) -> Result<Exit> {
     let Some(source) = &settings.source else { return purge::run(settings, cluster, ui).await };
-    lease::warn_of_upstream(settings, cluster, ui).await;
     let hold = lease::take(settings, cluster, ui).await?;
     let progress = Progress::default();
     let outcome =
@@ -139,10 +138,10 @@ impl Targets {
 
 /// All nodes, since alerts are matched with all, and which of them are to be written.
 async fn list(settings: &SyncSettings, cluster: &Cluster) -> Result<(Vec<Node>, Targets)> {
-    let nodes = async { cluster.list_nodes().await.map_err(|error| error.explain("list", "", "nodes")) };
+    let nodes = async { cluster.list_nodes().await.map_err(|error| error.explain("list", &Rule::NODES)) };
     let selected = async {
         let Some(selector) = &settings.selector else { return Ok(None) };
-        cluster.select_nodes(selector).await.map(Some).map_err(|error| error.explain("list", "", "nodes"))
+        cluster.select_nodes(selector).await.map(Some).map_err(|error| error.explain("list", &Rule::NODES))
     };
     let (nodes, selected) = futures::try_join!(nodes, selected)?;
     if let Some(unknown) = settings.nodes.iter().find(|name| !nodes.iter().any(|node| node.name == **name)) {
@@ -210,7 +209,9 @@ fn warn_of_odd_alerts(selection: &Selection, matches_nothing: bool, ui: &Ui) {
 
 fn stopped_error(stopped: Stopped, progress: &Progress, settings: &SyncSettings, ui: &Ui) -> Error {
     let written = progress.take();
-    report::print_changes(&written, settings, ui);
+    if settings.output.is_none() {
+        report::print_changes(&written, settings, ui);
+    }
     let nodes = render::count(written.len(), "node");
     let said = format!("{nodes} written, each completely; run the command again for the rest");
     Error::from(stopped).hint(said)

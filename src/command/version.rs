@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use super::connect;
 use crate::cli::{KubernetesArgs, VersionArgs};
+use crate::cluster::Rule;
 use crate::error::{Exit, Result};
 use crate::ui::Ui;
 
@@ -34,5 +35,8 @@ pub(super) async fn run(args: &VersionArgs, kubernetes: &KubernetesArgs, ui: &Ar
 
 async fn server_version(kubernetes: &KubernetesArgs, ui: &Arc<Ui>) -> Result<String> {
     let cluster = connect(kubernetes, ui).await?;
-    cluster.server_version().await.map_err(|error| error.explain("get", "", "/version"))
+    cluster
+        .server_version()
+        .await
+        .map_err(|error| error.explain("get", &Rule { group: "", resource: "/version", namespace: None }))
 }

@@ -93,7 +93,9 @@ impl<'a> NodeIndex<'a> {
     /// `node` is then where the exporter runs, and a condition there would be on the wrong machine.
     fn first_resolved(&self, alert: &Alert, labels: &[&str]) -> Option<Match> {
         let is_hidden = |label: &str| {
-            labels.iter().any(|other| other.strip_prefix("exported_") == Some(label) && alert.label(other).is_some())
+            labels
+                .iter()
+                .any(|other| other.strip_prefix("exported_") == Some(label) && alert.label(other).is_some())
         };
         let mut present = None;
         labels

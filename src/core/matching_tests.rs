@@ -218,7 +218,8 @@ mod reference {
                 .iter()
                 .filter(|label| {
                     let exported = format!("exported_{label}");
-                    !labels.contains(&exported.as_str()) || alert.labels.get(&exported).is_none_or(String::is_empty)
+                    !labels.contains(&exported.as_str())
+                        || alert.labels.get(&exported).is_none_or(String::is_empty)
                 })
                 .filter_map(|label| alert.labels.get(*label))
                 .filter(|v| !v.is_empty())

@@ -113,6 +113,7 @@ pub fn select(alerts: &[Alert], nodes: &[Node], policy: &SelectionPolicy, cluste
     let mut selection = Selection { firing: vec![BTreeMap::new(); nodes.len()], ..Selection::default() };
     let mut candidates: BTreeMap<usize, BTreeMap<String, Candidate<'_>>> = BTreeMap::new();
     let mut unmatched: BTreeMap<u64, &Alert> = BTreeMap::new();
+    let mut skipped: Vec<(usize, String)> = Vec::new();
 
     for alert in alerts {
         let fingerprint = alert.fingerprint();
@@ -120,7 +121,14 @@ pub fn select(alerts: &[Alert], nodes: &[Node], policy: &SelectionPolicy, cluste
         let Some((condition_type, priority)) = accept(alert, policy, &mut selection.counts) else {
             continue;
         };
-        let place = match index.find(alert) {
+        let found = index.find(alert);
+        let Some(priority) = priority else {
+            if let Match::Node(place) = found {
+                skipped.push((place, condition_type));
+            }
+            continue;
+        };
+        let place = match found {
             Match::Node(place) => place,
             Match::Unmatched => {
                 selection.counts.unmatched += 1;
@@ -162,12 +170,24 @@ pub fn select(alerts: &[Alert], nodes: &[Node], policy: &SelectionPolicy, cluste
             .map(|(condition_type, winner)| (condition_type, message(&winner, policy.max_message)))
             .collect();
     }
+    for (place, condition_type) in skipped {
+        let shown =
+            nodes[place].conditions.iter().find(|shown| shown.is_true() && shown.type_ == condition_type);
+        if let Some(shown) = shown {
+            selection.firing[place].entry(condition_type).or_insert_with(|| shown.message.clone());
+        }
+    }
     selection.unmatched_examples = unmatched.values().map(|alert| describe(alert)).collect();
     selection
 }
 
-/// The alert's condition type and priority, or `None` if it does not count.
-fn accept(alert: &Alert, policy: &SelectionPolicy, counts: &mut Counts) -> Option<(String, Priority)> {
+/// The alert's condition type and priority, or `None` if it does not count. Without a priority, by `--strict`, it
+/// raises no condition; one that is True already stays as it is, because it does fire.
+fn accept(
+    alert: &Alert,
+    policy: &SelectionPolicy,
+    counts: &mut Counts,
+) -> Option<(String, Option<Priority>)> {
     let Some(alertname) = alert.label("alertname") else {
         counts.no_alertname += 1;
         return None;
@@ -185,18 +205,12 @@ fn accept(alert: &Alert, policy: &SelectionPolicy, counts: &mut Counts) -> Optio
         return None;
     }
     let priority = match alert.label(&policy.priority_label).filter(|text| !text.trim().is_empty()) {
-        None => default_priority(alert, policy),
-        Some(text) => {
-            let parsed = Priority::parse(text);
-            if parsed.is_none() {
-                counts.malformed_priority += 1;
-                if policy.strict {
-                    counts.strict += 1;
-                    return None;
-                }
-            }
-            parsed.unwrap_or_else(|| default_priority(alert, policy))
-        }
+        None => Some(default_priority(alert, policy)),
+        Some(text) => Priority::parse(text).or_else(|| {
+            counts.malformed_priority += 1;
+            counts.strict += usize::from(policy.strict);
+            (!policy.strict).then(|| default_priority(alert, policy))
+        }),
     };
     Some((condition_type(&policy.prefix, alertname), priority))
 }

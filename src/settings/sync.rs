@@ -56,6 +56,9 @@ impl SyncSettings {
         if args.exit_code && args.dry_run == DryRun::None {
             return Err(Error::usage("--exit-code goes with --dry-run").hint("add --dry-run=client"));
         }
+        if args.purge && args.output.is_some() {
+            return Err(Error::usage("--output shows a round; --purge has none").hint("leave --output out"));
+        }
         let severity_priority = args
             .severity_priority
             .iter()

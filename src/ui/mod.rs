@@ -72,19 +72,18 @@ impl Ui {
         let prompt = tokio::task::spawn_blocking(move || {
             dialoguer::Confirm::new().with_prompt(question).default(false).interact_opt()
         });
-        // A listener keeps the signal from ending the process with the cursor hidden.
         let answer = tokio::select! {
             answer = prompt => answer.ok().and_then(Result::ok).ok_or(Signal::Interrupt),
-            signal = signal::next() => Err(signal),
+            signal = signal::received() => Err(signal),
         };
-        let stopped = match answer {
-            Ok(Some(true)) => return Ok(()),
-            Ok(_) => return Err(Error::new(Exit::Declined, "declined; nothing was changed")),
-            Err(Signal::Interrupt) => Error::new(Exit::Interrupted, "interrupted; nothing was changed"),
-            Err(Signal::Terminate) => Error::new(Exit::Terminated, "terminated; nothing was changed"),
-        };
-        show_cursor();
-        Err(stopped)
+        match answer {
+            Ok(Some(true)) => Ok(()),
+            Ok(_) => Err(Error::new(Exit::Declined, "declined; nothing was changed")),
+            Err(signal) => {
+                show_cursor();
+                Err(Error::new(signal.exit(), "interrupted; nothing was changed"))
+            }
+        }
     }
 }
 

@@ -281,6 +281,7 @@ fn flags_that_are_none() {
         ("a severity with a bad priority", world.sync(&["--severity-priority", "critical=high"])),
         ("a dry-run mode", world.sync(&["--dry-run=maybe"])),
         ("an exit code without a dry run", world.sync(&["--exit-code"])),
+        ("a purge as a document", world.sync(&["--purge", "-o", "json"])),
         ("a node that cannot be one", world.sync(&["../etc"])),
         ("a selector", world.sync(&["-l", "a in (b"])),
     ];

@@ -136,9 +136,9 @@ fn upstreams_variables_work_unchanged() {
     for (name, value) in [
         ("SCIURO_ALERTMANAGER_URL", world.alertmanager_url()),
         ("SCIURO_ALERT_RECEIVER", "node-condition-k8s"),
-        ("SCIURO_ALERT_SILENCED", "false"),
+        ("SCIURO_ALERT_SILENCED", "0"),
         ("SCIURO_ALERT_CACHE_TTL", "60s"),
-        ("SCIURO_LINGER_DURATION", "96h"),
+        ("SCIURO_LINGER_DURATION", ".5h"),
         ("SCIURO_NODE_CONDITION_PREFIX", "Upstream_"),
         ("SCIURO_NODE_RESYNC", "2m"),
         ("SCIURO_RECONCILE_TIMEOUT", "45s"),
@@ -165,7 +165,7 @@ fn upstreams_variables_work_unchanged() {
     assert_eq!(lease["metadata"]["annotations"]["sciuro.dev/heartbeat-interval"], "120s");
     assert_eq!(lease["metadata"]["annotations"]["sciuro.dev/interval"], "60s");
 
-    let said = run(sync.env("SCIURO_DEV_MODE", "true")).exits(0);
+    let said = run(sync.env("SCIURO_DEV_MODE", "1")).exits(0);
     assert!(said.stderr.contains("ignored environment variable SCIURO_PORT_8080_TCP"), "{said:?}");
 }
 

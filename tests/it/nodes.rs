@@ -249,5 +249,6 @@ fn a_forbidden_list_names_the_rule(world: &World) {
         .sync(&["--as", &user])
         .exits(1)
         .says(r#"{apiGroups: ["coordination.k8s.io"], resources: ["leases"], verbs: ["get"]}"#)
+        .says(".coordination.k8s.io -n kube-system")
         .says("hint: --no-lease does without, if nobody else writes");
 }

@@ -347,6 +347,9 @@ fn malformed_priorities_and_missing_alertnames(world: &World) {
         .says("Warning: 1 alert with a malformed priority (0 to 999 is allowed)")
         .says("Warning: 1 alert without alertname: skipped");
     assert_eq!(world.condition(&node, "X").unwrap()["message"], "[P9] hot");
+    // It fires, so --strict does not clear what is True already.
+    world.sync(&["--strict"]).exits(1).prints("");
+    assert_eq!(world.condition(&node, "X").unwrap()["status"], "True");
 }
 
 fn the_report_as_json(world: &World) {

@@ -14,7 +14,6 @@ use crate::command::stop::until_stopped;
 use crate::core::condition::SourceState;
 use crate::error::{Error, Result};
 use crate::settings::SyncSettings;
-use crate::signal;
 use crate::ui::Ui;
 
 /// The name under which upstream Sciuro elects its leader, by default.
@@ -35,24 +34,24 @@ pub(super) async fn take(settings: &SyncSettings, cluster: &Arc<Cluster>, ui: &U
         "the Lease {}/{} is held; watching for 15s whether its holder lives",
         key.namespace, key.name
     );
-    let acquired = Hold::acquire(cluster.clone(), key, &identity, || ui.note(&waiting));
+    let acquired = async {
+        warn_of_upstream(&key, cluster, ui).await;
+        Hold::acquire(cluster.clone(), key.clone(), &identity, || ui.note(&waiting)).await
+    };
     match until_stopped(None, acquired).await {
         Ok(hold) => Ok(Some(hold?)),
         Err(stopped) => Err(Error::from(stopped).hint("nothing was changed; run the command again")),
     }
 }
 
-/// Gives the Lease back. The round is done by then, so a failure is only mentioned; a second signal ends it.
+/// Gives the Lease back. The round is done by then, so a failure is only mentioned.
 pub(super) async fn release(hold: Option<Hold>, report: Option<&Report>, settings: &SyncSettings, ui: &Ui) {
     let Some(hold) = hold else { return };
     let annotations = report.map(|report| annotations(report, settings)).unwrap_or_default();
-    let failure = tokio::select! {
-        released = tokio::time::timeout(RELEASE_WITHIN, hold.release(annotations)) => match released {
-            Ok(Ok(())) => None,
-            Ok(Err(error)) => Some(Error::from(error).to_string()),
-            Err(_) => Some(format!("no answer within {}s", RELEASE_WITHIN.as_secs())),
-        },
-        _ = signal::next() => Some("interrupted".to_owned()),
+    let failure = match tokio::time::timeout(RELEASE_WITHIN, hold.release(annotations)).await {
+        Ok(Ok(())) => None,
+        Ok(Err(error)) => Some(Error::from(error).to_string()),
+        Err(_) => Some(format!("no answer within {}s", RELEASE_WITHIN.as_secs())),
     };
     if let Some(why) = failure {
         ui.note(&format!("note: the Lease was not given back ({why}); the next run waits 15s for it"));
@@ -91,10 +90,9 @@ fn holder() -> String {
 }
 
 /// Two writers of the same conditions undo each other's work.
-pub(super) async fn warn_of_upstream(settings: &SyncSettings, cluster: &Cluster, ui: &Ui) {
-    let Some(lease) = settings.lease.as_ref().filter(|lease| lease.name != UPSTREAM) else { return };
-    let key = LeaseKey { namespace: lease.namespace.clone(), name: UPSTREAM.into() };
-    if cluster.seems_renewed(&key).await {
+async fn warn_of_upstream(ours: &LeaseKey, cluster: &Cluster, ui: &Ui) {
+    let key = LeaseKey { name: UPSTREAM.into(), ..ours.clone() };
+    if key != *ours && cluster.seems_renewed(&key).await {
         ui.warning(&format!(
             "the Lease {}/{UPSTREAM} is being renewed: upstream Sciuro runs here too, and writes the same conditions",
             key.namespace

@@ -104,7 +104,7 @@ impl Report {
         match self.state {
             SourceState::Full => {}
             SourceState::Partial => summary.push_str("; source PARTIAL: nothing is cleared"),
-            SourceState::Down => summary.push_str("; source DOWN: conditions stay as they are"),
+            SourceState::Down => summary.push_str("; source DOWN: nothing is added or cleared"),
         }
         summary
     }

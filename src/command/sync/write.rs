@@ -6,7 +6,7 @@ use std::sync::{Mutex, PoisonError};
 use futures::{StreamExt, stream};
 
 use crate::cli::DryRun;
-use crate::cluster::{Cluster, Written};
+use crate::cluster::{Cluster, Rule, Written};
 use crate::core::condition::Change;
 use crate::core::node::Node;
 use crate::error::Error;
@@ -21,7 +21,7 @@ pub(super) struct NodePlan<'n> {
 /// What became of one node's plan.
 #[derive(Debug)]
 pub(super) enum Outcome {
-    /// Not sent: a dry run.
+    /// A dry run: not sent, or sent and not stored.
     Planned,
     Written,
     /// The node was deleted or replaced meanwhile.
@@ -76,13 +76,14 @@ pub(super) async fn write(
         }
         let dry_run = settings.dry_run == DryRun::Server;
         let outcome = match cluster.patch_conditions(plan.node, &plan.changes, dry_run).await {
+            Ok(Written::Patched) if dry_run => Outcome::Planned,
             Ok(Written::Patched) => Outcome::Written,
             Ok(Written::Gone) => Outcome::Gone,
             Err(error) => {
                 if error.is_final() {
                     is_over.store(true, Ordering::Relaxed);
                 }
-                Outcome::Failed(error.explain("patch", "", "nodes/status"))
+                Outcome::Failed(error.explain("patch", &Rule::NODES_STATUS))
             }
         };
         progress.add(plan, outcome);

@@ -213,14 +213,6 @@ impl World {
         self.nodes(&[short]).remove(0)
     }
 
-    /// The kubelet writes Ready True or False.
-    pub fn set_ready(&self, node: &str, ready: bool) {
-        let kubelets = self.kubelets.lock().expect("a lock");
-        let kubelet =
-            kubelets.iter().find(|kubelet| kubelet.names().any(|name| name == node)).expect("a kubelet");
-        self.block_on(kubelet.set_ready(node, ready)).expect("a status patch");
-    }
-
     /// A request to the API server, by somebody who is not the tool.
     pub fn try_api(
         &self,
@@ -351,14 +343,16 @@ impl World {
     }
 
     /// What was printed, with this world's names made short, so that it reads the same in every world.
-    fn tidy(&self, run: Run) -> Run {
+    fn tidy(&self, mut run: Run) -> Run {
         let short = |text: &str| {
             text.replace(&format!("{}-", self.id), "")
                 .replace(&self.prefix(), "AlertManager_")
                 .replace(&self.id, "TEST")
                 .replace(self.alertmanager.as_str(), "http://alertmanager")
         };
-        Run { stdout: short(&run.stdout), stderr: short(&run.stderr), ..run }
+        run.stdout = short(&run.stdout);
+        run.stderr = short(&run.stderr);
+        run
     }
 
     pub fn lease(&self) -> Option<Value> {

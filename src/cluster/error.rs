@@ -1,0 +1,138 @@
+//! Why a request failed, and what to do about it.
+
+use std::fmt;
+
+use http::StatusCode;
+use kube::core::Status;
+
+use crate::error::{Error, Exit};
+use crate::json::ReadError;
+
+/// Why a request did not succeed, after its retries.
+#[derive(Debug)]
+pub enum ApiError {
+    /// The server said so.
+    Status(Box<Status>),
+    /// No connection; in kubectl's words.
+    Transport(String),
+    /// No answer came in time, or not all of it.
+    Broken(String),
+    /// An answer came that is not of the API.
+    Unexpected(String),
+}
+
+/// What a permission is for.
+#[derive(Debug, Clone, Copy)]
+pub struct Rule<'r> {
+    pub group: &'r str,
+    /// With its subresource, such as `nodes/status`.
+    pub resource: &'r str,
+    pub namespace: Option<&'r str>,
+}
+
+impl Rule<'_> {
+    pub const NODES: Rule<'static> = Rule { group: "", resource: "nodes", namespace: None };
+    pub const NODES_STATUS: Rule<'static> = Rule { group: "", resource: "nodes/status", namespace: None };
+
+    fn missing(&self, verb: &str) -> String {
+        let Self { group, resource, namespace } = self;
+        let role = match namespace {
+            Some(namespace) => format!("a Role in {namespace}"),
+            None => "the ClusterRole".to_owned(),
+        };
+        format!(
+            r#"{role} needs the rule: {{apiGroups: ["{group}"], resources: ["{resource}"], verbs: ["{verb}"]}}"#
+        )
+    }
+
+    /// The command that asks for this permission; a subresource has a flag of its own there.
+    fn can_i(&self, verb: &str) -> String {
+        let (name, subresource) = self.resource.split_once('/').unwrap_or((self.resource, ""));
+        let mut command = format!("kubectl auth can-i {verb} {name}");
+        if !self.group.is_empty() {
+            command.extend([".", self.group]);
+        }
+        if !subresource.is_empty() {
+            command.extend([" --subresource=", subresource]);
+        }
+        if let Some(namespace) = self.namespace {
+            command.extend([" -n ", namespace]);
+        }
+        command
+    }
+}
+
+impl ApiError {
+    pub(super) fn code(&self) -> Option<StatusCode> {
+        match self {
+            Self::Status(status) => StatusCode::from_u16(status.code).ok(),
+            Self::Transport(_) | Self::Broken(_) | Self::Unexpected(_) => None,
+        }
+    }
+
+    /// Whether the same request may succeed a moment later.
+    pub(super) fn may_pass(&self) -> bool {
+        match self.code() {
+            Some(code) => code == StatusCode::TOO_MANY_REQUESTS || code.is_server_error(),
+            None => matches!(self, Self::Transport(_)),
+        }
+    }
+
+    /// Whether the next request would fail as well: permission is missing, or nobody answers.
+    pub fn is_final(&self) -> bool {
+        match self.code() {
+            Some(code) => code == StatusCode::FORBIDDEN || code == StatusCode::UNAUTHORIZED,
+            None => true,
+        }
+    }
+
+    /// In kubectl's words, with the rule that is missing if one is.
+    pub fn explain(&self, verb: &str, rule: &Rule<'_>) -> Error {
+        let resource = rule.resource;
+        let as_kubectl = || Error::in_kubectls_words(self.to_string());
+        match self {
+            Self::Status(status) => match status.code {
+                401 => Error::in_kubectls_words(format!(
+                    "error: You must be logged in to the server ({})",
+                    status.message
+                ))
+                .hint("kubectl auth whoami"),
+                403 => as_kubectl().hint(rule.missing(verb)).hint(rule.can_i(verb)),
+                429 | 500.. => as_kubectl().hint("kubectl get --raw '/readyz?verbose'"),
+                _ => as_kubectl(),
+            },
+            Self::Transport(_) => as_kubectl().hint("kubectl cluster-info"),
+            Self::Broken(why) => Error::new(Exit::Failed, format!("cannot {verb} {resource}: {why}"))
+                .hint("kubectl cluster-info"),
+            Self::Unexpected(why) => Error::new(Exit::Failed, format!("cannot {verb} {resource}: {why}"))
+                .hint("is this the URL of a Kubernetes API server? kubectl config view --minify"),
+        }
+    }
+}
+
+impl fmt::Display for ApiError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Status(status) if status.reason.is_empty() => {
+                write!(f, "Error from server ({}): {}", status.code, status.message)
+            }
+            Self::Status(status) => write!(f, "Error from server ({}): {}", status.reason, status.message),
+            Self::Transport(why) | Self::Broken(why) | Self::Unexpected(why) => f.write_str(why),
+        }
+    }
+}
+
+impl From<ReadError> for ApiError {
+    fn from(error: ReadError) -> Self {
+        match error {
+            ReadError::Json(_) | ReadError::TooLarge(_) => Self::Unexpected(error.to_string()),
+            ReadError::Transport(_) | ReadError::Stalled(_) => Self::Broken(error.to_string()),
+        }
+    }
+}
+
+impl From<kube::core::request::Error> for ApiError {
+    fn from(error: kube::core::request::Error) -> Self {
+        Self::Unexpected(error.to_string())
+    }
+}

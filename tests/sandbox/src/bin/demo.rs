@@ -1,0 +1,129 @@
+//! `make demo`: the real binary against the doubles, over HTTP, in front of somebody who has no cluster at hand.
+
+#![allow(clippy::print_stdout, clippy::expect_used)] // a script for people: what fails here should fail loudly
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use jiff::{SignedDuration, Timestamp};
+use sandbox::{Alertmanager, ApiServer, Kubelet, KubeletOptions};
+
+const RECEIVER: &str = "node-condition-k8s";
+
+struct Demo {
+    binary: PathBuf,
+    kubeconfig: PathBuf,
+    api: ApiServer,
+    alertmanager: Alertmanager,
+}
+
+#[tokio::main]
+async fn main() {
+    let directory = std::env::temp_dir().join(format!("kubectl-sciuro-demo-{}", std::process::id()));
+    std::fs::create_dir_all(&directory).expect("a directory");
+    let api = ApiServer::start().await;
+    let alertmanager = Alertmanager::start().await;
+    let kubeconfig = directory.join("kubeconfig");
+    api.write_kubeconfig(&kubeconfig).expect("a kubeconfig");
+    alertmanager.set_started(Timestamp::now() - SignedDuration::from_hours(1));
+    let kubelets = Kubelet::start(api.config(), KubeletOptions::count(12)).await.expect("kubelets");
+    let binary = std::env::current_exe().expect("a path").with_file_name("kubectl-sciuro");
+    let demo = Demo { binary, kubeconfig, api, alertmanager };
+
+    tokio::task::spawn_blocking(move || demo.run()).await.expect("the demo");
+    kubelets.stop().await;
+    std::fs::remove_dir_all(directory).expect("the directory is removed");
+}
+
+impl Demo {
+    fn run(&self) {
+        say("A sandbox with 12 nodes and an Alertmanager is up, on 127.0.0.1. Three alerts fire.");
+        self.fire("CalicoTooManyInterfacesEarly", "worker1a", "6", "Kubernetes node worker1a has too many Calico interfaces");
+        self.fire("DiskFailing", "worker3b", "1", "sda reallocated sectors 812");
+        self.fire("WorkerUptimeTooHigh", "worker5a", "9", "Kubernetes node worker5a has been up for more than 7 days");
+        say("What would a round change?");
+        self.sync(&["--dry-run=client"], 0);
+        say("It is written as conditions of the nodes:");
+        self.sync(&[], 0);
+        self.show();
+
+        say("The disk gets worse, one alert ends, and another node is in trouble.");
+        self.alertmanager.resolve(&[("alertname", "DiskFailing")]);
+        self.fire("DiskFailing", "worker3b", "0", "sda has failed");
+        self.alertmanager.resolve(&[("alertname", "CalicoTooManyInterfacesEarly")]);
+        self.fire("KernelHung", "worker6b", "2", "tasks hang for 120 s");
+        self.sync(&[], 0);
+        self.show();
+
+        say("Nothing has changed, so nothing is written:");
+        let before = self.api.writes_by("kubectl-sciuro/").len();
+        self.sync(&["--no-lease"], 0);
+        let written = self.api.writes_by("kubectl-sciuro/").len() - before;
+        println!("({written} requests that change something reached the API server)");
+        assert_eq!(written, 0, "a round with nothing to change writes nothing");
+
+        say("The Alertmanager restarts and has forgotten its alerts. An empty list is no proof: nothing is cleared.");
+        self.alertmanager.clear();
+        self.alertmanager.set_started(Timestamp::now());
+        self.sync(&[], 0);
+
+        say("A receiver that is mistyped would look the same. It is refused:");
+        self.sync(&["--receiver", "node-condition-k8"], 11);
+
+        say("Five minutes later the silence of the Alertmanager is believed.");
+        self.alertmanager.set_started(Timestamp::now() - SignedDuration::from_mins(6));
+        self.sync(&[], 0);
+        say("Conditions that are no longer True go after --linger, 96 hours unless you say otherwise.");
+        std::thread::sleep(std::time::Duration::from_secs(2)); // for one second is the least that a linger can be
+        self.sync(&["--linger", "1s"], 0);
+        self.show();
+        say("That was the main job. The doubles are gone now, and nothing is left behind.");
+    }
+
+    fn fire(&self, alertname: &str, node: &str, priority: &str, summary: &str) {
+        let labels = [("alertname", alertname), ("node", node), ("priority", priority), ("notify", RECEIVER)];
+        self.alertmanager.fire(&labels, &[("summary", summary)]);
+    }
+
+    /// Runs the binary as a user would and shows what it prints.
+    fn sync(&self, more: &[&str], expected: i32) {
+        let shown = if more.is_empty() { String::new() } else { format!(" {}", more.join(" ")) };
+        println!("$ kubectl sciuro sync{shown}");
+        let status = Command::new(&self.binary)
+            .arg("sync")
+            .args(more)
+            .env("KUBECONFIG", &self.kubeconfig)
+            .env("SCIURO_ALERTMANAGER", self.alertmanager.url())
+            .env("SCIURO_RECEIVER", RECEIVER)
+            .env("SCIURO_CONFIG", empty_file(&self.kubeconfig))
+            .status()
+            .expect("the binary, which `make demo` builds beside this one");
+        assert_eq!(status.code(), Some(expected), "the demo shows what the tool does not do");
+    }
+
+    /// The owned conditions of all nodes, as the API server has them.
+    fn show(&self) {
+        println!("\n{:<10}{:<46}{:<9}MESSAGE", "NODE", "CONDITION", "STATUS");
+        let store = self.api.store();
+        for node in store.list("nodes") {
+            for condition in node["status"]["conditions"].as_array().into_iter().flatten() {
+                let text = |field: &str| condition[field].as_str().unwrap_or_default();
+                if text("type").starts_with("AlertManager_") {
+                    let name = node["metadata"]["name"].as_str().unwrap_or_default();
+                    println!("{name:<10}{:<46}{:<9}{}", text("type"), text("status"), text("message"));
+                }
+            }
+        }
+    }
+}
+
+/// A configuration of the user's own must not change what is shown.
+fn empty_file(beside: &Path) -> PathBuf {
+    let path = beside.with_file_name("config.yaml");
+    std::fs::write(&path, "").expect("a file");
+    path
+}
+
+fn say(text: &str) {
+    println!("\n# {text}");
+}
