@@ -20,7 +20,7 @@ pub use sync::{LeaseSettings, SourceSettings, SyncSettings};
 
 /// Flags that lose data or lift a protection: they come from the command line, never from a file that was
 /// written for another day.
-const COMMAND_LINE_ONLY: [&str; 5] = ["yes", "purge", "help", "config", "token"];
+const COMMAND_LINE_ONLY: [&str; 4] = ["yes", "purge", "help", "config"];
 
 /// Upstream Sciuro's variables and the flags that they mean.
 const UPSTREAM_VARIABLES: [(&str, &str); 12] = [

@@ -86,9 +86,8 @@ pub struct Hold {
 }
 
 impl Hold {
-    /// Takes the Lease, or says who holds it. One that is held is watched for 15 s: a holder that renews it is
-    /// alive, one that does not has lost it.
-    /// `on_wait` is called before.
+    /// Takes the Lease, or says who holds it. One that is held is watched for 15 s, after `on_wait`: a holder that
+    /// renews it is alive, one that does not has lost it.
     pub async fn acquire(
         cluster: Arc<Cluster>,
         key: LeaseKey,
@@ -126,11 +125,6 @@ impl Hold {
         Ok(Self { cluster, key, current, lost, renewal })
     }
 
-    /// Annotations that earlier holders left.
-    pub async fn annotations(&self) -> BTreeMap<String, String> {
-        self.current.lock().await.metadata.annotations.clone().unwrap_or_default()
-    }
-
     /// Returns once the Lease is no longer ours. Whoever writes must stop then.
     pub async fn lost(&self) {
         let mut lost = self.lost.clone();
@@ -142,14 +136,30 @@ impl Hold {
     /// Gives the Lease back with `annotations` set on it, so that the next run need not wait.
     pub async fn release(self, annotations: BTreeMap<String, String>) -> Result<(), LeaseError> {
         self.renewal.abort();
-        let mut lease = self.current.lock().await.clone();
-        lease.metadata.annotations.get_or_insert_default().extend(annotations);
-        let spec = lease.spec.get_or_insert_default();
-        spec.holder_identity = Some(String::new());
-        spec.lease_duration_seconds = Some(1);
-        spec.renew_time = Some(MicroTime(Timestamp::now()));
-        self.cluster.replace_lease(&self.key, lease).await.map(drop)
+        let ours = self.current.lock().await.clone();
+        match self.cluster.replace_lease(&self.key, released(&ours, &annotations)).await {
+            // A renewal was on its way when it was aborted.
+            Err(LeaseError::Api { error, .. }) if error.code() == Some(StatusCode::CONFLICT) => {
+                match self.cluster.lease(&self.key).await? {
+                    Some(now) if holder(&now) == holder(&ours) => {
+                        self.cluster.replace_lease(&self.key, released(&now, &annotations)).await.map(drop)
+                    }
+                    _ => Ok(()), // another's by now
+                }
+            }
+            done => done.map(drop),
+        }
     }
+}
+
+fn released(lease: &Lease, annotations: &BTreeMap<String, String>) -> Lease {
+    let mut lease = lease.clone();
+    lease.metadata.annotations.get_or_insert_default().extend(annotations.clone());
+    let spec = lease.spec.get_or_insert_default();
+    spec.holder_identity = Some(String::new());
+    spec.lease_duration_seconds = Some(1);
+    spec.renew_time = Some(MicroTime(Timestamp::now()));
+    lease
 }
 
 async fn renew(cluster: Arc<Cluster>, key: LeaseKey, current: Arc<Mutex<Lease>>, lost: watch::Sender<bool>) {

@@ -171,7 +171,7 @@ fn row_73_a_node_that_cannot_be_written_stops_no_other() {
 }
 
 #[test]
-fn row_80_bodies_of_old_and_new_alertmanagers() {
+fn rows_49_50_80_bodies_of_old_and_new_alertmanagers() {
     let world = World::sandbox();
     let nodes = world.nodes(&["w1", "w2", "w3", "w4"]);
     let receivers = json!([{"name": "node-condition-k8s"}]);
@@ -341,7 +341,7 @@ fn row_64_an_admission_policy_fails_its_node(world: &World) {
         .says("error: 1 of 2 nodes could not be written");
 }
 
-/// A ValidatingAdmissionPolicy on one node's status, in force when this returns.
+/// A `ValidatingAdmissionPolicy` on one node's status, in force when this returns.
 fn freeze(world: &World, node: &str, message: &str) {
     let collection = "/apis/admissionregistration.k8s.io/v1";
     let name = world.name("frozen");

@@ -1,6 +1,7 @@
 //! The whole chain, real from end to end: an exporter's page, Prometheus and its rule, Alertmanager and its route, sync,
 //! the API server. The names are the article's.
 
+use std::fmt::Write as _;
 use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::path::Path;
@@ -24,11 +25,11 @@ fn exporter(interfaces: Arc<AtomicUsize>) -> u16 {
         for connection in listener.incoming() {
             let Ok(mut connection) = connection else { continue };
             let _request = connection.read(&mut [0; 4096]);
-            let page: String = (0..interfaces.load(Ordering::Relaxed))
-                .map(|number| {
-                    format!("node_network_info{{device=\"cali{number:011x}\",node=\"{NODE}\"}} 1\n")
-                })
-                .collect();
+            let mut page = String::new();
+            for number in 0..interfaces.load(Ordering::Relaxed) {
+                writeln!(page, "node_network_info{{device=\"cali{number:011x}\",node=\"{NODE}\"}} 1")
+                    .unwrap();
+            }
             let head = "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nConnection: close\r\nContent-Length:";
             let _gone = write!(connection, "{head} {}\r\n\r\n{page}", page.len());
         }

@@ -107,7 +107,7 @@ fn a_flag_beats_a_variable_beats_the_file() {
         run(&mut sync).exits(0)
     };
     let ends = |run: Run, prefix: &str| {
-        assert!(run.stdout.contains(&format!("condition/{prefix}X True")), "{run:?}")
+        assert!(run.stdout.contains(&format!("condition/{prefix}X True")), "{run:?}");
     };
     ends(with_prefix(None, None, None), "AlertManager_");
     ends(with_prefix(Some("File_"), None, None), "File_");

@@ -15,7 +15,7 @@ scenarios![
     a_round_with_nothing_to_change_writes_nothing,
     a_dry_run_changes_nothing,
     only_the_named_nodes_are_written,
-    row_21_a_source_that_fails_holds_what_is_true,
+    s21_a_source_that_fails_holds_what_is_true,
     row_40_a_source_that_just_started_clears_nothing,
     row_41_an_unknown_receiver_writes_nothing,
     row_48_a_silence_clears,
@@ -153,7 +153,7 @@ fn only_the_named_nodes_are_written(world: &World) {
     assert!(world.lease().unwrap()["metadata"]["annotations"]["sciuro.dev/last-full"].is_string());
 }
 
-fn row_21_a_source_that_fails_holds_what_is_true(world: &World) {
+fn s21_a_source_that_fails_holds_what_is_true(world: &World) {
     let node = world.node("w1");
     world.alert(&[("alertname", "X"), ("node", &node)], "hot", true);
     world.sync(&[]).exits(0);
