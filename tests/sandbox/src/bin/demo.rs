@@ -38,9 +38,19 @@ async fn main() {
 impl Demo {
     fn run(&self) {
         say("A sandbox with 12 nodes and an Alertmanager is up, on 127.0.0.1. Three alerts fire.");
-        self.fire("CalicoTooManyInterfacesEarly", "worker1a", "6", "Kubernetes node worker1a has too many Calico interfaces");
+        self.fire(
+            "CalicoTooManyInterfacesEarly",
+            "worker1a",
+            "6",
+            "Kubernetes node worker1a has too many Calico interfaces",
+        );
         self.fire("DiskFailing", "worker3b", "1", "sda reallocated sectors 812");
-        self.fire("WorkerUptimeTooHigh", "worker5a", "9", "Kubernetes node worker5a has been up for more than 7 days");
+        self.fire(
+            "WorkerUptimeTooHigh",
+            "worker5a",
+            "9",
+            "Kubernetes node worker5a has been up for more than 7 days",
+        );
         say("What would a round change?");
         self.sync(&["--dry-run=client"], 0);
         say("It is written as conditions of the nodes:");
@@ -62,7 +72,9 @@ impl Demo {
         println!("({written} requests that change something reached the API server)");
         assert_eq!(written, 0, "a round with nothing to change writes nothing");
 
-        say("The Alertmanager restarts and has forgotten its alerts. An empty list is no proof: nothing is cleared.");
+        say(
+            "The Alertmanager restarts and has forgotten its alerts. An empty list is no proof: nothing is cleared.",
+        );
         self.alertmanager.clear();
         self.alertmanager.set_started(Timestamp::now());
         self.sync(&[], 0);

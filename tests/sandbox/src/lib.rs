@@ -1,0 +1,21 @@
+//! Test doubles: the servers and machines that `kubectl sciuro` meets, in this process and on 127.0.0.1.
+//!
+//! A scenario is written once and runs on the real control plane and on these doubles. Where they differ, the doubles
+//! are wrong: they have what the flows need and no more, and what they have answers like the real thing.
+
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
+mod alertmanager;
+mod api;
+mod error;
+mod fnv;
+mod http;
+pub mod kubelet;
+mod random;
+mod time;
+
+pub use alertmanager::{Alertmanager, Route};
+pub use api::{ApiServer, Store, node};
+pub use error::{Error, Result};
+pub use http::{Fault, Faults, Request};
+pub use kubelet::{Kubelet, KubeletOptions};
