@@ -1,10 +1,13 @@
 //! Flags and help texts, nothing else. What they mean together is settled in `settings`.
 
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use jiff::SignedDuration;
+use regex::Regex;
 
+use crate::core::alert::Priority;
 use crate::core::matcher::Matcher;
 use crate::core::prefix::Prefix;
 
@@ -43,6 +46,7 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    Status(Box<StatusArgs>),
     Sync(Box<SyncArgs>),
     Version(VersionArgs),
     /// List the flags that every command takes.
@@ -247,6 +251,71 @@ pub struct SyncArgs {
     pub output: Option<Format>,
 }
 
+/// Show the firing conditions of all nodes, most urgent first.
+#[derive(Debug, Args)]
+#[command(
+    before_help = "Examples:
+  # What is firing?
+  kubectl sciuro status
+
+  # With reasons, roles and heartbeats
+  kubectl sciuro status -o wide
+
+  # The most urgent nodes, for a script
+  kubectl sciuro status --priority 1-3 -o name
+
+  # What node-problem-detector says
+  kubectl sciuro status --condition '^NPD'",
+    after_help = EXIT_CODES
+)]
+#[allow(clippy::struct_excessive_bools)] // flags are independent of each other
+pub struct StatusArgs {
+    /// Nodes to show [default: all]
+    #[arg(value_name = "NODE")]
+    pub nodes: Vec<String>,
+    /// Only the nodes that this label selector matches
+    #[arg(short = 'l', long, value_name = "SELECTOR")]
+    pub selector: Option<String>,
+    /// Only the nodes that this field selector matches
+    #[arg(long, value_name = "SELECTOR")]
+    pub field_selector: Option<String>,
+    /// Only these priorities: one, or a range such as 1-3
+    #[arg(long, value_name = "RANGE", value_parser = priorities)]
+    pub priority: Option<RangeInclusive<Priority>>,
+    /// Only conditions whose type matches, whoever writes them [default: those with our prefix]
+    #[arg(long, value_name = "REGEX")]
+    pub condition: Option<Regex>,
+    /// Also conditions that are False, and those of others
+    #[arg(long)]
+    pub all: bool,
+    /// Labels to show in columns of their own
+    #[arg(short = 'L', long, value_name = "LABEL", value_delimiter = ',')]
+    pub label_columns: Vec<String>,
+    /// Show all labels of the node in the last column
+    #[arg(long)]
+    pub show_labels: bool,
+    /// Print no headers
+    #[arg(long)]
+    pub no_headers: bool,
+    /// Exit 10 if something fires or is Unknown, 1 if that cannot be told
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value = "false", value_name = "BOOL", action = clap::ArgAction::Set, value_parser = boolean)]
+    pub exit_code: bool,
+
+    /// Prefix of the condition types that are ours [default: what the sync Lease says, else "AlertManager_"]
+    #[arg(long, value_name = "PREFIX")]
+    pub prefix: Option<Prefix>,
+    /// Namespace of the sync Lease
+    #[arg(long, value_name = "NAMESPACE", default_value = "kube-system")]
+    pub lease_namespace: String,
+    /// Name of the sync Lease
+    #[arg(long, value_name = "NAME", default_value = "sciuro-sync")]
+    pub lease_name: String,
+
+    /// Form of the result
+    #[arg(short, long, value_name = "FORMAT")]
+    pub output: Option<StatusFormat>,
+}
+
 /// Show the version of this plugin and of the server.
 #[derive(Debug, Args)]
 pub struct VersionArgs {
@@ -262,6 +331,14 @@ pub struct VersionArgs {
 pub enum Format {
     Json,
     Yaml,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum StatusFormat {
+    Wide,
+    Json,
+    Yaml,
+    Name,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -302,6 +379,15 @@ pub(crate) fn boolean(text: &str) -> Result<bool, String> {
         "1" | "t" | "T" | "true" | "True" | "TRUE" => Ok(true),
         "0" | "f" | "F" | "false" | "False" | "FALSE" => Ok(false),
         _ => Err("it is true or false".to_owned()),
+    }
+}
+
+/// `2`, `P2` or `1-3`.
+fn priorities(text: &str) -> Result<RangeInclusive<Priority>, String> {
+    let (first, last) = text.split_once('-').unwrap_or((text, text));
+    match (Priority::parse(first), Priority::parse(last)) {
+        (Some(first), Some(last)) if first <= last => Ok(first..=last),
+        _ => Err("it is a number from 0 to 999, or a range such as 1-3".to_owned()),
     }
 }
 

@@ -14,8 +14,10 @@ use serde_saphyr::Spanned;
 use crate::cli::Cli;
 use crate::error::{Error, Result};
 
+mod status;
 mod sync;
 
+pub use status::StatusSettings;
 pub use sync::{LeaseSettings, SourceSettings, SyncSettings};
 
 /// Flags that lose data or lift a protection: they come from the command line, never from a file that was

@@ -282,6 +282,18 @@ impl Cluster {
         }
     }
 
+    /// The annotations of a Lease; `None` if there is no Lease.
+    pub async fn lease_annotations(
+        &self,
+        key: &LeaseKey,
+    ) -> Result<Option<BTreeMap<String, String>>, ApiError> {
+        match self.lease(key).await {
+            Ok(lease) => Ok(lease.map(|lease| lease.metadata.annotations.unwrap_or_default())),
+            Err(LeaseError::Api { error, .. }) => Err(error),
+            Err(LeaseError::Held { .. }) => Ok(None), // reading never says so
+        }
+    }
+
     /// Whether the Lease was renewed within its duration, by its own clock: good enough for a warning.
     pub async fn seems_renewed(&self, key: &LeaseKey) -> bool {
         let Ok(Some(lease)) = self.lease(key).await else { return false };

@@ -2,6 +2,7 @@
 
 mod options;
 mod render;
+mod status;
 mod stop;
 mod sync;
 mod version;
@@ -11,13 +12,19 @@ use std::sync::Arc;
 use crate::cli::{Cli, Command, KubernetesArgs};
 use crate::cluster::Cluster;
 use crate::error::{Error, Exit, Result};
-use crate::settings::SyncSettings;
+use crate::settings::{StatusSettings, SyncSettings};
 use crate::ui::Ui;
 
 /// Runs the command that was given.
 pub async fn run(cli: Cli, ui: Arc<Ui>) -> Result<Exit> {
     let kubernetes = cli.global.kubernetes;
     match cli.command {
+        Command::Status(args) => {
+            let settings = StatusSettings::resolve(*args)?;
+            let cluster = connect(&kubernetes, &ui).await?;
+            let exit = stop::until_stopped(None, status::run(&settings, &cluster, &ui)).await??;
+            refuse_warnings(&kubernetes, &cluster, exit)
+        }
         Command::Sync(args) => {
             let settings = SyncSettings::resolve(*args)?;
             let cluster = connect(&kubernetes, &ui).await?;

@@ -75,6 +75,10 @@ impl Priority {
     pub const DEFAULT: Priority = Priority(9);
     const MAX: u16 = 999;
 
+    pub fn number(self) -> u16 {
+        self.0
+    }
+
     /// Reads `5`, `+5`, `P5`, `p5`, with spaces around it. `None` is malformed.
     pub fn parse(text: &str) -> Option<Priority> {
         let digits = text.trim();

@@ -9,4 +9,5 @@ pub mod matcher;
 pub mod matching;
 pub mod node;
 pub mod prefix;
+pub mod report;
 pub mod selection;

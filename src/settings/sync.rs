@@ -136,7 +136,7 @@ fn source(args: &SyncArgs) -> Result<SourceSettings> {
 }
 
 /// `w1`, `node/w1` and `nodes/w1` name the same node.
-fn node_name(text: &str) -> Result<String> {
+pub(super) fn node_name(text: &str) -> Result<String> {
     let name = text.strip_prefix("node/").or_else(|| text.strip_prefix("nodes/")).unwrap_or(text);
     let valid = !name.is_empty()
         && name.len() <= 253

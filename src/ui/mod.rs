@@ -1,5 +1,6 @@
 //! What a person sees: results on stdout, everything else on stderr, prompts only where somebody can answer.
 
+mod table;
 mod text;
 
 use std::io::{IsTerminal, Write};
@@ -9,27 +10,31 @@ use crate::cli::Color;
 use crate::error::{Error, Exit, Result};
 use crate::signal::{self, Signal};
 
+pub use table::{Cell, Table};
 pub use text::escape;
 
 /// The terminal, or whatever stands in its place.
 pub struct Ui {
     out: Mutex<Box<dyn Write + Send>>,
-    color: bool,
+    colors_result: bool,
+    colors_notes: bool,
 }
 
 impl Ui {
     /// Writes to stdout and stderr; colours as `color` and the terminal's conventions say.
     pub fn terminal(color: Color) -> Self {
-        let color = match color {
+        let is_plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty())
+            || std::env::var_os("TERM").is_some_and(|term| term == "dumb");
+        let colors = |is_terminal: bool| match color {
             Color::Always => true,
             Color::Never => false,
-            Color::Auto => {
-                std::io::stderr().is_terminal()
-                    && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
-                    && std::env::var_os("TERM").is_none_or(|term| term != "dumb")
-            }
+            Color::Auto => is_terminal && !is_plain,
         };
-        Self { out: Mutex::new(Box::new(std::io::stdout())), color }
+        Self {
+            out: Mutex::new(Box::new(std::io::stdout())),
+            colors_result: colors(std::io::stdout().is_terminal()),
+            colors_notes: colors(std::io::stderr().is_terminal()),
+        }
     }
 
     /// One line of the result. A reader that has gone away stops the output, not the work.
@@ -45,6 +50,19 @@ impl Ui {
         text.lines().for_each(|line| self.result(line));
     }
 
+    /// A table, cut to the terminal's width if stdout is one.
+    pub fn table(&self, table: &Table, with_headers: bool) {
+        let terminal = console::Term::stdout();
+        let width = terminal.is_term().then(|| usize::from(terminal.size().1));
+        let color = self.colors_result;
+        let mut out = self.out.lock().unwrap_or_else(PoisonError::into_inner);
+        for line in table.lines(with_headers, width, color) {
+            if writeln!(out, "{}", line.trim_end()).is_err() {
+                *out = Box::new(std::io::sink());
+            }
+        }
+    }
+
     /// One line for the person, on stderr.
     pub fn note(&self, line: &str) {
         // Nobody can be told that stderr is closed.
@@ -53,7 +71,7 @@ impl Ui {
 
     /// A line that begins with `Warning:`, as kubectl prints the server's, in its colour.
     pub fn warning(&self, line: &str) {
-        let (on, off) = if self.color { ("\u{1b}[33;1m", "\u{1b}[0m") } else { ("", "") };
+        let (on, off) = if self.colors_notes { ("\u{1b}[33;1m", "\u{1b}[0m") } else { ("", "") };
         let _ = writeln!(std::io::stderr(), "{on}Warning:{off} {}", escape(line));
     }
 

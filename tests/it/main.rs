@@ -16,4 +16,5 @@ mod leases;
 mod nodes;
 mod prompts;
 mod schemas;
+mod status;
 mod sync;

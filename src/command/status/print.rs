@@ -1,0 +1,243 @@
+//! The rows as a table, as names or as a document, and the sentence below them.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use console::Style;
+use jiff::Timestamp;
+use serde::Serialize;
+
+use super::freshness::LastSync;
+use crate::cli::{Format, StatusFormat};
+use crate::command::render;
+use crate::core::alert::Priority;
+use crate::core::prefix::Prefix;
+use crate::core::report::{Row, human_duration};
+use crate::settings::StatusSettings;
+use crate::ui::{Cell, Table, Ui};
+
+pub(super) fn rows(
+    rows: &[Row<'_>],
+    prefix: &Prefix,
+    settings: &StatusSettings,
+    last_sync: &LastSync,
+    now: Timestamp,
+    ui: &Ui,
+) {
+    match settings.output {
+        Some(StatusFormat::Json) => document(rows, last_sync, now, Format::Json, ui),
+        Some(StatusFormat::Yaml) => document(rows, last_sync, now, Format::Yaml, ui),
+        Some(StatusFormat::Name) => {
+            let mut seen = BTreeSet::new();
+            for row in rows.iter().filter(|row| seen.insert(&row.node.node.name)) {
+                ui.result(&format!("node/{}", row.node.node.name));
+            }
+        }
+        None | Some(StatusFormat::Wide) if rows.is_empty() => {}
+        None | Some(StatusFormat::Wide) => {
+            ui.table(&table(rows, prefix, settings, now), !settings.no_headers);
+        }
+    }
+}
+
+fn table(rows: &[Row<'_>], prefix: &Prefix, settings: &StatusSettings, now: Timestamp) -> Table {
+    let is_wide = settings.output == Some(StatusFormat::Wide);
+    let mut headers =
+        vec!["NODE".to_owned(), "PRIORITY".into(), "CONDITION".into(), "STATUS".into(), "AGE".into()];
+    if is_wide {
+        headers.extend(["NODE-STATUS", "ROLES", "REASON", "HEARTBEAT", "REMEDIATION"].map(String::from));
+    }
+    headers.extend(
+        settings.label_columns.iter().map(|label| label.rsplit('/').next().unwrap_or(label).to_uppercase()),
+    );
+    headers.push("MESSAGE".into());
+    if settings.show_labels {
+        headers.push("LABELS".into());
+    }
+    let mut table = Table::new(headers);
+    for row in rows {
+        let age = |time: Option<Timestamp>| match time {
+            Some(time) => human_duration(now.duration_since(time)),
+            None => "<unknown>".into(),
+        };
+        let mut cells = vec![
+            Cell::new(&row.node.node.name),
+            priority_cell(row.priority),
+            Cell::new(shown_type(row, prefix, is_wide)),
+            status_cell(row),
+            Cell::new(&age(row.condition.last_transition)),
+        ];
+        if is_wide {
+            cells.extend([
+                Cell::new(&row.node.status()),
+                Cell::new(&or_none(&row.node.roles().join(","))),
+                Cell::new(&or_none(&row.condition.reason)),
+                Cell::new(&age(row.condition.last_heartbeat)),
+                Cell::new(&or_none(row.node.remediation.as_deref().map_or("", |_| "recorded"))),
+            ]);
+        }
+        let label = |label: &String| Cell::new(row.node.labels.get(label).map_or("", String::as_str));
+        cells.extend(settings.label_columns.iter().map(label));
+        cells.push(Cell::new(row.message));
+        if settings.show_labels {
+            let labels: Vec<String> =
+                row.node.labels.iter().map(|(name, value)| format!("{name}={value}")).collect();
+            cells.push(Cell::new(&or_none(&labels.join(","))));
+        }
+        table.push(cells);
+    }
+    table
+}
+
+fn or_none(text: &str) -> String {
+    if text.is_empty() { "<none>".into() } else { text.into() }
+}
+
+/// Without our prefix, unless all is wanted.
+fn shown_type<'r>(row: &'r Row<'_>, prefix: &Prefix, is_wide: bool) -> &'r str {
+    let full = row.condition.type_.as_str();
+    if is_wide || !prefix.owns(full) { full } else { &full[prefix.as_str().len()..] }
+}
+
+fn priority_cell(priority: Option<Priority>) -> Cell {
+    let Some(priority) = priority else { return Cell::new("-") };
+    let cell = Cell::new(&priority.to_string());
+    match priority.number() {
+        0 | 1 => cell.styled(Style::new().red().bold()),
+        2 => cell.styled(Style::new().red()),
+        3 => cell.styled(Style::new().yellow()),
+        _ => cell,
+    }
+}
+
+fn status_cell(row: &Row<'_>) -> Cell {
+    let status = or_none(&row.condition.status);
+    let cell = match row.stale {
+        Some(age) => Cell::new(&format!("{status} (stale {})", human_duration(age))),
+        None => Cell::new(&status),
+    };
+    match row.condition.status.as_str() {
+        "Unknown" => cell.styled(Style::new().yellow()),
+        "True" if row.stale.is_none() => cell.styled(Style::new().red()),
+        _ => cell,
+    }
+}
+
+/// `2 conditions firing on 2 of 40 nodes (P1: 1, P8: 1); last full sync 31s ago by cron@ops1`, and what is in doubt.
+pub(super) fn summary(
+    rows: &[Row<'_>],
+    nodes: usize,
+    settings: &StatusSettings,
+    last_sync: &LastSync,
+    now: Timestamp,
+    ui: &Ui,
+) {
+    let firing: Vec<&Row<'_>> = rows.iter().filter(|row| row.condition.is_true()).collect();
+    let unknown: Vec<&Row<'_>> = rows.iter().filter(|row| row.condition.status == "Unknown").collect();
+    let doubt = last_sync.doubt(now);
+    let mut parts = Vec::new();
+    if !firing.is_empty() {
+        parts.push(firing_part(&firing, nodes));
+    }
+    if !unknown.is_empty() {
+        let since = unknown.iter().filter_map(|row| row.condition.last_transition).min();
+        let since = since.map_or_else(String::new, |since| format!(" since {}", since.strftime("%H:%MZ")));
+        parts.push(format!("{} unknown: alerts unavailable{since}", unknown.len()));
+    }
+    if parts.is_empty() && doubt.is_none() {
+        ui.note("No firing node conditions found.");
+        return;
+    }
+    if !parts.is_empty() {
+        if let Some(full) = last_sync.last_full().filter(|_| settings.condition.is_none()) {
+            let by = last_sync.by().map_or_else(String::new, |by| format!(" by {by}"));
+            parts.push(format!("last full sync {} ago{by}", human_duration(now.duration_since(full.at))));
+        }
+        ui.note(&parts.join("; "));
+    }
+    if let Some(doubt) = doubt {
+        let more = if parts.is_empty() { "cannot tell" } else { "cannot tell what else fires" };
+        ui.warning(&format!("{more}: {doubt}"));
+    }
+}
+
+fn firing_part(firing: &[&Row<'_>], nodes: usize) -> String {
+    let mut by_priority: BTreeMap<(bool, Option<Priority>), usize> = BTreeMap::new();
+    for row in firing {
+        *by_priority.entry((row.priority.is_none(), row.priority)).or_default() += 1;
+    }
+    let counts: Vec<String> = by_priority
+        .into_iter()
+        .map(|((_, priority), count)| match priority {
+            Some(priority) => format!("{priority}: {count}"),
+            None => format!("-: {count}"),
+        })
+        .collect();
+    let on: BTreeSet<&String> = firing.iter().map(|row| &row.node.node.name).collect();
+    format!(
+        "{} firing on {} of {} ({})",
+        render::count(firing.len(), "condition"),
+        on.len(),
+        render::count(nodes, "node"),
+        counts.join(", ")
+    )
+}
+
+/// `kind: StatusReport`; its schema is `schemas/status-report.json`.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Document<'r> {
+    time: Timestamp,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    last_full_sync: Option<Timestamp>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    last_sync_by: Option<&'r str>,
+    /// Why it cannot be told what else fires.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cannot_tell: Option<String>,
+    items: Vec<Item<'r>>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Item<'r> {
+    node: &'r str,
+    r#type: &'r str,
+    status: &'r str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    priority: Option<u16>,
+    reason: &'r str,
+    message: &'r str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    last_transition_time: Option<Timestamp>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    last_heartbeat_time: Option<Timestamp>,
+    stale: bool,
+    node_status: String,
+    roles: Vec<&'r str>,
+}
+
+fn document(rows: &[Row<'_>], last_sync: &LastSync, now: Timestamp, format: Format, ui: &Ui) {
+    let document = Document {
+        time: now,
+        last_full_sync: last_sync.last_full().map(|full| full.at),
+        last_sync_by: last_sync.by(),
+        cannot_tell: last_sync.doubt(now),
+        items: rows
+            .iter()
+            .map(|row| Item {
+                node: &row.node.node.name,
+                r#type: &row.condition.type_,
+                status: &row.condition.status,
+                priority: row.priority.map(Priority::number),
+                reason: &row.condition.reason,
+                message: row.message,
+                last_transition_time: row.condition.last_transition,
+                last_heartbeat_time: row.condition.last_heartbeat,
+                stale: row.stale.is_some(),
+                node_status: row.node.status(),
+                roles: row.node.roles(),
+            })
+            .collect(),
+    };
+    ui.document(&render::document("StatusReport", &document, format));
+}

@@ -1,0 +1,202 @@
+//! The rows of `status`: which conditions are shown, how urgent they are, and whether the picture is fresh.
+
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
+
+use jiff::{SignedDuration, Timestamp};
+use regex::Regex;
+
+use super::alert::Priority;
+use super::node::{Condition, FALSE, Node};
+use super::prefix::Prefix;
+
+const UNKNOWN: &str = "Unknown";
+
+/// A full sync is fresh for three of its intervals, and for this long at least (spec `status`).
+const FRESH_AT_LEAST: SignedDuration = SignedDuration::from_mins(15);
+
+/// A node with what `status` shows of it besides its conditions.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ShownNode {
+    pub node: Node,
+    pub labels: BTreeMap<String, String>,
+    /// It is cordoned.
+    pub unschedulable: bool,
+    /// The annotation `sciuro.dev/remediation`, as it stands there.
+    pub remediation: Option<String>,
+}
+
+impl ShownNode {
+    /// `Ready`, `NotReady` or `Unknown`, with `,SchedulingDisabled`: kubectl's column STATUS.
+    pub fn status(&self) -> String {
+        let ready = self.node.conditions.iter().find(|condition| condition.type_ == "Ready");
+        let status = match ready {
+            Some(ready) if ready.is_true() => "Ready",
+            Some(_) => "NotReady",
+            None => "Unknown",
+        };
+        let cordoned = if self.unschedulable { ",SchedulingDisabled" } else { "" };
+        format!("{status}{cordoned}")
+    }
+
+    /// The roles of its labels, sorted, as kubectl's column ROLES.
+    pub fn roles(&self) -> Vec<&str> {
+        let mut roles: Vec<&str> = self
+            .labels
+            .iter()
+            .filter_map(|(label, value)| match label.strip_prefix("node-role.kubernetes.io/") {
+                Some(role) => Some(role),
+                None => (label == "kubernetes.io/role").then_some(value.as_str()),
+            })
+            .filter(|role| !role.is_empty())
+            .collect();
+        roles.sort_unstable();
+        roles.dedup();
+        roles
+    }
+}
+
+/// Which conditions are shown.
+#[derive(Debug, Clone)]
+pub struct Filter {
+    pub prefix: Prefix,
+    /// Types to show instead of those with our prefix.
+    pub condition: Option<Regex>,
+    /// Also what is False, and what is not ours.
+    pub all: bool,
+    /// Only these priorities.
+    pub priorities: Option<RangeInclusive<Priority>>,
+}
+
+impl Filter {
+    fn shows(&self, condition: &Condition) -> bool {
+        let is_meant = match &self.condition {
+            Some(pattern) => pattern.is_match(&condition.type_),
+            None => self.all || self.prefix.owns(&condition.type_),
+        };
+        is_meant && (self.all || condition.is_true() || condition.status == UNKNOWN)
+    }
+}
+
+/// What the sync Lease says of the last full round.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LastFull {
+    pub at: Timestamp,
+    /// How often rounds are run.
+    pub interval: SignedDuration,
+}
+
+impl LastFull {
+    /// How old a picture may be and still be believed.
+    fn patience(interval: SignedDuration) -> SignedDuration {
+        (interval * 3).max(FRESH_AT_LEAST)
+    }
+
+    /// Whether what is not shown can be taken as not firing.
+    pub fn is_fresh(&self, now: Timestamp) -> bool {
+        now.duration_since(self.at) < Self::patience(self.interval)
+    }
+}
+
+/// One condition of one node.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Row<'n> {
+    pub node: &'n ShownNode,
+    pub condition: &'n Condition,
+    pub priority: Option<Priority>,
+    /// Without the priority that it begins with.
+    pub message: &'n str,
+    /// For how long nobody has confirmed it, if that is too long.
+    pub stale: Option<SignedDuration>,
+}
+
+/// The rows, most urgent first: by priority, then oldest, node and type; Unknown after True, and False last.
+pub fn rows<'n>(
+    nodes: &'n [ShownNode],
+    filter: &Filter,
+    last_full: Option<LastFull>,
+    now: Timestamp,
+) -> Vec<Row<'n>> {
+    let mut rows: Vec<Row<'n>> = nodes
+        .iter()
+        .flat_map(|node| node.node.conditions.iter().map(move |condition| (node, condition)))
+        .filter(|(_, condition)| filter.shows(condition))
+        .map(|(node, condition)| {
+            let (priority, message) = split_priority(&condition.message);
+            Row { node, condition, priority, message, stale: stale(condition, filter, last_full, now) }
+        })
+        .filter(|row| {
+            let wanted = filter.priorities.as_ref();
+            wanted.is_none_or(|wanted| row.priority.is_some_and(|priority| wanted.contains(&priority)))
+        })
+        .collect();
+    rows.sort_by(|a, b| key(a).cmp(&key(b)));
+    rows
+}
+
+fn key<'r>(row: &'r Row<'_>) -> impl Ord + use<'r> {
+    let status = match row.condition.status.as_str() {
+        FALSE => 2,
+        UNKNOWN => 1,
+        _ => 0,
+    };
+    let priority = (row.priority.is_none(), row.priority);
+    let since = row.condition.last_transition.map_or((true, Timestamp::MAX), |since| (false, since));
+    (status, priority, since, &row.node.node.name, &row.condition.type_, Reverse(&row.condition.message))
+}
+
+/// `[P5] text` → P5 and `text`.
+fn split_priority(message: &str) -> (Option<Priority>, &str) {
+    let split = message.strip_prefix('[').and_then(|rest| rest.split_once(']'));
+    match split.and_then(|(tag, text)| Some((Priority::parse(tag.strip_prefix('P')?)?, text))) {
+        Some((priority, text)) => (Some(priority), text.trim_start()),
+        None => (None, message),
+    }
+}
+
+/// Judged by the last full round and the condition's own heartbeat; never for conditions of others.
+fn stale(
+    condition: &Condition,
+    filter: &Filter,
+    last_full: Option<LastFull>,
+    now: Timestamp,
+) -> Option<SignedDuration> {
+    if !filter.prefix.owns(&condition.type_) || !condition.is_true() {
+        return None;
+    }
+    let confirmed = condition.last_heartbeat.max(last_full.map(|full| full.at))?;
+    let age = now.duration_since(confirmed);
+    let interval = last_full.map_or(SignedDuration::ZERO, |full| full.interval);
+    (age > LastFull::patience(interval)).then_some(age)
+}
+
+/// `119s`, `9m30s`, `5h3m`, `47h`, `7d5h`, `400d`, `2y35d`: kubectl's ages
+/// (`k8s.io/apimachinery/pkg/util/duration`, `HumanDuration`).
+pub fn human_duration(duration: SignedDuration) -> String {
+    let seconds = duration.as_secs();
+    if seconds < -1 {
+        return "<invalid>".into();
+    }
+    let seconds = seconds.max(0);
+    let (minutes, hours, days) = (seconds / 60, seconds / 3600, seconds / 86_400);
+    let with_rest = |whole: i64, unit: &str, rest: i64, rest_unit: &str| match rest {
+        0 => format!("{whole}{unit}"),
+        rest => format!("{whole}{unit}{rest}{rest_unit}"),
+    };
+    match () {
+        () if seconds < 120 => format!("{seconds}s"),
+        () if minutes < 10 => with_rest(minutes, "m", seconds % 60, "s"),
+        () if minutes < 180 => format!("{minutes}m"),
+        () if hours < 8 => with_rest(hours, "h", minutes % 60, "m"),
+        () if hours < 48 => format!("{hours}h"),
+        () if hours < 192 => with_rest(days, "d", hours % 24, "h"),
+        () if hours < 24 * 365 * 2 => format!("{days}d"),
+        () if hours < 24 * 365 * 8 => with_rest(days / 365, "y", days % 365, "d"),
+        () => format!("{}y", days / 365),
+    }
+}
+
+#[cfg(test)]
+#[path = "report_tests.rs"]
+mod tests;

@@ -1,0 +1,191 @@
+//! Tables as kubectl prints them: upper-case headers, three spaces, no borders. Cells are hostile text.
+
+use console::Style;
+use unicode_width::UnicodeWidthStr;
+
+use super::escape;
+
+const GAP: usize = 3;
+const ELLIPSIS: char = '…';
+
+/// One cell; the style is left out where there are no colours.
+#[derive(Debug, Clone)]
+pub struct Cell {
+    text: String,
+    style: Option<Style>,
+}
+
+impl Cell {
+    /// What a terminal may show of `text`: its first line, with `...` if there are more, and nothing that the terminal
+    /// would obey.
+    pub fn new(text: &str) -> Self {
+        let text = match text.split_once(['\n', '\r']) {
+            Some((first, _)) => escape(&format!("{first}...")).into_owned(),
+            None => escape(text).into_owned(),
+        };
+        Self { text, style: None }
+    }
+
+    #[must_use]
+    pub fn styled(mut self, style: Style) -> Self {
+        self.style = Some(style);
+        self
+    }
+
+    fn width(&self) -> usize {
+        self.text.width()
+    }
+}
+
+/// A table, as lines.
+#[derive(Debug)]
+pub struct Table {
+    headers: Vec<String>,
+    rows: Vec<Vec<Cell>>,
+}
+
+impl Table {
+    pub fn new(headers: Vec<String>) -> Self {
+        Self { headers, rows: Vec::new() }
+    }
+
+    /// Adds a row with as many cells as there are headers.
+    pub fn push(&mut self, row: Vec<Cell>) {
+        self.rows.push(row);
+    }
+
+    /// The header and the rows, each `width` wide at most. The last column gives way first, then the widest; nothing
+    /// is ever wrapped.
+    pub fn lines(&self, with_headers: bool, width: Option<usize>, color: bool) -> Vec<String> {
+        let headers: Vec<Cell> = self.headers.iter().map(|header| Cell::new(header)).collect();
+        let shown = with_headers.then_some(&headers).into_iter().chain(&self.rows);
+        let mut widths = vec![0; headers.len()];
+        for row in shown.clone() {
+            for (widest, cell) in widths.iter_mut().zip(row) {
+                *widest = cell.width().max(*widest);
+            }
+        }
+        if let Some(width) = width {
+            shrink(&mut widths, width);
+        }
+        shown.map(|row| line(row, &widths, color)).collect()
+    }
+}
+
+/// Takes what is too much from the last column, then from whichever is the widest, and leaves each a few characters.
+fn shrink(widths: &mut [usize], available: usize) {
+    const LEAST: usize = 4;
+    let gaps = GAP * widths.len().saturating_sub(1);
+    let mut excess = (widths.iter().sum::<usize>() + gaps).saturating_sub(available);
+    if let Some(last) = widths.last_mut() {
+        let taken = excess.min(last.saturating_sub(LEAST));
+        *last -= taken;
+        excess -= taken;
+    }
+    while excess > 0 {
+        match widths.iter_mut().max() {
+            Some(widest) if *widest > LEAST => *widest -= 1,
+            _ => return,
+        }
+        excess -= 1;
+    }
+}
+
+fn line(row: &[Cell], widths: &[usize], color: bool) -> String {
+    let mut line = String::new();
+    for (index, (cell, &width)) in row.iter().zip(widths).enumerate() {
+        let text = cut(&cell.text, width);
+        let padding = width - text.width();
+        match &cell.style {
+            Some(style) if color => line.push_str(&style.apply_to(&text).force_styling(true).to_string()),
+            _ => line.push_str(&text),
+        }
+        let gap = if index + 1 < widths.len() { GAP } else { 0 };
+        line.extend(std::iter::repeat_n(' ', padding + gap));
+    }
+    line
+}
+
+/// At most `width` columns of `text`, with an ellipsis if that is not all.
+fn cut(text: &str, width: usize) -> String {
+    if text.width() <= width {
+        return text.to_owned();
+    }
+    let fits = |end: &usize| text[..*end].width() < width;
+    let ends = text.char_indices().map(|(start, character)| start + character.len_utf8());
+    // The widths of prefixes do not always grow: joined emoji are narrower than their parts. The first that does not
+    // fit ends the search.
+    let end = std::iter::once(0).chain(ends).take_while(fits).last().unwrap_or(0);
+    let mut cut = text[..end].to_owned();
+    if width > 0 {
+        cut.push(ELLIPSIS);
+    }
+    cut
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn table(rows: &[[&str; 3]]) -> Table {
+        let mut table = Table::new(["NODE", "PRIORITY", "MESSAGE"].map(String::from).to_vec());
+        for row in rows {
+            table.push(row.iter().map(|text| Cell::new(text)).collect());
+        }
+        table
+    }
+
+    #[test]
+    fn columns_are_as_wide_as_their_widest_cell() {
+        let table = table(&[["w1", "P1", "short"], ["worker-27", "-", "过热\nsecond line"]]);
+        assert_eq!(
+            table.lines(true, None, false),
+            [
+                "NODE        PRIORITY   MESSAGE",
+                "w1          P1         short  ",
+                "worker-27   -          过热...",
+            ]
+        );
+        assert_eq!(table.lines(false, None, false)[0], "w1          P1   short  ");
+    }
+
+    #[test]
+    fn the_last_column_gives_way_first() {
+        let table = table(&[["worker-27", "P1", "a message that is too long"]]);
+        assert_eq!(table.lines(false, Some(24), false), ["worker-27   P1   a mess…"]);
+        assert_eq!(table.lines(false, Some(18), false), ["worke…   P1   a m…"]);
+        assert_eq!(table.lines(false, Some(1), false), ["wor…   P1   a m…"], "never less than that");
+    }
+
+    #[test]
+    fn styles_do_not_count() {
+        let mut table = Table::new(["A", "B"].map(String::from).to_vec());
+        table.push(vec![Cell::new("x").styled(Style::new().red()), Cell::new("y")]);
+        assert_eq!(table.lines(false, None, true), ["\u{1b}[31mx\u{1b}[0m   y"]);
+        assert_eq!(table.lines(false, None, false), ["x   y"]);
+    }
+
+    proptest! {
+        #[test]
+        fn arbitrary_text_disturbs_neither_terminal_nor_columns(
+            rows in proptest::collection::vec(("\\PC{0,12}", ".{0,6}", "(?s).{0,60}"), 1..8),
+            width in proptest::option::of(20_usize..120),
+        ) {
+            let mut table = Table::new(["NODE", "PRIORITY", "MESSAGE"].map(String::from).to_vec());
+            for (node, priority, message) in &rows {
+                table.push([node, priority, message].map(|text| Cell::new(text)).to_vec());
+            }
+            let lines = table.lines(true, width, false);
+            let first = lines[0].width();
+            prop_assert!(width.is_none_or(|width| first <= width));
+            for line in &lines {
+                prop_assert_eq!(line.width(), first, "{:?}", lines);
+                prop_assert!(!line.chars().any(char::is_control));
+                let overrides = line.contains(['\u{202a}', '\u{202b}', '\u{202d}', '\u{202e}', '\u{2066}', '\u{2067}', '\u{2068}']);
+                prop_assert!(!overrides);
+            }
+        }
+    }
+}
