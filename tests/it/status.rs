@@ -59,7 +59,7 @@ fn busy(world: &World) -> Vec<String> {
 fn conditions_are_shown_most_urgent_first(world: &World) {
     let nodes = busy(world);
     let nodes: Vec<&str> = nodes.iter().map(String::as_str).collect();
-    record_sync(world, MINUTE * 2);
+    record_sync(world, MINUTE * 12);
     insta::allow_duplicates! {
         insta::assert_snapshot!("most_urgent_first", transcript(&status(world, &nodes)));
     }
@@ -141,13 +141,13 @@ fn an_outage_is_not_silence(world: &World) {
     for node in &nodes {
         world.seed(node, "X", "Unknown", "", MINUTE * 30);
     }
-    record_sync(world, MINUTE * 2);
+    record_sync(world, MINUTE * 12);
     let shown = status(world, &["--exit-code", "--no-headers", &nodes[0], &nodes[1]])
         .exits(10)
         .prints("w1   -   X   Unknown   30m\nw2   -   X   Unknown   30m");
     let shown = shown
         .says("2 unknown: alerts unavailable since ")
-        .says("; last full sync 2m")
+        .says("; last full sync 12m")
         .never_says("No firing");
     assert!(shown.stderr.contains(" ago by cron@ops1"), "{shown:?}");
 }
@@ -171,7 +171,7 @@ fn filters_and_columns(world: &World) {
         "application/merge-patch+json",
         &json!({"metadata": {"labels": {"example.com/rack": world.name("r7")}}, "spec": {"unschedulable": true}}),
     );
-    record_sync(world, MINUTE * 2);
+    record_sync(world, MINUTE * 12);
     let selector = format!("example.com/rack={}", world.name("r7"));
     let wide = status(world, &["-o", "wide", "-l", &selector, "-L", "example.com/rack"]).exits(0);
     // The columns are as wide as this world's prefix makes them.
@@ -252,7 +252,7 @@ fn a_closed_pipe_ends_quietly() {
 fn a_narrow_terminal_wraps_nothing() {
     let world = World::sandbox();
     busy(&world);
-    record_sync(&world, MINUTE * 2);
+    record_sync(&world, MINUTE * 12);
     let binary = env!("CARGO_BIN_EXE_kubectl-sciuro");
     let in_terminal = |environment: &str| {
         let line = format!(
@@ -300,7 +300,7 @@ fn hostile_text_disturbs_neither_terminal_nor_columns() {
 fn documents() {
     let world = World::sandbox();
     let nodes = busy(&world);
-    record_sync(&world, MINUTE * 2);
+    record_sync(&world, MINUTE * 12);
     let mut report: Value =
         serde_json::from_str(&status(&world, &["-o", "json", &nodes[2]]).exits(0).stdout).unwrap();
     assert!(report["time"].take().is_string() && report["lastFullSync"].take().is_string());
