@@ -58,7 +58,8 @@ fn candidates(words: &[OsString], last: &OsStr, environment: &Environment) -> Ve
     let is_flag = last.as_encoded_bytes().starts_with(b"-");
     let mut command = with_candidates(Cli::command(), &line);
     let mut all = command_line(words.iter().filter(|word| !takes_no_word(&command, word)));
-    all.push(last.to_owned());
+    // After a single dash the engine lists short flags, which say less.
+    all.push(if last == "-" { "--".into() } else { last.to_owned() });
     let index = all.len() - 1;
     let folder = std::env::current_dir().ok();
     let Ok(found) = engine::complete(&mut command, all, index, folder.as_deref()) else { return Vec::new() };
@@ -66,7 +67,7 @@ fn candidates(words: &[OsString], last: &OsStr, environment: &Environment) -> Ve
         .iter()
         .filter(|candidate| candidate.get_value().as_encoded_bytes().starts_with(b"-") == is_flag)
         .filter_map(|candidate| {
-            let value = candidate.get_value().to_str()?;
+            let value = candidate.get_value().to_str().filter(|value| !value.contains(char::is_control))?;
             // The shells complete what stands after `--flag=`.
             let value = if is_flag { value.split_once('=').map_or(value, |(_, value)| value) } else { value };
             Some(match candidate.get_help().map(ToString::to_string) {
@@ -147,7 +148,7 @@ impl Line {
 /// Shells put candidates on the command line as they are, and a condition's type may be any text that a kubelet
 /// writes, such as `$(reboot)`.
 fn is_plain(name: &str) -> bool {
-    !name.starts_with('-') && name.chars().all(|c| c.is_ascii_alphanumeric() || "._-:/@+,".contains(c))
+    !name.starts_with(['-', ':']) && name.chars().all(|c| c.is_ascii_alphanumeric() || "._-:/@+,".contains(c))
 }
 
 /// Where the values of an argument come from.
