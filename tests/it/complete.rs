@@ -1,5 +1,7 @@
 //! Completion: the names that a cluster has, as kubectl and shells ask for them.
 
+mod shells;
+
 use std::path::Path;
 use std::time::{Duration, Instant};
 
