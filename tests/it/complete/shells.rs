@@ -68,13 +68,13 @@ fn offered(run: &Run) -> Vec<&str> {
 fn completes(shell: &mut PtySession, typed: &str, becomes: &str) {
     shell.send(&format!("{typed}\t")).unwrap();
     shell.flush().unwrap();
-    // Line editing is done when the key after TAB is read. O''UT is how the line is told from its echo.
-    shell.send("\u{1}echo O''UT \u{5}!\r").unwrap();
+    // The dot shows whether there is a space. O''UT is how what is printed is told from what is typed.
+    shell.send(".\u{1}echo O''UT \r").unwrap();
     shell.flush().unwrap();
     let (before, line) = shell
-        .exp_regex("OUT [^\r\n]*![\r\n]")
+        .exp_regex("OUT [^\r\n]*\\.[\r\n]")
         .unwrap_or_else(|error| panic!("{typed:?} does not become {becomes:?}: {error}"));
-    assert_eq!(line.trim_end(), format!("OUT {becomes}!"), "after {before:?}");
+    assert_eq!(line.trim_end(), format!("OUT {becomes}."), "after {before:?}");
 }
 
 mod control_plane {
@@ -139,7 +139,9 @@ mod control_plane {
             let mut shell = spawn_command(command, Some(15_000)).unwrap();
             // ZSH_MODULES: where tests/shells has unpacked them.
             let modules = "[[ -n $ZSH_MODULES ]] && module_path=($ZSH_MODULES)";
-            shell.send_line(&format!("{modules}; bindkey -e; unsetopt banghist; {read}; PS1=")).unwrap();
+            shell
+                .send_line(&format!("{modules}; bindkey -e; ZLE_REMOVE_SUFFIX_CHARS=; {read}; PS1="))
+                .unwrap();
             lines(&mut shell, &world, &node);
         }
     }
@@ -158,12 +160,18 @@ mod control_plane {
             "{kind: Config, apiVersion: v1, current-context: '', contexts: [{name: 'arn:aws:x/one', context: {cluster: c}}]}",
         );
         let kubeconfig = kubeconfig.to_str().unwrap();
+        // A folder goes on, so there is no space after it.
+        let (folder, _) = kubeconfig.rsplit_once('/').unwrap();
+        let line = format!("kubectl-sciuro status --kubeconfig={folder}");
+        completes(shell, &line, &format!("{line}/"));
         for context in ["--context=", "--context "] {
             for typed in ["", "arn:a"] {
                 let line = format!("kubectl-sciuro status --kubeconfig={kubeconfig} {context}");
                 completes(shell, &format!("{line}{typed}"), &format!("{line}arn:aws:x/one "));
             }
         }
+        shell.send_line("exit").unwrap();
+        shell.exp_eof().unwrap();
     }
 
     #[test]
