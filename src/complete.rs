@@ -45,9 +45,10 @@ pub(crate) fn answer(mut words: Vec<OsString>, environment: &Environment) {
     let candidates = candidates(&words, &last, environment);
     let are_folders = !candidates.is_empty() && candidates.iter().all(|candidate| candidate.ends_with('/'));
     let directive = if are_folders { NO_FILES | NO_SPACE } else { NO_FILES };
-    let lines: String = candidates.iter().map(|candidate| format!("{candidate}\n")).collect();
+    let mut lines = candidates;
+    lines.push(format!(":{directive}"));
     // A shell that has gone away needs no answer.
-    let _ = write!(std::io::stdout(), "{lines}:{directive}\n");
+    let _ = writeln!(std::io::stdout(), "{}", lines.join("\n"));
 }
 
 fn candidates(words: &[OsString], last: &OsStr, environment: &Environment) -> Vec<String> {
