@@ -14,11 +14,11 @@ use crate::core::prefix::Prefix;
 const EXIT_CODES: &str = "\
 Exit codes:
   0    done, or nothing to do
-  1    failed: API, network or file error; some of several nodes failed
+  1    failed: API, network or file error; some of several nodes failed; status --exit-code cannot tell
   2    usage or configuration error; nothing was changed
   4    declined at a prompt, or a prompt was needed and there is no terminal and no --yes
   9    busy: another holds the Lease
-  10   --exit-code given, and changes are pending
+  10   --exit-code given, and something fires or is Unknown (status), or changes are pending (sync)
   11   no alert source could be trusted, or it is configured wrongly
   12   some alert source could not be trusted
   130, 143   interrupted by SIGINT, SIGTERM

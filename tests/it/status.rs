@@ -215,7 +215,7 @@ fn without_permission_it_says_so(world: &World) {
     status(world, &["--as", &nobody, &node])
         .exits(1)
         .prints("")
-        .says("Error from server (Forbidden): nodes is forbidden")
+        .says(r#"Error from server (Forbidden): nodes "w1" is forbidden"#)
         .says("hint: kubectl auth can-i list nodes");
 }
 

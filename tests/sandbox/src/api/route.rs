@@ -27,6 +27,7 @@ pub(super) struct Info {
     pub(super) namespace: Option<String>,
     /// Empty: a collection.
     pub(super) name: String,
+    authorized_name: String,
     /// Empty: the object itself.
     pub(super) subresource: String,
 }
@@ -87,7 +88,12 @@ impl Info {
             ("DELETE", false) => "delete",
             _ => "",
         };
-        Some(Self { verb, resource, namespace, name: name.to_owned(), subresource: subresource.to_owned() })
+        // A list of one name is a request for that name, to an authorizer.
+        let selected = request.parameter("fieldSelector").unwrap_or_default();
+        let selected = selected.strip_prefix("metadata.name=").unwrap_or_default();
+        let authorized_name = if name.is_empty() { selected } else { name }.to_owned();
+        let (name, subresource) = (name.to_owned(), subresource.to_owned());
+        Some(Self { verb, resource, namespace, name, authorized_name, subresource })
     }
 
     /// `nodes/status`, as rules name it.
@@ -99,7 +105,7 @@ impl Info {
     }
 
     pub(super) fn forbidden(&self) -> Status {
-        let object = match self.name.as_str() {
+        let object = match self.authorized_name.as_str() {
             "" => self.resource.full_name(),
             name => format!("{} \"{name}\"", self.resource.full_name()),
         };
@@ -113,6 +119,6 @@ impl Info {
             self.rule_resource(),
             self.resource.group,
         );
-        Status::forbidden(message, self.resource, &self.name)
+        Status::forbidden(message, self.resource, &self.authorized_name)
     }
 }

@@ -53,7 +53,7 @@ impl Demo {
         );
         say("What would a round change?");
         self.sync(&["--dry-run=client"], 0);
-        say("It is written as conditions of the nodes:");
+        say("It is written as conditions of the nodes, and status shows them, most urgent first:");
         self.sync(&[], 0);
         self.show();
 
@@ -97,12 +97,21 @@ impl Demo {
         self.alertmanager.fire(&labels, &[("summary", summary)]);
     }
 
-    /// Runs the binary as a user would and shows what it prints.
     fn sync(&self, more: &[&str], expected: i32) {
+        self.sciuro("sync", more, expected);
+    }
+
+    fn show(&self) {
+        println!();
+        self.sciuro("status", &[], 0);
+    }
+
+    /// Runs the binary as a user would and shows what it prints.
+    fn sciuro(&self, command: &str, more: &[&str], expected: i32) {
         let shown = if more.is_empty() { String::new() } else { format!(" {}", more.join(" ")) };
-        println!("$ kubectl sciuro sync{shown}");
+        println!("$ kubectl sciuro {command}{shown}");
         let status = Command::new(&self.binary)
-            .arg("sync")
+            .arg(command)
             .args(more)
             .env("KUBECONFIG", &self.kubeconfig)
             .env("SCIURO_ALERTMANAGER", self.alertmanager.url())
@@ -111,21 +120,6 @@ impl Demo {
             .status()
             .expect("the binary, which `make demo` builds beside this one");
         assert_eq!(status.code(), Some(expected), "the demo shows what the tool does not do");
-    }
-
-    /// The owned conditions of all nodes, as the API server has them.
-    fn show(&self) {
-        println!("\n{:<10}{:<46}{:<9}MESSAGE", "NODE", "CONDITION", "STATUS");
-        let store = self.api.store();
-        for node in store.list("nodes") {
-            for condition in node["status"]["conditions"].as_array().into_iter().flatten() {
-                let text = |field: &str| condition[field].as_str().unwrap_or_default();
-                if text("type").starts_with("AlertManager_") {
-                    let name = node["metadata"]["name"].as_str().unwrap_or_default();
-                    println!("{name:<10}{:<46}{:<9}{}", text("type"), text("status"), text("message"));
-                }
-            }
-        }
     }
 }
 
