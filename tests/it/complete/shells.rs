@@ -134,16 +134,40 @@ mod control_plane {
             ),
             format!("autoload -U compinit; compinit -D -u; source {script}"),
         ] {
-            let mut command = installed.command("zsh");
-            command.args(["-f", "-i"]).env("TERM", "dumb").stdin(Stdio::inherit());
-            let mut shell = spawn_command(command, Some(15_000)).unwrap();
-            // ZSH_MODULES: where tests/shells has unpacked them.
-            let modules = "[[ -n $ZSH_MODULES ]] && module_path=($ZSH_MODULES)";
-            shell
-                .send_line(&format!("{modules}; bindkey -e; ZLE_REMOVE_SUFFIX_CHARS=; {read}; PS1="))
-                .unwrap();
+            let mut shell = in_zsh(&installed, &read);
             lines(&mut shell, &world, &node);
         }
+    }
+
+    /// kubectl's own script, and what it makes of our answers.
+    #[test]
+    fn zsh_by_kubectls_script() {
+        let world = World::control_plane();
+        let node = world.node("w1");
+        let installed = Installed::new(&world);
+        installed.kubectl(&["sciuro", "completion", "kubectl", "--install"]);
+        let mut shell =
+            in_zsh(&installed, "autoload -U compinit; compinit -D -u; source <(kubectl completion zsh)");
+        let w = world.name("w");
+        completes(
+            &mut shell,
+            &format!("kubectl sciuro status {w}"),
+            &format!("kubectl sciuro status {node} "),
+        );
+        completes(&mut shell, "kubectl sciuro stat", "kubectl sciuro status ");
+        completes(&mut shell, "kubectl sciuro status -n=kube-sy", "kubectl sciuro status -n=kube-system ");
+        shell.send_line("exit").unwrap();
+        shell.exp_eof().unwrap();
+    }
+
+    fn in_zsh(installed: &Installed, setup: &str) -> PtySession {
+        let mut command = installed.command("zsh");
+        command.args(["-f", "-i"]).env("TERM", "dumb").stdin(Stdio::inherit());
+        let mut shell = spawn_command(command, Some(15_000)).unwrap();
+        // ZSH_MODULES: where tests/shells has unpacked them.
+        let modules = "[[ -n $ZSH_MODULES ]] && module_path=($ZSH_MODULES)";
+        shell.send_line(&format!("{modules}; bindkey -e; ZLE_REMOVE_SUFFIX_CHARS=; {setup}; PS1=")).unwrap();
+        shell
     }
 
     fn lines(shell: &mut PtySession, world: &World, node: &str) {
