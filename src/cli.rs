@@ -3,7 +3,7 @@
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
 use jiff::SignedDuration;
 use regex::Regex;
 
@@ -49,6 +49,7 @@ pub enum Command {
     Status(Box<StatusArgs>),
     Sync(Box<SyncArgs>),
     Version(VersionArgs),
+    Completion(CompletionArgs),
     /// List the flags that every command takes.
     Options,
 }
@@ -112,13 +113,13 @@ pub struct KubernetesArgs {
     #[arg(long = "as-user-extra", global = true, hide = true, value_name = "KEY=VALUE", value_parser = key_value)]
     pub impersonate_extra: Vec<(String, String)>,
     /// Path to a certificate file of the certificate authority
-    #[arg(long, global = true, hide = true, value_name = "FILE")]
+    #[arg(long, global = true, hide = true, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub certificate_authority: Option<String>,
     /// Path to a client certificate file for TLS
-    #[arg(long, global = true, hide = true, value_name = "FILE")]
+    #[arg(long, global = true, hide = true, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub client_certificate: Option<String>,
     /// Path to a client key file for TLS
-    #[arg(long, global = true, hide = true, value_name = "FILE")]
+    #[arg(long, global = true, hide = true, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub client_key: Option<String>,
     /// Do not check the server's certificate: insecure
     #[arg(long, global = true, hide = true, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL", action = clap::ArgAction::Set, value_parser = boolean)]
@@ -325,6 +326,35 @@ pub struct VersionArgs {
     /// Form of the result
     #[arg(short, long, value_name = "FORMAT")]
     pub output: Option<Format>,
+}
+
+/// Print what makes a shell, or kubectl, complete command lines.
+#[derive(Debug, Args)]
+#[command(before_help = "Examples:
+  # Complete `kubectl sciuro`, through kubectl's own completion
+  kubectl sciuro completion kubectl --install
+
+  # Complete `kubectl-sciuro` in this bash
+  source <(kubectl-sciuro completion bash)")]
+pub struct CompletionArgs {
+    /// A shell, whose script completes `kubectl-sciuro`; or kubectl, which completes `kubectl sciuro`
+    #[arg(value_name = "FOR")]
+    pub completes: Completes,
+    /// Make the link `kubectl_complete-sciuro`, by which kubectl asks
+    #[arg(long)]
+    pub install: bool,
+    /// Folder for the link; kubectl looks for it on PATH [default: the folder of kubectl-sciuro]
+    #[arg(long, value_name = "DIR", requires = "install", value_hint = ValueHint::DirPath)]
+    pub dir: Option<PathBuf>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Completes {
+    Bash,
+    Zsh,
+    Fish,
+    Powershell,
+    Kubectl,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

@@ -6,6 +6,7 @@
 pub mod cli;
 pub mod cluster;
 pub mod command;
+mod complete;
 pub mod core;
 pub mod error;
 mod json;
@@ -27,6 +28,10 @@ pub fn run(arguments: Vec<OsString>) -> Exit {
     let environment = std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
         .collect();
+    if let Some(words) = complete::request(&arguments) {
+        complete::answer(words, &environment);
+        return Exit::Done;
+    }
     let (cli, ignored) = match settings::parse(arguments, &environment) {
         Ok(parsed) => parsed,
         Err(failure) => return fail(failure),

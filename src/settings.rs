@@ -20,9 +20,9 @@ mod sync;
 pub use status::StatusSettings;
 pub use sync::{LeaseSettings, SourceSettings, SyncSettings};
 
-/// Flags that lose data or lift a protection: they come from the command line, never from a file that was
-/// written for another day.
-const COMMAND_LINE_ONLY: [&str; 4] = ["yes", "purge", "help", "config"];
+/// Flags that lose data, lift a protection or install something: they come from the command line, never from a
+/// file that was written for another day.
+const COMMAND_LINE_ONLY: [&str; 6] = ["yes", "purge", "help", "config", "install", "dir"];
 
 /// Upstream Sciuro's variables and the flags that they mean.
 const UPSTREAM_VARIABLES: [(&str, &str); 12] = [

@@ -18,6 +18,24 @@ use crate::error::{Error, Result};
 
 const AGENT: &str = concat!("kubectl-sciuro/", env!("CARGO_PKG_VERSION"));
 
+/// What the kubeconfig has, by name.
+#[derive(Debug, Default)]
+pub struct KubeconfigNames {
+    pub contexts: Vec<String>,
+    pub clusters: Vec<String>,
+    pub users: Vec<String>,
+}
+
+/// The names in the kubeconfig that `args` point at; nothing is contacted and no plugin runs.
+pub fn kubeconfig_names(args: &KubernetesArgs) -> Result<KubeconfigNames> {
+    let kubeconfig = read(args)?.unwrap_or_default();
+    Ok(KubeconfigNames {
+        contexts: kubeconfig.contexts.into_iter().map(|context| context.name).collect(),
+        clusters: kubeconfig.clusters.into_iter().map(|cluster| cluster.name).collect(),
+        users: kubeconfig.auth_infos.into_iter().map(|user| user.name).collect(),
+    })
+}
+
 /// Reads what `args` point at; nothing is contacted, but an exec credential plugin may run.
 pub(super) async fn load(args: &KubernetesArgs) -> Result<Config> {
     let mut config = read_config(args).await?;

@@ -4,9 +4,11 @@ mod api;
 mod config;
 mod error;
 mod leases;
+mod names;
 mod nodes;
 
 pub use api::Cluster;
+pub use config::{KubeconfigNames, kubeconfig_names};
 pub use error::{ApiError, Rule};
 pub use leases::{Hold, LeaseError, LeaseKey};
 pub use nodes::Written;

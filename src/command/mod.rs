@@ -1,5 +1,6 @@
 //! One thin file per subcommand.
 
+mod completion;
 mod options;
 mod render;
 mod status;
@@ -32,6 +33,7 @@ pub async fn run(cli: Cli, ui: Arc<Ui>) -> Result<Exit> {
             refuse_warnings(&kubernetes, &cluster, exit)
         }
         Command::Version(args) => stop::until_stopped(None, version::run(&args, &kubernetes, &ui)).await?,
+        Command::Completion(args) => completion::run(&args, &ui),
         Command::Options => Ok(options::run(&ui)),
     }
 }

@@ -10,6 +10,7 @@ mod support;
 
 mod bad_input;
 mod chain;
+mod complete;
 mod flags;
 mod layers;
 mod leases;
