@@ -5,8 +5,10 @@ mod config;
 mod error;
 mod leases;
 mod nodes;
+mod watch;
 
 pub use api::Cluster;
 pub use error::{ApiError, Rule};
 pub use leases::{Hold, LeaseError, LeaseKey};
 pub use nodes::Written;
+pub use watch::{NodeSelection, SeenNodes};
