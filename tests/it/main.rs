@@ -18,3 +18,4 @@ mod prompts;
 mod schemas;
 mod status;
 mod sync;
+mod watch;

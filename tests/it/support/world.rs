@@ -169,6 +169,7 @@ impl World {
         if let Some((api, _)) = &self.doubles {
             let all = [
                 ("", "nodes", "list"),
+                ("", "nodes", "watch"),
                 ("", "nodes/status", "patch"),
                 ("coordination.k8s.io", "leases", "get"),
             ];
