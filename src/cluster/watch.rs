@@ -273,3 +273,41 @@ impl<S: Stream<Item = Result<Bytes, kube::Error>> + Unpin> Lines<S> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use futures::stream;
+
+    use super::*;
+
+    async fn read(chunks: &[&'static str]) -> (Vec<String>, Result<(), ApiError>) {
+        let chunks: Vec<_> = chunks.iter().map(|chunk| Ok(Bytes::from_static(chunk.as_bytes()))).collect();
+        let mut lines = Lines { chunks: stream::iter(chunks), buffer: Vec::new(), searched: 0 };
+        let mut read = Vec::new();
+        loop {
+            match lines.next().await {
+                Ok(Some(line)) => read.push(String::from_utf8(line).unwrap_or_default()),
+                Ok(None) => return (read, Ok(())),
+                Err(error) => return (read, Err(error)),
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn lines_come_in_any_pieces() {
+        let (lines, end) = read(&["{\"a\":1}\n{\"b\"", ":", "2}\n\n", "{\"c\":3}\n{\"cut o"]).await;
+        assert_eq!(lines, ["{\"a\":1}\n", "{\"b\":2}\n", "{\"c\":3}\n"]);
+        assert!(end.is_ok(), "what a broken connection left is no line");
+    }
+
+    #[tokio::test]
+    async fn a_line_without_an_end_is_refused() {
+        let piece: &'static str = Box::leak("x".repeat(1 << 20).into_boxed_str());
+        let (lines, end) = read(&[piece; 20]).await;
+        assert!(lines.is_empty());
+        assert_eq!(
+            end.map_err(|error| error.to_string()),
+            Err("an event of a watch is larger than 8 MiB".into())
+        );
+    }
+}

@@ -190,6 +190,15 @@ mod tests {
     }
 
     #[test]
+    fn further_rows_keep_the_columns() {
+        let mut widths = Vec::new();
+        let first = table(&[["worker-27", "P1", "a"]]).further_lines(true, &mut widths, false);
+        assert_eq!(first, ["NODE        PRIORITY   MESSAGE", "worker-27   P1         a      "]);
+        let second = table(&[["w1", "P8", "b"]]).further_lines(false, &mut widths, false);
+        assert_eq!(second, ["w1          P8         b      "]);
+    }
+
+    #[test]
     fn styles_do_not_count() {
         let mut table = Table::new(&["A", "B"].map(String::from));
         table.push(vec![Cell::new("x").styled(Style::new().red()), Cell::new("y")]);

@@ -20,7 +20,7 @@ fn arguments(world: &World) -> Vec<String> {
     ["status", "--lease-name", &world.name("sync"), "--prefix", &world.prefix()].map(String::from).to_vec()
 }
 
-fn watch(world: &World, more: &[&str]) -> Running {
+pub(crate) fn watch(world: &World, more: &[&str]) -> Running {
     let arguments = arguments(world);
     let all: Vec<&str> =
         arguments.iter().map(String::as_str).chain(["-w"]).chain(more.iter().copied()).collect();
@@ -41,7 +41,7 @@ fn ageless(line: &str) -> String {
 }
 
 /// The rows that are left if each replaces the one before of the same node and condition.
-fn replayed(lines: &[String]) -> Vec<String> {
+pub(crate) fn replayed(lines: &[String]) -> Vec<String> {
     let mut rows = BTreeMap::new();
     for line in lines.iter().filter(|line| !line.starts_with("NODE ")) {
         let words: Vec<&str> = line.split(' ').collect();
@@ -57,7 +57,7 @@ fn replayed(lines: &[String]) -> Vec<String> {
 }
 
 /// The same from a list.
-fn listed(world: &World, nodes: &[String]) -> Vec<String> {
+pub(crate) fn listed(world: &World, nodes: &[String]) -> Vec<String> {
     let mut all = arguments(world);
     all.push("--no-headers".into());
     all.extend_from_slice(nodes);
@@ -135,7 +135,7 @@ fn asked(world: &World) -> (usize, usize) {
 }
 
 #[track_caller]
-fn eventually(what: &str, is_so: impl Fn() -> bool) {
+pub(crate) fn eventually(what: &str, is_so: impl Fn() -> bool) {
     let deadline = Instant::now() + Duration::from_secs(30);
     while !is_so() {
         assert!(Instant::now() < deadline, "it never came to this: {what}");
@@ -181,10 +181,9 @@ fn a_burst_is_shown_together() {
             store.set_condition(&node, &world.condition_type(alert), "True");
         }
     }
-    let mut rows = [watch.row(), watch.row(), watch.row()].map(|row| ageless(&row)[..9].to_owned());
-    rows.sort();
-    assert_eq!(rows, ["w1 - C0 T", "w1 - C1 T", "w1 - C2 T"]);
-    assert_eq!(watch.interrupt().0.len(), 3);
+    watch.comes_to(&listed(&world, &[]), replayed);
+    let rows = watch.interrupt().0.len();
+    assert!((3..50).contains(&rows), "{rows} rows for 503 changes");
 }
 
 #[test]

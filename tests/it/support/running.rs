@@ -65,6 +65,20 @@ impl Running {
         self.wait(|this| this.stderr.iter().any(|line| line.contains(part)));
     }
 
+    /// Waits until what was printed comes to this.
+    #[track_caller]
+    pub fn comes_to(&mut self, expected: &[String], sum: impl Fn(&[String]) -> Vec<String>) {
+        let deadline = Instant::now() + PATIENCE;
+        while sum(&self.stdout) != expected {
+            let left = deadline.saturating_duration_since(Instant::now());
+            match self.output.recv_timeout(left) {
+                Ok((stream, line)) => self.keep(stream, &line),
+                Err(_) => assert_eq!(sum(&self.stdout), expected, "and no more is printed"),
+            }
+        }
+        self.taken = self.stdout.len();
+    }
+
     #[track_caller]
     fn wait(&mut self, is_so: impl Fn(&Self) -> bool) {
         let deadline = Instant::now() + PATIENCE;
