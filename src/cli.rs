@@ -265,6 +265,9 @@ pub struct SyncArgs {
   # The most urgent nodes, for a script
   kubectl sciuro status --priority 1-3 -o name
 
+  # What changes, until Ctrl-C
+  kubectl sciuro status -w
+
   # What node-problem-detector says
   kubectl sciuro status --condition '^NPD'",
     after_help = EXIT_CODES
@@ -298,12 +301,18 @@ pub struct StatusArgs {
     /// Print no headers
     #[arg(long)]
     pub no_headers: bool,
+    /// Go on and show what changes: in place on a terminal, as further rows in a pipe
+    #[arg(short, long, conflicts_with = "exit_code")]
+    pub watch: bool,
     /// Exit 10 if something fires or is Unknown, 1 if that cannot be told
     #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value = "false", value_name = "BOOL", action = clap::ArgAction::Set, value_parser = boolean)]
     pub exit_code: bool,
 
-    /// Prefix of the condition types that are ours [default: what the sync Lease says, else "AlertManager_"]
-    #[arg(long, value_name = "PREFIX")]
+    #[arg(
+        long,
+        value_name = "PREFIX",
+        help = "Prefix of the condition types that are ours [default: what the sync Lease says, else \"AlertManager_\"]"
+    )]
     pub prefix: Option<Prefix>,
     /// Namespace of the sync Lease
     #[arg(long, value_name = "NAMESPACE", default_value = "kube-system")]

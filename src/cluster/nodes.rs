@@ -16,7 +16,7 @@ use crate::core::condition::{Change, ChangeKind};
 use crate::core::node::{Condition, Node};
 use crate::core::report::ShownNode;
 
-const NODES: &str = "/api/v1/nodes";
+pub(super) const NODES: &str = "/api/v1/nodes";
 const FIELD_MANAGER: &str = "kubectl-sciuro";
 
 /// What became of a patch.
@@ -30,7 +30,7 @@ pub enum Written {
 impl Cluster {
     /// All nodes, without their images and managedFields: 5 MB instead of 54 MB per 1,000 nodes.
     pub async fn list_nodes(&self) -> Result<Vec<Node>, ApiError> {
-        let listed: Vec<Listed> = self.list(&ListParams::default()).await?;
+        let (listed, _): (Vec<Listed>, _) = self.list(&ListParams::default()).await?;
         Ok(listed.into_iter().map(|listed| listed.0).collect())
     }
 
@@ -40,19 +40,28 @@ impl Cluster {
         selector: Option<&str>,
         field_selector: Option<&str>,
     ) -> Result<Vec<ShownNode>, ApiError> {
+        Ok(self.list_shown_at(selector, field_selector).await?.0)
+    }
+
+    /// The same, with the version from which a watch may go on.
+    pub(super) async fn list_shown_at(
+        &self,
+        selector: Option<&str>,
+        field_selector: Option<&str>,
+    ) -> Result<(Vec<ShownNode>, String), ApiError> {
         let parameters = ListParams {
             label_selector: selector.map(str::to_owned),
             field_selector: field_selector.map(str::to_owned),
             ..ListParams::default()
         };
-        let shown: Vec<Shown> = self.list(&parameters).await?;
-        Ok(shown.into_iter().map(|shown| shown.0).collect())
+        let (shown, version): (Vec<Shown>, _) = self.list(&parameters).await?;
+        Ok((shown.into_iter().map(|shown| shown.0).collect(), version))
     }
 
     async fn list<T: DeserializeOwned + Send + 'static>(
         &self,
         parameters: &ListParams,
-    ) -> Result<Vec<T>, ApiError> {
+    ) -> Result<(Vec<T>, String), ApiError> {
         // No limit and no resourceVersion: one consistent list, which the server takes from its cache.
         let request = kube::core::Request::new(NODES).list(parameters)?;
         let list: NodeList<T> = self.call(request).await?;
@@ -62,7 +71,7 @@ impl Cluster {
                 list.kind
             )));
         }
-        Ok(list.items)
+        Ok((list.items, list.metadata.resource_version))
     }
 
     /// Names of the nodes that a label selector matches, decided by the server.
@@ -170,8 +179,17 @@ fn entry(condition: &Condition) -> Value {
 struct NodeList<T> {
     #[serde(default)]
     kind: String,
+    #[serde(default)]
+    metadata: ListMeta,
     #[serde(default, deserialize_with = "null_is_default")]
     items: Vec<T>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct ListMeta {
+    #[serde(default)]
+    resource_version: String,
 }
 
 /// Converted one by one while the list arrives, so that only the slim form piles up.
@@ -183,6 +201,14 @@ struct Listed(Node);
 #[serde(from = "SlimNode")]
 struct Shown(ShownNode);
 
+/// A node in an event of a watch.
+#[derive(Deserialize)]
+#[serde(from = "SlimNode")]
+pub(super) struct Watched {
+    pub(super) node: ShownNode,
+    pub(super) version: String,
+}
+
 #[derive(Deserialize)]
 struct SlimNode {
     metadata: SlimMeta,
@@ -193,9 +219,12 @@ struct SlimNode {
 }
 
 #[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
 struct SlimMeta {
     name: String,
     uid: String,
+    #[serde(default)]
+    resource_version: String,
     #[serde(default, deserialize_with = "null_is_default")]
     labels: BTreeMap<String, String>,
     #[serde(default, deserialize_with = "null_is_default")]
@@ -255,6 +284,13 @@ fn null_is_default<'de, D: Deserializer<'de>, T: Default + Deserialize<'de>>(
 /// A time that nobody can read is no time: one odd condition must not stop the work on all nodes.
 fn lenient_time<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Timestamp>, D::Error> {
     Ok(Option::<String>::deserialize(deserializer)?.and_then(|text| text.parse().ok()))
+}
+
+impl From<SlimNode> for Watched {
+    fn from(mut node: SlimNode) -> Self {
+        let version = std::mem::take(&mut node.metadata.resource_version);
+        Self { node: Shown::from(node).0, version }
+    }
 }
 
 impl From<SlimNode> for Listed {

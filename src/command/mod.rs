@@ -23,7 +23,7 @@ pub async fn run(cli: Cli, ui: Arc<Ui>) -> Result<Exit> {
         Command::Status(args) => {
             let settings = StatusSettings::resolve(*args)?;
             let cluster = connect(&kubernetes, &ui).await?;
-            let exit = stop::until_stopped(None, status::run(&settings, &cluster, &ui)).await??;
+            let exit = stop::until_stopped(None, Box::pin(status::run(&settings, &cluster, &ui))).await??;
             refuse_warnings(&kubernetes, &cluster, exit)
         }
         Command::Sync(args) => {

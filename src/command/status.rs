@@ -2,6 +2,7 @@
 
 mod freshness;
 mod print;
+mod watch;
 
 use jiff::Timestamp;
 
@@ -14,34 +15,58 @@ use crate::settings::StatusSettings;
 use crate::ui::Ui;
 
 pub(super) async fn run(settings: &StatusSettings, cluster: &Cluster, ui: &Ui) -> Result<Exit> {
+    if settings.watch {
+        return watch::run(settings, cluster, ui).await;
+    }
     let (nodes, last_sync) = futures::join!(list(settings, cluster), LastSync::read(settings, cluster));
     let nodes = nodes?;
-    let now = Timestamp::from_second(Timestamp::now().as_second()).unwrap_or(Timestamp::UNIX_EPOCH);
-    let filter = Filter {
-        prefix: prefix(settings, &last_sync),
-        condition: settings.condition.clone(),
-        all: settings.all,
-        priorities: settings.priorities.clone(),
-    };
+    let now = now();
+    let filter = filter(settings, &last_sync);
     let rows = rows(&nodes, &filter, last_sync.last_full(), now);
     print::rows(&rows, &filter.prefix, settings, &last_sync, now, ui);
-    print::summary(&rows, nodes.len(), settings, &last_sync, now, ui);
+    let doubt = last_sync.doubt(now);
+    print::summary(&rows, nodes.len(), settings, &last_sync, doubt.as_deref(), now).print(ui);
     Ok(exit(&rows, settings, &last_sync, now))
 }
 
+/// In whole seconds, as Kubernetes writes times.
+fn now() -> Timestamp {
+    Timestamp::from_second(Timestamp::now().as_second()).unwrap_or(Timestamp::UNIX_EPOCH)
+}
+
+fn filter(settings: &StatusSettings, last_sync: &LastSync) -> Filter {
+    Filter {
+        prefix: prefix(settings, last_sync),
+        condition: settings.condition.clone(),
+        all: settings.all,
+        priorities: settings.priorities.clone(),
+    }
+}
+
 async fn list(settings: &StatusSettings, cluster: &Cluster) -> Result<Vec<ShownNode>> {
-    let only = match (settings.nodes.as_slice(), &settings.field_selector) {
-        ([name], None) => Some(format!("metadata.name={name}")),
-        (_, given) => given.clone(),
-    };
+    let only = field_selector(settings);
     let listed = cluster.list_shown_nodes(settings.selector.as_deref(), only.as_deref()).await;
     let mut nodes = listed.map_err(|error| error.explain("list", &Rule::NODES))?;
-    if settings.nodes.is_empty() {
-        return Ok(nodes);
+    nodes.retain(|node| is_meant(&node.node.name, settings));
+    refuse_unknown(settings, |name| nodes.iter().any(|node| node.node.name == name))?;
+    Ok(nodes)
+}
+
+/// A single node is chosen by the server.
+fn field_selector(settings: &StatusSettings) -> Option<String> {
+    match (settings.nodes.as_slice(), &settings.field_selector) {
+        ([name], None) => Some(format!("metadata.name={name}")),
+        (_, given) => given.clone(),
     }
-    nodes.retain(|node| settings.nodes.contains(&node.node.name));
-    match settings.nodes.iter().find(|name| !nodes.iter().any(|node| node.node.name == **name)) {
-        None => Ok(nodes),
+}
+
+fn is_meant(node: &String, settings: &StatusSettings) -> bool {
+    settings.nodes.is_empty() || settings.nodes.contains(node)
+}
+
+fn refuse_unknown(settings: &StatusSettings, exists: impl Fn(&str) -> bool) -> Result<()> {
+    match settings.nodes.iter().find(|name| !exists(name)) {
+        None => Ok(()),
         Some(unknown) => Err(Error::in_kubectls_words(format!(
             "Error from server (NotFound): nodes {unknown:?} not found"
         ))

@@ -111,21 +111,31 @@ pub struct Row<'n> {
     pub stale: Option<SignedDuration>,
 }
 
+impl<'n> Row<'n> {
+    pub fn new(
+        node: &'n ShownNode,
+        condition: &'n Condition,
+        filter: &Filter,
+        last_full: Option<LastFull>,
+        now: Timestamp,
+    ) -> Self {
+        let (priority, message) = split_priority(&condition.message);
+        Self { node, condition, priority, message, stale: stale(condition, filter, last_full, now) }
+    }
+}
+
 /// The rows, most urgent first: by priority, then oldest, node and type; Unknown after True, and False last.
 pub fn rows<'n>(
-    nodes: &'n [ShownNode],
+    nodes: impl IntoIterator<Item = &'n ShownNode>,
     filter: &Filter,
     last_full: Option<LastFull>,
     now: Timestamp,
 ) -> Vec<Row<'n>> {
     let mut rows: Vec<Row<'n>> = nodes
-        .iter()
+        .into_iter()
         .flat_map(|node| node.node.conditions.iter().map(move |condition| (node, condition)))
         .filter(|(_, condition)| filter.shows(condition))
-        .map(|(node, condition)| {
-            let (priority, message) = split_priority(&condition.message);
-            Row { node, condition, priority, message, stale: stale(condition, filter, last_full, now) }
-        })
+        .map(|(node, condition)| Row::new(node, condition, filter, last_full, now))
         .filter(|row| {
             let wanted = filter.priorities.as_ref();
             wanted.is_none_or(|wanted| row.priority.is_some_and(|priority| wanted.contains(&priority)))

@@ -3,7 +3,7 @@
 use crate::cli::{StatusArgs, StatusFormat};
 use crate::cluster::LeaseKey;
 use crate::core::prefix::Prefix;
-use crate::error::Result;
+use crate::error::{Error, Result};
 
 use super::sync::node_name;
 
@@ -20,6 +20,7 @@ pub struct StatusSettings {
     pub label_columns: Vec<String>,
     pub show_labels: bool,
     pub no_headers: bool,
+    pub watch: bool,
     pub exit_code: bool,
     /// `None`: what the sync Lease says.
     pub prefix: Option<Prefix>,
@@ -29,6 +30,9 @@ pub struct StatusSettings {
 
 impl StatusSettings {
     pub fn resolve(args: StatusArgs) -> Result<Self> {
+        if args.watch && !matches!(args.output, None | Some(StatusFormat::Wide)) {
+            return Err(Error::usage("--watch shows a table, plain or with -o wide"));
+        }
         Ok(Self {
             nodes: args.nodes.iter().map(|name| node_name(name)).collect::<Result<_>>()?,
             selector: args.selector,
@@ -39,6 +43,7 @@ impl StatusSettings {
             label_columns: args.label_columns,
             show_labels: args.show_labels,
             no_headers: args.no_headers,
+            watch: args.watch,
             exit_code: args.exit_code,
             prefix: args.prefix,
             lease: LeaseKey { namespace: args.lease_namespace, name: args.lease_name },

@@ -1,5 +1,6 @@
 //! What a person sees: results on stdout, everything else on stderr, prompts only where somebody can answer.
 
+mod live;
 mod table;
 mod text;
 
@@ -10,12 +11,18 @@ use crate::cli::Color;
 use crate::error::{Error, Exit, Result};
 use crate::signal::{self, Signal};
 
+use live::Frame;
+
+pub use live::{Footer, Live};
 pub use table::{Cell, Table};
 pub use text::escape;
 
 /// The terminal, or whatever stands in its place.
 pub struct Ui {
     out: Mutex<Box<dyn Write + Send>>,
+    frame: Mutex<Frame>,
+    /// stdout is a terminal on which the cursor can be moved.
+    redraws: bool,
     colors_result: bool,
     colors_notes: bool,
 }
@@ -23,8 +30,8 @@ pub struct Ui {
 impl Ui {
     /// Writes to stdout and stderr; colours as `color` and the terminal's conventions say.
     pub fn terminal(color: Color) -> Self {
-        let is_plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty())
-            || std::env::var_os("TERM").is_some_and(|term| term == "dumb");
+        let is_dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
+        let is_plain = is_dumb || std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
         let colors = |is_terminal: bool| match color {
             Color::Always => true,
             Color::Never => false,
@@ -32,6 +39,8 @@ impl Ui {
         };
         Self {
             out: Mutex::new(Box::new(std::io::stdout())),
+            frame: Mutex::default(),
+            redraws: std::io::stdout().is_terminal() && !is_dumb,
             colors_result: colors(std::io::stdout().is_terminal()),
             colors_notes: colors(std::io::stderr().is_terminal()),
         }
@@ -63,16 +72,35 @@ impl Ui {
         }
     }
 
+    /// Rows below those printed before, in columns of the same `widths`. `false` if the reader has gone away.
+    pub fn further_rows(&self, table: &Table, with_headers: bool, widths: &mut Vec<usize>) -> bool {
+        let mut text = String::new();
+        for line in table.further_lines(with_headers, widths, self.colors_result) {
+            text.push_str(line.trim_end());
+            text.push('\n');
+        }
+        let mut out = self.out.lock().unwrap_or_else(PoisonError::into_inner);
+        out.write_all(text.as_bytes()).and_then(|()| out.flush()).is_ok()
+    }
+
     /// One line for the person, on stderr.
     pub fn note(&self, line: &str) {
-        // Nobody can be told that stderr is closed.
-        let _ = writeln!(std::io::stderr(), "{}", escape(line));
+        self.say(&escape(line));
+    }
+
+    /// Above the frame, if one is drawn.
+    fn say(&self, line: &str) {
+        let mut frame = self.frame.lock().unwrap_or_else(PoisonError::into_inner);
+        frame.aside(|| {
+            // Nobody can be told that stderr is closed.
+            let _ = writeln!(std::io::stderr(), "{line}");
+        });
     }
 
     /// A line that begins with `Warning:`, as kubectl prints the server's, in its colour.
     pub fn warning(&self, line: &str) {
         let (on, off) = if self.colors_notes { ("\u{1b}[33;1m", "\u{1b}[0m") } else { ("", "") };
-        let _ = writeln!(std::io::stderr(), "{on}Warning:{off} {}", escape(line));
+        self.say(&format!("{on}Warning:{off} {}", escape(line)));
     }
 
     /// An error with its hints.
@@ -105,7 +133,11 @@ impl Ui {
     }
 }
 
-/// dialoguer leaves the cursor hidden when Ctrl-C ends a prompt.
+/// dialoguer leaves the cursor hidden when Ctrl-C ends a prompt, and so does a frame that was not drawn to its end.
 pub fn show_cursor() {
     let _ = console::Term::stderr().show_cursor();
+    let stdout = console::Term::stdout();
+    if stdout.is_term() {
+        let _ = stdout.show_cursor();
+    }
 }

@@ -40,13 +40,13 @@ impl Cell {
 /// A table, as lines.
 #[derive(Debug)]
 pub struct Table {
-    headers: Vec<String>,
+    headers: Vec<Cell>,
     rows: Vec<Vec<Cell>>,
 }
 
 impl Table {
-    pub fn new(headers: Vec<String>) -> Self {
-        Self { headers, rows: Vec::new() }
+    pub fn new(headers: &[String]) -> Self {
+        Self { headers: headers.iter().map(|header| Cell::new(header)).collect(), rows: Vec::new() }
     }
 
     /// Adds a row with as many cells as there are headers.
@@ -57,18 +57,48 @@ impl Table {
     /// The header and the rows, each `width` wide at most. The last column gives way first, then the widest; nothing
     /// is ever wrapped.
     pub fn lines(&self, with_headers: bool, width: Option<usize>, color: bool) -> Vec<String> {
-        let headers: Vec<Cell> = self.headers.iter().map(|header| Cell::new(header)).collect();
-        let shown = with_headers.then_some(&headers).into_iter().chain(&self.rows);
-        let mut widths = vec![0; headers.len()];
-        for row in shown.clone() {
+        let mut widths = Vec::new();
+        self.widen(with_headers, &mut widths);
+        if let Some(width) = width {
+            shrink(&mut widths, width);
+        }
+        self.lines_of(with_headers, &widths, color)
+    }
+
+    /// The same for what is printed below earlier rows, whose `widths` are kept and grow.
+    pub fn further_lines(&self, with_headers: bool, widths: &mut Vec<usize>, color: bool) -> Vec<String> {
+        self.widen(with_headers, widths);
+        self.lines_of(with_headers, widths, color)
+    }
+
+    /// Keeps the first `rows` rows.
+    pub fn truncate(&mut self, rows: usize) {
+        self.rows.truncate(rows);
+    }
+
+    pub fn len(&self) -> usize {
+        self.rows.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.rows.is_empty()
+    }
+
+    fn shown(&self, with_headers: bool) -> impl Iterator<Item = &Vec<Cell>> {
+        with_headers.then_some(&self.headers).into_iter().chain(&self.rows)
+    }
+
+    fn widen(&self, with_headers: bool, widths: &mut Vec<usize>) {
+        widths.resize(self.headers.len(), 0);
+        for row in self.shown(with_headers) {
             for (widest, cell) in widths.iter_mut().zip(row) {
                 *widest = cell.width().max(*widest);
             }
         }
-        if let Some(width) = width {
-            shrink(&mut widths, width);
-        }
-        shown.map(|row| line(row, &widths, color)).collect()
+    }
+
+    fn lines_of(&self, with_headers: bool, widths: &[usize], color: bool) -> Vec<String> {
+        self.shown(with_headers).map(|row| line(row, widths, color)).collect()
     }
 }
 
@@ -107,7 +137,7 @@ fn line(row: &[Cell], widths: &[usize], color: bool) -> String {
 }
 
 /// At most `width` columns of `text`, with an ellipsis if that is not all.
-fn cut(text: &str, width: usize) -> String {
+pub(super) fn cut(text: &str, width: usize) -> String {
     if text.width() <= width {
         return text.to_owned();
     }
@@ -130,7 +160,7 @@ mod tests {
     use super::*;
 
     fn table(rows: &[[&str; 3]]) -> Table {
-        let mut table = Table::new(["NODE", "PRIORITY", "MESSAGE"].map(String::from).to_vec());
+        let mut table = Table::new(&["NODE", "PRIORITY", "MESSAGE"].map(String::from));
         for row in rows {
             table.push(row.iter().map(|text| Cell::new(text)).collect());
         }
@@ -160,8 +190,17 @@ mod tests {
     }
 
     #[test]
+    fn further_rows_keep_the_columns() {
+        let mut widths = Vec::new();
+        let first = table(&[["worker-27", "P1", "a"]]).further_lines(true, &mut widths, false);
+        assert_eq!(first, ["NODE        PRIORITY   MESSAGE", "worker-27   P1         a      "]);
+        let second = table(&[["w1", "P8", "b"]]).further_lines(false, &mut widths, false);
+        assert_eq!(second, ["w1          P8         b      "]);
+    }
+
+    #[test]
     fn styles_do_not_count() {
-        let mut table = Table::new(["A", "B"].map(String::from).to_vec());
+        let mut table = Table::new(&["A", "B"].map(String::from));
         table.push(vec![Cell::new("x").styled(Style::new().red()), Cell::new("y")]);
         assert_eq!(table.lines(false, None, true), ["\u{1b}[31mx\u{1b}[0m   y"]);
         assert_eq!(table.lines(false, None, false), ["x   y"]);
@@ -173,7 +212,7 @@ mod tests {
             rows in proptest::collection::vec(("\\PC{0,12}", ".{0,6}", "(?s).{0,60}"), 1..8),
             width in proptest::option::of(20_usize..120),
         ) {
-            let mut table = Table::new(["NODE", "PRIORITY", "MESSAGE"].map(String::from).to_vec());
+            let mut table = Table::new(&["NODE", "PRIORITY", "MESSAGE"].map(String::from));
             for (node, priority, message) in &rows {
                 table.push([node, priority, message].map(|text| Cell::new(text)).to_vec());
             }

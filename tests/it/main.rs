@@ -16,6 +16,8 @@ mod layers;
 mod leases;
 mod nodes;
 mod prompts;
+mod restart;
 mod schemas;
 mod status;
 mod sync;
+mod watch;

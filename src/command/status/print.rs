@@ -40,10 +40,21 @@ pub(super) fn rows(
 }
 
 fn table(rows: &[Row<'_>], prefix: &Prefix, settings: &StatusSettings, now: Timestamp) -> Table {
-    let is_wide = settings.output == Some(StatusFormat::Wide);
+    let mut table = Table::new(&headers(settings));
+    for row in rows {
+        table.push(cells(row, prefix, settings, now));
+    }
+    table
+}
+
+fn is_wide(settings: &StatusSettings) -> bool {
+    settings.output == Some(StatusFormat::Wide)
+}
+
+pub(super) fn headers(settings: &StatusSettings) -> Vec<String> {
     let mut headers =
         vec!["NODE".to_owned(), "PRIORITY".into(), "CONDITION".into(), "STATUS".into(), "AGE".into()];
-    if is_wide {
+    if is_wide(settings) {
         headers.extend(["NODE-STATUS", "ROLES", "REASON", "HEARTBEAT", "REMEDIATION"].map(String::from));
     }
     headers.extend(
@@ -53,39 +64,41 @@ fn table(rows: &[Row<'_>], prefix: &Prefix, settings: &StatusSettings, now: Time
     if settings.show_labels {
         headers.push("LABELS".into());
     }
-    let mut table = Table::new(headers);
-    for row in rows {
-        let age = |time: Option<Timestamp>| match time {
-            Some(time) => human_duration(now.duration_since(time)),
-            None => "<unknown>".into(),
-        };
-        let mut cells = vec![
-            Cell::new(&row.node.node.name),
-            priority_cell(row.priority),
-            Cell::new(shown_type(row, prefix, is_wide)),
-            status_cell(row),
-            Cell::new(&age(row.condition.last_transition)),
-        ];
-        if is_wide {
-            cells.extend([
-                Cell::new(&row.node.status()),
-                Cell::new(&or_none(&row.node.roles().join(","))),
-                Cell::new(&or_none(&row.condition.reason)),
-                Cell::new(&age(row.condition.last_heartbeat)),
-                Cell::new(&or_none(row.node.remediation.as_deref().map_or("", |_| "recorded"))),
-            ]);
-        }
-        let label = |label: &String| Cell::new(row.node.labels.get(label).map_or("", String::as_str));
-        cells.extend(settings.label_columns.iter().map(label));
-        cells.push(Cell::new(row.message));
-        if settings.show_labels {
-            let labels: Vec<String> =
-                row.node.labels.iter().map(|(name, value)| format!("{name}={value}")).collect();
-            cells.push(Cell::new(&or_none(&labels.join(","))));
-        }
-        table.push(cells);
+    headers
+}
+
+/// As many as there are [headers].
+pub(super) fn cells(row: &Row<'_>, prefix: &Prefix, settings: &StatusSettings, now: Timestamp) -> Vec<Cell> {
+    let is_wide = is_wide(settings);
+    let age = |time: Option<Timestamp>| match time {
+        Some(time) => human_duration(now.duration_since(time)),
+        None => "<unknown>".into(),
+    };
+    let mut cells = vec![
+        Cell::new(&row.node.node.name),
+        priority_cell(row.priority),
+        Cell::new(shown_type(row, prefix, is_wide)),
+        status_cell(row),
+        Cell::new(&age(row.condition.last_transition)),
+    ];
+    if is_wide {
+        cells.extend([
+            Cell::new(&row.node.status()),
+            Cell::new(&or_none(&row.node.roles().join(","))),
+            Cell::new(&or_none(&row.condition.reason)),
+            Cell::new(&age(row.condition.last_heartbeat)),
+            Cell::new(&or_none(row.node.remediation.as_deref().map_or("", |_| "recorded"))),
+        ]);
     }
-    table
+    let label = |label: &String| Cell::new(row.node.labels.get(label).map_or("", String::as_str));
+    cells.extend(settings.label_columns.iter().map(label));
+    cells.push(Cell::new(row.message));
+    if settings.show_labels {
+        let labels: Vec<String> =
+            row.node.labels.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        cells.push(Cell::new(&or_none(&labels.join(","))));
+    }
+    cells
 }
 
 fn or_none(text: &str) -> String {
@@ -122,18 +135,36 @@ fn status_cell(row: &Row<'_>) -> Cell {
     }
 }
 
-/// `2 conditions firing on 2 of 40 nodes (P1: 1, P8: 1); last full sync 31s ago by cron@ops1`, and what is in doubt.
+/// What stands below the rows.
+pub(super) struct Summary {
+    /// `2 conditions firing on 2 of 40 nodes (P1: 1, P8: 1); last full sync 31s ago by cron@ops1`
+    pub(super) note: Option<String>,
+    /// What cannot be told.
+    pub(super) warning: Option<String>,
+}
+
+impl Summary {
+    pub(super) fn print(&self, ui: &Ui) {
+        if let Some(note) = &self.note {
+            ui.note(note);
+        }
+        if let Some(warning) = &self.warning {
+            ui.warning(warning);
+        }
+    }
+}
+
+/// With `doubt`, why it cannot be told what else fires.
 pub(super) fn summary(
     rows: &[Row<'_>],
     nodes: usize,
     settings: &StatusSettings,
     last_sync: &LastSync,
+    doubt: Option<&str>,
     now: Timestamp,
-    ui: &Ui,
-) {
+) -> Summary {
     let firing: Vec<&Row<'_>> = rows.iter().filter(|row| row.condition.is_true()).collect();
     let unknown: Vec<&Row<'_>> = rows.iter().filter(|row| row.condition.status == "Unknown").collect();
-    let doubt = last_sync.doubt(now);
     let mut parts = Vec::new();
     if !firing.is_empty() {
         parts.push(firing_part(&firing, nodes));
@@ -143,21 +174,17 @@ pub(super) fn summary(
         let since = since.map_or_else(String::new, |since| format!(" since {}", since.strftime("%H:%MZ")));
         parts.push(format!("{} unknown: alerts unavailable{since}", unknown.len()));
     }
-    if parts.is_empty() && doubt.is_none() {
-        ui.note("No firing node conditions found.");
-        return;
+    let more = if parts.is_empty() { "cannot tell" } else { "cannot tell what else fires" };
+    let warning = doubt.map(|doubt| format!("{more}: {doubt}"));
+    if parts.is_empty() {
+        let nothing = "No firing node conditions found.";
+        return Summary { note: warning.is_none().then(|| nothing.to_owned()), warning };
     }
-    if !parts.is_empty() {
-        if let Some(full) = last_sync.last_full().filter(|_| settings.condition.is_none()) {
-            let by = last_sync.by().map_or_else(String::new, |by| format!(" by {by}"));
-            parts.push(format!("last full sync {} ago{by}", human_duration(now.duration_since(full.at))));
-        }
-        ui.note(&parts.join("; "));
+    if let Some(full) = last_sync.last_full().filter(|_| settings.condition.is_none()) {
+        let by = last_sync.by().map_or_else(String::new, |by| format!(" by {by}"));
+        parts.push(format!("last full sync {} ago{by}", human_duration(now.duration_since(full.at))));
     }
-    if let Some(doubt) = doubt {
-        let more = if parts.is_empty() { "cannot tell" } else { "cannot tell what else fires" };
-        ui.warning(&format!("{more}: {doubt}"));
-    }
+    Summary { note: Some(parts.join("; ")), warning }
 }
 
 fn firing_part(firing: &[&Row<'_>], nodes: usize) -> String {

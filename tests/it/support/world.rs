@@ -57,6 +57,12 @@ impl World {
         Self::new(directory, kubeconfig, variable("ALERTMANAGER_URL"), None)
     }
 
+    /// On another control plane, without an Alertmanager.
+    pub fn on(kubeconfig: &Path) -> Self {
+        let directory = tempfile::tempdir().expect("a directory");
+        Self::new(directory, kubeconfig.to_owned(), "http://alertmanager.invalid".to_owned(), None)
+    }
+
     fn new(
         directory: TempDir,
         kubeconfig: PathBuf,
@@ -169,6 +175,7 @@ impl World {
         if let Some((api, _)) = &self.doubles {
             let all = [
                 ("", "nodes", "list"),
+                ("", "nodes", "watch"),
                 ("", "nodes/status", "patch"),
                 ("coordination.k8s.io", "leases", "get"),
             ];

@@ -1,0 +1,313 @@
+//! Nodes, followed: listed once, then kept up to date by one watch, which outlives restarts of the server.
+
+use std::collections::BTreeMap;
+use std::pin::pin;
+use std::time::Duration;
+
+use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
+use bytes::Bytes;
+use futures::{Stream, StreamExt};
+use http::StatusCode;
+use jiff::Timestamp;
+use kube::api::WatchParams;
+use kube::core::Status;
+use serde::Deserialize;
+use tokio::sync::watch::Sender;
+use tokio::time::Instant;
+
+use super::api::Cluster;
+use super::error::{ApiError, Rule};
+use super::nodes::{NODES, Watched};
+use crate::core::report::ShownNode;
+use crate::error::{Error, root_cause};
+
+/// How long the server is to serve one watch, in seconds; it ends it with a bookmark then.
+const SERVE_FOR: u32 = 290;
+
+/// A watch that says nothing for longer than the server should serve it hangs on a dead connection.
+const DEAD_AFTER: Duration = Duration::from_secs(SERVE_FOR as u64 + 10);
+
+/// No Node is this large: etcd takes 1.5 MiB, and JSON is not five times as long.
+const MAX_EVENT: usize = 8 << 20;
+
+/// An API server that starts denies what it has not read the rules for yet.
+const DENIED_FOR_GOOD: Duration = Duration::from_secs(10);
+
+/// Which nodes.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct NodeSelection<'s> {
+    pub labels: Option<&'s str>,
+    pub fields: Option<&'s str>,
+}
+
+/// The nodes as far as a watch has told.
+#[derive(Debug, Default)]
+pub struct SeenNodes {
+    pub nodes: BTreeMap<String, ShownNode>,
+    /// The first list has come.
+    pub listed: bool,
+    /// Since when no news can come, and why.
+    pub interrupted: Option<(Timestamp, String)>,
+}
+
+#[derive(Deserialize)]
+#[serde(tag = "type", content = "object", rename_all = "UPPERCASE")]
+enum Event {
+    Added(Watched),
+    Modified(Watched),
+    Deleted(Watched),
+    Bookmark(Bookmark),
+    Error(Box<Status>),
+}
+
+#[derive(Deserialize)]
+struct Bookmark {
+    metadata: BookmarkMeta,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct BookmarkMeta {
+    resource_version: String,
+}
+
+impl Cluster {
+    /// Keeps `seen` up to date. Returns only what makes that impossible: at first anything that will not pass, later
+    /// only that it is no longer allowed.
+    pub async fn follow_nodes(&self, selection: NodeSelection<'_>, seen: &Sender<SeenNodes>) -> Error {
+        let mut following = Following {
+            selection,
+            seen,
+            version: None,
+            established: false,
+            denied_since: None,
+            retry: Retry::new(),
+        };
+        loop {
+            let (verb, outcome) = match following.version.clone() {
+                None => ("list", self.list_all(&mut following).await),
+                Some(version) => ("watch", self.watch_from(&version, &mut following).await),
+            };
+            match outcome {
+                Ok(GoOn::AtOnce) => continue,
+                Ok(GoOn::AfterAPause) => {}
+                Err(error) if error.code() == Some(StatusCode::GONE) => following.version = None,
+                Err(error) => {
+                    tracing::debug!(%error, "cannot {verb} nodes");
+                    if following.is_final(&error) {
+                        return error.explain(verb, &Rule::NODES);
+                    }
+                    following.report(&error);
+                }
+            }
+            tokio::time::sleep(following.retry.pause()).await;
+        }
+    }
+
+    async fn list_all(&self, following: &mut Following<'_>) -> Result<GoOn, ApiError> {
+        let NodeSelection { labels, fields } = following.selection;
+        let (nodes, version) = self.list_shown_at(labels, fields).await?;
+        if version.is_empty() {
+            return Err(ApiError::Unexpected("the list of nodes has no resourceVersion".into()));
+        }
+        following.version = Some(version);
+        following.denied_since = None;
+        following.seen.send_modify(|seen| {
+            seen.nodes = nodes.into_iter().map(|node| (node.node.name.clone(), node)).collect();
+            seen.listed = true;
+            seen.interrupted = None;
+        });
+        Ok(GoOn::AtOnce)
+    }
+
+    async fn watch_from(&self, version: &str, following: &mut Following<'_>) -> Result<GoOn, ApiError> {
+        let NodeSelection { labels, fields } = following.selection;
+        let parameters = WatchParams {
+            label_selector: labels.map(str::to_owned),
+            field_selector: fields.map(str::to_owned),
+            timeout: Some(SERVE_FOR),
+            bookmarks: true,
+            send_initial_events: false,
+        };
+        let request = kube::core::Request::new(NODES).watch(&parameters, version)?;
+        let dead_at = Instant::now() + DEAD_AFTER;
+        let mut lines = Lines { chunks: pin!(self.stream(request).await?), buffer: Vec::new(), searched: 0 };
+        following.connected();
+        let mut go_on = GoOn::AfterAPause;
+        while let Some(line) = tokio::time::timeout_at(dead_at, lines.next()).await.unwrap_or(Ok(None))? {
+            following.take(&line)?;
+            go_on = GoOn::AtOnce;
+        }
+        Ok(go_on)
+    }
+}
+
+/// What follows when nothing went wrong.
+enum GoOn {
+    AtOnce,
+    /// A watch that ends without a word would otherwise be opened over and over.
+    AfterAPause,
+}
+
+/// How far it is.
+struct Following<'f> {
+    selection: NodeSelection<'f>,
+    seen: &'f Sender<SeenNodes>,
+    /// Where a watch goes on; `None`: list first.
+    version: Option<String>,
+    /// A watch was once allowed.
+    established: bool,
+    denied_since: Option<Instant>,
+    retry: Retry,
+}
+
+impl Following<'_> {
+    fn connected(&mut self) {
+        self.established = true;
+        self.denied_since = None;
+        self.seen.send_if_modified(|seen| seen.interrupted.take().is_some());
+    }
+
+    fn take(&mut self, line: &[u8]) -> Result<(), ApiError> {
+        let event = serde_json::from_slice(line)
+            .map_err(|error| ApiError::Unexpected(format!("an event of a watch cannot be read: {error}")))?;
+        let version = match event {
+            Event::Added(Watched { node, version }) | Event::Modified(Watched { node, version }) => {
+                self.seen.send_modify(|seen| {
+                    seen.nodes.insert(node.node.name.clone(), node);
+                });
+                version
+            }
+            Event::Deleted(Watched { node, version }) => {
+                self.seen.send_modify(|seen| {
+                    seen.nodes.remove(&node.node.name);
+                });
+                version
+            }
+            Event::Bookmark(bookmark) => bookmark.metadata.resource_version,
+            Event::Error(status) => return Err(ApiError::Status(status)),
+        };
+        self.version = Some(version).filter(|version| !version.is_empty());
+        self.retry = Retry::new();
+        Ok(())
+    }
+
+    fn is_final(&mut self, error: &ApiError) -> bool {
+        if !self.established {
+            return !error.may_pass() || self.version.is_none();
+        }
+        if !matches!(error.code(), Some(StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN)) {
+            self.denied_since = None;
+            return false;
+        }
+        let since = self.denied_since.get_or_insert_with(Instant::now);
+        since.elapsed() >= DENIED_FOR_GOOD
+    }
+
+    /// Tells of a failure that another attempt has not mended: connections end now and then, and nobody need know.
+    fn report(&self, error: &ApiError) {
+        if self.retry.failures > 0 {
+            self.seen.send_modify(|seen| {
+                let since = seen.interrupted.take().map_or_else(Timestamp::now, |(since, _)| since);
+                seen.interrupted = Some((since, error.to_string()));
+            });
+        }
+    }
+}
+
+/// Longer and longer pauses, with jitter: after a restart all clients come at once.
+struct Retry {
+    pauses: ExponentialBackoff,
+    failures: u32,
+}
+
+impl Retry {
+    fn new() -> Self {
+        let pauses = ExponentialBuilder::default()
+            .with_min_delay(Duration::from_millis(200))
+            .with_max_delay(Duration::from_secs(8))
+            .with_jitter()
+            .without_max_times()
+            .build();
+        Self { pauses, failures: 0 }
+    }
+
+    fn pause(&mut self) -> Duration {
+        self.failures += 1;
+        self.pauses.next().unwrap_or(Duration::from_secs(8))
+    }
+}
+
+/// The lines of an answer while it arrives.
+struct Lines<S> {
+    chunks: S,
+    buffer: Vec<u8>,
+    /// So much of the buffer has no end of a line.
+    searched: usize,
+}
+
+impl<S: Stream<Item = Result<Bytes, kube::Error>> + Unpin> Lines<S> {
+    /// The next whole line; what a broken connection left of one is never taken for it.
+    async fn next(&mut self) -> Result<Option<Vec<u8>>, ApiError> {
+        loop {
+            let end = self.buffer[self.searched..].iter().position(|&byte| byte == b'\n');
+            if let Some(end) = end.map(|end| self.searched + end) {
+                let rest = self.buffer.split_off(end + 1);
+                let line = std::mem::replace(&mut self.buffer, rest);
+                self.searched = 0;
+                if line.len() > 1 {
+                    return Ok(Some(line));
+                }
+                continue;
+            }
+            self.searched = self.buffer.len();
+            if self.buffer.len() > MAX_EVENT {
+                let why = format!("an event of a watch is larger than {} MiB", MAX_EVENT >> 20);
+                return Err(ApiError::Unexpected(why));
+            }
+            match self.chunks.next().await {
+                None => return Ok(None),
+                Some(Ok(chunk)) => self.buffer.extend_from_slice(&chunk),
+                Some(Err(error)) => return Err(ApiError::Broken(root_cause(&error).to_string())),
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::stream;
+
+    use super::*;
+
+    async fn read(chunks: &[&'static str]) -> (Vec<String>, Result<(), ApiError>) {
+        let chunks: Vec<_> = chunks.iter().map(|chunk| Ok(Bytes::from_static(chunk.as_bytes()))).collect();
+        let mut lines = Lines { chunks: stream::iter(chunks), buffer: Vec::new(), searched: 0 };
+        let mut read = Vec::new();
+        loop {
+            match lines.next().await {
+                Ok(Some(line)) => read.push(String::from_utf8(line).unwrap_or_default()),
+                Ok(None) => return (read, Ok(())),
+                Err(error) => return (read, Err(error)),
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn lines_come_in_any_pieces() {
+        let (lines, end) = read(&["{\"a\":1}\n{\"b\"", ":", "2}\n\n", "{\"c\":3}\n{\"cut o"]).await;
+        assert_eq!(lines, ["{\"a\":1}\n", "{\"b\":2}\n", "{\"c\":3}\n"]);
+        assert!(end.is_ok(), "what a broken connection left is no line");
+    }
+
+    #[tokio::test]
+    async fn a_line_without_an_end_is_refused() {
+        let piece: &'static str = Box::leak("x".repeat(1 << 20).into_boxed_str());
+        let (lines, end) = read(&[piece; 20]).await;
+        assert!(lines.is_empty());
+        assert_eq!(
+            end.map_err(|error| error.to_string()),
+            Err("an event of a watch is larger than 8 MiB".into())
+        );
+    }
+}
