@@ -1,5 +1,7 @@
 //! What a person sees: results on stdout, everything else on stderr, prompts only where somebody can answer.
 
+mod custom_columns;
+pub mod jsonpath;
 mod table;
 mod text;
 
@@ -10,6 +12,7 @@ use crate::cli::Color;
 use crate::error::{Error, Exit, Result};
 use crate::signal::{self, Signal};
 
+pub use custom_columns::CustomColumns;
 pub use table::{Cell, Table};
 pub use text::escape;
 
