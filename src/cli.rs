@@ -264,6 +264,12 @@ pub struct SyncArgs {
   # The most urgent nodes, for a script
   kubectl sciuro status --priority 1-3 -o name
 
+  # A line for each condition, in your own words
+  kubectl sciuro status -o jsonpath='{range .items[*]}{.node}{\"\\t\"}{.message}{\"\\n\"}{end}'
+
+  # Your own columns, what changed last first
+  kubectl sciuro status -o custom-columns=NODE:.node,SINCE:.lastTransitionTime,WHY:.message --sort-by age
+
   # What node-problem-detector says
   kubectl sciuro status --condition '^NPD'",
     after_help = EXIT_CODES
@@ -301,8 +307,11 @@ pub struct StatusArgs {
     #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value = "false", value_name = "BOOL", action = clap::ArgAction::Set, value_parser = boolean)]
     pub exit_code: bool,
 
-    /// Prefix of the condition types that are ours [default: what the sync Lease says, else "AlertManager_"]
-    #[arg(long, value_name = "PREFIX")]
+    #[arg(
+        long,
+        value_name = "PREFIX",
+        help = "Prefix of the condition types that are ours [default: what the sync Lease says, else \"AlertManager_\"]"
+    )]
     pub prefix: Option<Prefix>,
     /// Namespace of the sync Lease
     #[arg(long, value_name = "NAMESPACE", default_value = "kube-system")]
@@ -311,9 +320,12 @@ pub struct StatusArgs {
     #[arg(long, value_name = "NAME", default_value = "sciuro-sync")]
     pub lease_name: String,
 
-    /// Form of the result
+    /// Sort by a column, such as age, or by a path in the document, such as .lastHeartbeatTime [default: most urgent first]
+    #[arg(long, value_name = "COLUMN|JSONPATH")]
+    pub sort_by: Option<String>,
+    /// Form of the result: wide, json, yaml, name, jsonpath=TEMPLATE or custom-columns=HEADER:PATH,...
     #[arg(short, long, value_name = "FORMAT")]
-    pub output: Option<StatusFormat>,
+    pub output: Option<String>,
 }
 
 /// Show the version of this plugin and of the server.
@@ -331,14 +343,6 @@ pub struct VersionArgs {
 pub enum Format {
     Json,
     Yaml,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum StatusFormat {
-    Wide,
-    Json,
-    Yaml,
-    Name,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

@@ -1,7 +1,9 @@
 //! `kubectl sciuro status`: list the nodes, read the sync Lease, pick the rows, print them, say how sure it is.
 
+mod document;
 mod freshness;
 mod print;
+mod sort;
 
 use jiff::Timestamp;
 
@@ -23,8 +25,11 @@ pub(super) async fn run(settings: &StatusSettings, cluster: &Cluster, ui: &Ui) -
         all: settings.all,
         priorities: settings.priorities.clone(),
     };
-    let rows = rows(&nodes, &filter, last_sync.last_full(), now);
-    print::rows(&rows, &filter.prefix, settings, &last_sync, now, ui);
+    let mut rows = rows(&nodes, &filter, last_sync.last_full(), now);
+    if let Some(by) = &settings.sort_by {
+        sort::sort(&mut rows, by, &filter.prefix)?;
+    }
+    print::rows(&rows, &filter.prefix, settings, &last_sync, now, ui)?;
     print::summary(&rows, nodes.len(), settings, &last_sync, now, ui);
     Ok(exit(&rows, settings, &last_sync, now))
 }

@@ -54,6 +54,8 @@ fn line(row: &[String], widths: &[usize]) -> String {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
+
     use serde_json::json;
 
     use super::*;

@@ -1,6 +1,6 @@
-//! kubectl's JSONPath templates (`k8s.io/client-go/util/jsonpath`): `{range .items[*]}{.node}{"\n"}{end}`.
+//! kubectl's templates (`k8s.io/client-go/util/jsonpath`): `{range .items[*]}{.node}{"\n"}{end}`.
 //!
-//! It is not the JSONPath of RFC 9535, and what kubectl prints follows from how Go looks at values; so this
+//! It is not the language of RFC 9535, and what kubectl prints follows from how Go looks at values; so this
 //! follows the original step by step, its oddities included. Missing keys print nothing, as for kubectl's `-o jsonpath`.
 
 mod eval;
@@ -57,7 +57,7 @@ impl Template {
     /// The first that was found.
     pub fn first(&self, data: &Value) -> Result<Option<Value>, String> {
         let found = Evaluation::of(&self.nodes, data)?;
-        Ok(found.first().and_then(|list| list.first()).map(Item::to_value))
+        Ok(found.first().and_then(|list| list.first()).map(|item| item.to_value()))
     }
 }
 

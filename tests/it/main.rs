@@ -11,6 +11,8 @@ mod support;
 mod bad_input;
 mod chain;
 mod flags;
+mod formats;
+mod jsonpath;
 mod layers;
 mod leases;
 mod nodes;

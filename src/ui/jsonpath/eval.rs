@@ -44,7 +44,7 @@ impl<'v> Evaluation<'v> {
         let mut all = Vec::new();
         let mut at = start;
         while let Some(node) = self.nodes.get(at) {
-            let found = self.walk(vec![data.clone()], node).map_err(|failure| failure.message)?;
+            let found = self.walk(vec![data], node).map_err(|failure| failure.message)?;
             if self.ended > 0 && self.ended <= self.open {
                 self.ended -= 1;
                 self.last_end = Some(at);
@@ -145,7 +145,7 @@ impl<'v> Evaluation<'v> {
             let children = item.children();
             self.spend(1 + children.len())?;
             if !children.is_empty() {
-                found.push(item.clone());
+                found.push(*item);
                 found.extend(self.recursive(&children)?);
             }
         }
@@ -187,7 +187,7 @@ impl<'v> Evaluation<'v> {
             };
             for value in values {
                 let value = Item::Json(value);
-                let lefts = self.list(vec![value.clone()], left);
+                let lefts = self.list(vec![value], left);
                 let Some((operator, right)) = right else {
                     if !lefts.unwrap_or_else(|failure| failure.found).is_empty() {
                         found.push(value);
@@ -196,8 +196,7 @@ impl<'v> Evaluation<'v> {
                 };
                 let lefts = lefts.map_err(|failure| fail(failure.message))?;
                 let Some(left) = only(lefts).map_err(fail)? else { continue };
-                let rights =
-                    self.list(vec![value.clone()], right).map_err(|failure| fail(failure.message))?;
+                let rights = self.list(vec![value], right).map_err(|failure| fail(failure.message))?;
                 let Some(right) = only(rights).map_err(fail)? else { continue };
                 let holds = Operator::parse(operator).and_then(|operator| operator.holds(&left, &right));
                 match holds {

@@ -5,7 +5,7 @@ use std::fmt::Write;
 
 use serde_json::{Map, Number, Value};
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Copy)]
 pub(super) enum Item<'v> {
     Json(&'v Value),
     Text(&'v str),
@@ -118,8 +118,8 @@ impl<'v> Item<'v> {
         }
     }
 
-    pub(super) fn to_value(&self) -> Value {
-        match *self {
+    pub(super) fn to_value(self) -> Value {
+        match self {
             Item::Json(value) => value.clone(),
             Item::Text(text) => text.into(),
             Item::Int(number) => number.into(),
