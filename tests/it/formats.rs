@@ -1,5 +1,7 @@
 //! `status -o jsonpath|custom-columns` and `--sort-by`: the same expressions as kubectl's, with the same results.
 
+use std::process::Command;
+
 use jiff::SignedDuration;
 
 use crate::support::{Run, World, scenarios};
@@ -102,6 +104,22 @@ fn rows_are_sorted_as_wanted(world: &World) {
         let refused = status(world, &[&nodes[..], &["--sort-by", by]].concat()).exits(2).prints("");
         refused.says(&format!("error: --sort-by: {why}")).says(columns);
     }
+}
+
+/// A pipe gets the bytes as they are; a terminal is not to obey them.
+#[test]
+fn a_template_cannot_make_a_terminal_obey_an_alert() {
+    let world = World::sandbox();
+    let node = world.node("w1");
+    world.seed(&node, "X", "True", "[P1] a\u{1b}[2Jb", MINUTE);
+    let template = r#"jsonpath={.items[*].message}{"\t"}."#;
+    assert_eq!(status(&world, &["-o", template]).exits(0).stdout, "a\u{1b}[2Jb\t.");
+    let binary = env!("CARGO_BIN_EXE_kubectl-sciuro");
+    let line = format!("{binary} status --prefix {} -o '{template}' 2>&-", world.prefix());
+    let mut command = Command::new("sh");
+    command.args(["-c", &line]).env("KUBECONFIG", world.kubeconfig()).env("TERM", "xterm");
+    let shown = rexpect::session::spawn_command(command, Some(10_000)).unwrap().exp_eof().unwrap();
+    assert_eq!(shown.replace("        ", "\t"), "a^[[2Jb\t.\r\n");
 }
 
 #[test]

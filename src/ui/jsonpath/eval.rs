@@ -7,8 +7,10 @@ use super::value::{Item, Operator};
 
 type Items<'v> = Vec<Item<'v>>;
 
-/// A template can double its results with every expression; no honest one comes near.
+/// A template can double its results with every expression; no honest one comes near this, and so much more for each value
+/// of the data.
 const MOST_STEPS: usize = 10_000_000;
+const MOST_STEPS_PER_VALUE: usize = 1_000;
 
 /// Ranges in ranges; each is a recursion here.
 const DEEPEST: usize = 64;
@@ -27,13 +29,15 @@ pub(super) struct Evaluation<'v> {
     /// Where the `end` stands that was met last.
     last_end: Option<usize>,
     depth: usize,
-    steps: usize,
+    steps_left: usize,
 }
 
 impl<'v> Evaluation<'v> {
     /// What each node of the template finds.
     pub(super) fn of(nodes: &'v [Node], data: &'v Value) -> Result<Vec<Items<'v>>, String> {
-        let mut evaluation = Self { nodes, begun: 0, open: 0, ended: 0, last_end: None, depth: 0, steps: 0 };
+        let steps_left = values(data).saturating_mul(MOST_STEPS_PER_VALUE).saturating_add(MOST_STEPS);
+        let mut evaluation =
+            Self { nodes, begun: 0, open: 0, ended: 0, last_end: None, depth: 0, steps_left };
         evaluation.find(0, Item::Json(data))
     }
 
@@ -102,11 +106,13 @@ impl<'v> Evaluation<'v> {
     }
 
     fn spend(&mut self, steps: usize) -> Result<(), Failure<'v>> {
-        self.steps = self.steps.saturating_add(steps);
-        if self.steps > MOST_STEPS {
-            return Err(Failure { found: Vec::new(), message: "the template finds too much".to_owned() });
+        match self.steps_left.checked_sub(steps) {
+            Some(left) => {
+                self.steps_left = left;
+                Ok(())
+            }
+            None => Err(Failure { found: Vec::new(), message: "the template finds too much".to_owned() }),
         }
-        Ok(())
     }
 
     fn list(&mut self, input: Items<'v>, nodes: &'v [Node]) -> Result<Items<'v>, Failure<'v>> {
@@ -207,6 +213,14 @@ impl<'v> Evaluation<'v> {
             }
         }
         Ok(found)
+    }
+}
+
+fn values(data: &Value) -> usize {
+    1 + match data {
+        Value::Array(items) => items.iter().map(values).sum(),
+        Value::Object(map) => map.values().map(values).sum(),
+        _ => 0,
     }
 }
 
