@@ -268,6 +268,12 @@ pub struct SyncArgs {
   # What changes, until Ctrl-C
   kubectl sciuro status -w
 
+  # A line for each condition, in your own words
+  kubectl sciuro status -o jsonpath='{range .items[*]}{.node}{\"\\t\"}{.message}{\"\\n\"}{end}'
+
+  # Your own columns, what changed last first
+  kubectl sciuro status -o custom-columns=NODE:.node,SINCE:.lastTransitionTime,WHY:.message --sort-by age
+
   # What node-problem-detector says
   kubectl sciuro status --condition '^NPD'",
     after_help = EXIT_CODES
@@ -321,9 +327,12 @@ pub struct StatusArgs {
     #[arg(long, value_name = "NAME", default_value = "sciuro-sync")]
     pub lease_name: String,
 
-    /// Form of the result
+    /// Sort by a column, such as age, or by a path in the document, such as .lastHeartbeatTime [default: most urgent first]
+    #[arg(long, value_name = "COLUMN|JSONPATH")]
+    pub sort_by: Option<String>,
+    /// Form of the result: wide, json, yaml, name, jsonpath=TEMPLATE or custom-columns=HEADER:PATH,...
     #[arg(short, long, value_name = "FORMAT")]
-    pub output: Option<StatusFormat>,
+    pub output: Option<String>,
 }
 
 /// Show the version of this plugin and of the server.
@@ -370,14 +379,6 @@ pub enum Completes {
 pub enum Format {
     Json,
     Yaml,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum StatusFormat {
-    Wide,
-    Json,
-    Yaml,
-    Name,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

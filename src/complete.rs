@@ -17,7 +17,7 @@ use clap_complete::engine::{self, ArgValueCandidates, CompletionCandidate};
 
 use crate::cli::{Cli, KubernetesArgs};
 use crate::cluster::{Cluster, kubeconfig_names};
-use crate::settings::{self, Environment};
+use crate::settings::{self, Environment, StatusFormat};
 
 /// The name under which kubectl looks for us on PATH.
 pub(crate) const KUBECTLS_NAME: &str = "kubectl_complete-sciuro";
@@ -116,7 +116,7 @@ fn with_candidates(command: clap::Command, line: &Arc<Line>) -> clap::Command {
         let line = line.clone();
         move |argument: Arg| {
             let argument = argument.hide(false);
-            let Some(names) = Names::of(argument.get_id().as_str()) else { return argument };
+            let Some(names) = Names::of(&argument) else { return argument };
             let line = line.clone();
             argument.add(ArgValueCandidates::new(move || line.candidates(names)))
         }
@@ -161,22 +161,28 @@ enum Names {
     Nodes,
     Namespaces,
     Conditions,
+    /// Of `status`, which are more than an enumeration.
+    Formats,
 }
 
 impl Names {
-    fn of(argument: &str) -> Option<Self> {
-        Some(match argument {
+    fn of(argument: &Arg) -> Option<Self> {
+        Some(match argument.get_id().as_str() {
             "context" => Self::Contexts,
             "cluster" => Self::Clusters,
             "user" => Self::Users,
             "nodes" => Self::Nodes,
             "namespace" | "lease_namespace" => Self::Namespaces,
             "condition" => Self::Conditions,
+            "output" if argument.get_possible_values().is_empty() => Self::Formats,
             _ => return None,
         })
     }
 
     fn find(self, args: &KubernetesArgs) -> Option<BTreeSet<String>> {
+        if self == Self::Formats {
+            return Some(StatusFormat::NAMES.map(String::from).into());
+        }
         if matches!(self, Self::Contexts | Self::Clusters | Self::Users) {
             let names = kubeconfig_names(args).ok()?;
             return Some(BTreeSet::from_iter(match self {

@@ -17,7 +17,7 @@ use crate::error::{Error, Result};
 mod status;
 mod sync;
 
-pub use status::StatusSettings;
+pub use status::{Column, SortBy, StatusFormat, StatusSettings};
 pub use sync::{LeaseSettings, SourceSettings, SyncSettings};
 
 /// Flags that lose data, lift a protection or install something: they come from the command line, never from a

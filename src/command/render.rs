@@ -14,13 +14,20 @@ struct Document<'d, T> {
     content: &'d T,
 }
 
+const API_VERSION: &str = "sciuro.dev/v1alpha1";
+
 pub(super) fn document<T: Serialize>(kind: &'static str, content: &T, format: Format) -> String {
-    let document = Document { api_version: "sciuro.dev/v1alpha1", kind, content };
+    let document = Document { api_version: API_VERSION, kind, content };
     // Maps with string keys and plain values: nothing in them can fail to serialise.
     match format {
         Format::Json => serde_json::to_string_pretty(&document).unwrap_or_default(),
         Format::Yaml => serde_saphyr::to_string(&document).unwrap_or_default(),
     }
+}
+
+/// The document as a value, for templates.
+pub(super) fn value<T: Serialize>(kind: &'static str, content: &T) -> serde_json::Value {
+    serde_json::to_value(Document { api_version: API_VERSION, kind, content }).unwrap_or_default()
 }
 
 /// `1 node`, `2 nodes`.

@@ -1,7 +1,9 @@
 //! `kubectl sciuro status`: list the nodes, read the sync Lease, pick the rows, print them, say how sure it is.
 
+mod document;
 mod freshness;
 mod print;
+mod sort;
 mod watch;
 
 use jiff::Timestamp;
@@ -22,8 +24,11 @@ pub(super) async fn run(settings: &StatusSettings, cluster: &Cluster, ui: &Ui) -
     let nodes = nodes?;
     let now = now();
     let filter = filter(settings, &last_sync);
-    let rows = rows(&nodes, &filter, last_sync.last_full(), now);
-    print::rows(&rows, &filter.prefix, settings, &last_sync, now, ui);
+    let mut rows = rows(&nodes, &filter, last_sync.last_full(), now);
+    if let Some(by) = &settings.sort_by {
+        sort::sort(&mut rows, by, &filter.prefix)?;
+    }
+    print::rows(&rows, &filter.prefix, settings, &last_sync, now, ui)?;
     let doubt = last_sync.doubt(now);
     print::summary(&rows, nodes.len(), settings, &last_sync, doubt.as_deref(), now).print(ui);
     Ok(exit(&rows, settings, &last_sync, now))

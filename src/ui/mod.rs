@@ -1,9 +1,12 @@
 //! What a person sees: results on stdout, everything else on stderr, prompts only where somebody can answer.
 
+mod custom_columns;
+pub mod jsonpath;
 mod live;
 mod table;
 mod text;
 
+use std::borrow::Cow;
 use std::io::{IsTerminal, Write};
 use std::sync::{Mutex, PoisonError};
 
@@ -13,6 +16,7 @@ use crate::signal::{self, Signal};
 
 use live::Frame;
 
+pub use custom_columns::CustomColumns;
 pub use live::{Footer, Live};
 pub use table::{Cell, Table};
 pub use text::escape;
@@ -57,6 +61,22 @@ impl Ui {
     /// A finished document, such as JSON: its lines are its own.
     pub fn document(&self, text: &str) {
         text.lines().for_each(|line| self.result(line));
+    }
+
+    /// Text that is laid out by the user: as it is, and without a line break at its end. A terminal gets one, and nothing
+    /// that it would obey.
+    pub fn verbatim(&self, text: &str) {
+        let mut text = Cow::Borrowed(text);
+        if std::io::stdout().is_terminal() && !text.is_empty() {
+            let lines = text.trim_end_matches('\n').split('\n').map(|line| {
+                line.split('\t').map(|part| escape(part).into_owned()).collect::<Vec<_>>().join("\t") + "\n"
+            });
+            text = Cow::Owned(lines.collect());
+        }
+        let mut out = self.out.lock().unwrap_or_else(PoisonError::into_inner);
+        if write!(out, "{text}").and_then(|()| out.flush()).is_err() {
+            *out = Box::new(std::io::sink());
+        }
     }
 
     /// A table, cut to the terminal's width if stdout is one.

@@ -40,7 +40,7 @@ fn exporter(interfaces: Arc<AtomicUsize>) -> u16 {
 /// Waits until the Alertmanager lists the alert, or no longer does.
 fn wait_for_alert(world: &World, fires: bool) {
     let url = format!(
-        "{}/api/v2/alerts?filter=alertname=%22CalicoTooManyInterfacesEarly%22",
+        "{}/api/v2/alerts?filter=alertname=%22CalicoTooManyInterfacesEarly%22&filter=prometheus=%22k8s-a%22",
         world.alertmanager_url()
     );
     let deadline = Instant::now() + Duration::from_secs(90);

@@ -111,7 +111,7 @@ fn commands_flags_and_values() {
     for flag in ["--condition\t", "--kubeconfig\t", "--help\t"] {
         assert!(flags.lines().any(|line| line.starts_with(flag)), "{flag} is not in {flags}");
     }
-    complete(&world, &["status", "-o", ""]).prints("wide\njson\nyaml\nname\n:4");
+    complete(&world, &["status", "-o", ""]).prints("custom-columns\njson\njsonpath\nname\nwide\nyaml\n:4");
     complete(&world, &["sync", "--dry-run="]).prints("none\nclient\nserver\n:4");
     complete(&world, &["status", "--kubeconfig", env!("CARGO_MANIFEST_DIR")])
         .prints(&format!("{}/\n:6", env!("CARGO_MANIFEST_DIR")));

@@ -12,6 +12,8 @@ mod bad_input;
 mod chain;
 mod complete;
 mod flags;
+mod formats;
+mod jsonpath;
 mod layers;
 mod leases;
 mod nodes;

@@ -6,11 +6,19 @@ use serde_json::{Value, json};
 
 use crate::support::World;
 
-#[track_caller]
-fn validates(schema: &str, document: &str) -> Value {
+fn validator(schema: &str) -> jsonschema::Validator {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("schemas").join(schema);
     let schema: Value = serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
-    let validator = jsonschema::draft202012::new(&schema).unwrap();
+    jsonschema::draft202012::new(&schema).unwrap()
+}
+
+fn is_valid(schema: &str, document: &Value) -> bool {
+    validator(schema).is_valid(document)
+}
+
+#[track_caller]
+fn validates(schema: &str, document: &str) -> Value {
+    let validator = validator(schema);
     let document: Value = serde_json::from_str(document).unwrap();
     let errors: Vec<String> = validator.iter_errors(&document).map(|error| error.to_string()).collect();
     assert_eq!(errors, Vec::<String>::new(), "{document:#}");
@@ -45,6 +53,57 @@ fn sync_report() {
         "sync-report.json",
         &world.sync(&["-o", "json", "--alertmanager", "http://127.0.0.1:1"]).exits(11).stdout,
     );
+}
+
+#[test]
+fn status_report() {
+    let world = World::sandbox();
+    let nodes = world.nodes(&["w1", "w2"]);
+    let minute = jiff::SignedDuration::from_mins(1);
+    world.seed(&nodes[0], "Hot", "True", "[P1] hot", minute * 300);
+    world.seed(&nodes[0], "NoPriority", "Unknown", "", minute);
+    world.seed(&nodes[1], "Ended", "False", "", minute);
+    let path = format!("/api/v1/nodes/{}", nodes[1]);
+    let cordon = json!({"spec": {"unschedulable": true}});
+    world.request("PATCH", &path, "application/merge-patch+json", &cordon);
+    let status = |more: &[&str]| {
+        let flags =
+            ["status", "-o", "json", "--lease-name", &world.name("sync"), "--prefix", &world.prefix()];
+        validates("status-report.json", &world.run(&[&flags, more].concat()).exits(0).stdout)
+    };
+    // Nobody has synced; then somebody has, long ago, and just now.
+    assert!(status(&["--all"])["cannotTell"].is_string());
+    for (age, is_stale) in [(minute * 200, true), (minute, false)] {
+        let last_full = crate::support::seconds_ago(age);
+        let lease = json!({"apiVersion": "coordination.k8s.io/v1", "kind": "Lease",
+            "metadata": {"name": world.name("sync"), "annotations": {
+                "sciuro.dev/last-full": last_full, "sciuro.dev/last-by": "cron@ops1", "sciuro.dev/interval": "60s"}}});
+        if is_stale {
+            world.create(world.lease_path().rsplit_once('/').unwrap().0, &lease);
+        } else {
+            world.request("PATCH", &world.lease_path(), "application/merge-patch+json", &lease);
+        }
+        let report = status(&["--all"]);
+        assert_eq!(report["items"][0]["stale"], is_stale, "{report:#}");
+        assert_eq!(report["cannotTell"].is_string(), is_stale, "{report:#}");
+        assert_eq!(report["lastFullSync"], last_full);
+        assert!(report["items"].as_array().unwrap().iter().any(|item| item["status"] == "False"));
+    }
+    assert_eq!(status(&["--condition", "^Nothing$"])["items"], json!([]));
+    let item = status(&[&nodes[0]])["items"][0].clone();
+    for (field, wrong) in [
+        ("strange", json!(true)),
+        ("priority", json!(1000)),
+        ("nodeStatus", json!("Fine")),
+        ("roles", json!([""])),
+        ("lastHeartbeatTime", json!("yesterday")),
+        ("node", Value::Null),
+    ] {
+        let mut report = status(&[]);
+        report["items"] = json!([item]);
+        report["items"][0][field] = wrong;
+        assert!(!is_valid("status-report.json", &report), "{field}");
+    }
 }
 
 #[test]

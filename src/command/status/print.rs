@@ -4,16 +4,20 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use console::Style;
 use jiff::Timestamp;
-use serde::Serialize;
+use serde_json::Value;
 
+use super::document::{Document, item};
 use super::freshness::LastSync;
-use crate::cli::{Format, StatusFormat};
+use crate::cli::Format;
 use crate::command::render;
 use crate::core::alert::Priority;
 use crate::core::prefix::Prefix;
 use crate::core::report::{Row, human_duration};
-use crate::settings::StatusSettings;
+use crate::error::{Error, Exit, Result};
+use crate::settings::{StatusFormat, StatusSettings};
 use crate::ui::{Cell, Table, Ui};
+
+const KIND: &str = "StatusReport";
 
 pub(super) fn rows(
     rows: &[Row<'_>],
@@ -22,10 +26,23 @@ pub(super) fn rows(
     last_sync: &LastSync,
     now: Timestamp,
     ui: &Ui,
-) {
-    match settings.output {
-        Some(StatusFormat::Json) => document(rows, last_sync, now, Format::Json, ui),
-        Some(StatusFormat::Yaml) => document(rows, last_sync, now, Format::Yaml, ui),
+) -> Result<()> {
+    let document = || Document::new(rows, last_sync, now);
+    match &settings.output {
+        Some(StatusFormat::Json) => ui.document(&render::document(KIND, &document(), Format::Json)),
+        Some(StatusFormat::Yaml) => ui.document(&render::document(KIND, &document(), Format::Yaml)),
+        Some(StatusFormat::JsonPath { text, template }) => {
+            let printed = template.print(&render::value(KIND, &document()));
+            let printed = printed.map_err(|error| {
+                Error::new(Exit::Failed, format!("error executing jsonpath {text:?}: {error}"))
+            })?;
+            ui.verbatim(&printed);
+        }
+        Some(StatusFormat::CustomColumns(columns)) => {
+            let items: Vec<Value> = rows.iter().map(|row| item(row)).collect();
+            let lines = columns.lines(&items, !settings.no_headers);
+            lines.map_err(|error| Error::new(Exit::Failed, error))?.iter().for_each(|line| ui.result(line));
+        }
         Some(StatusFormat::Name) => {
             let mut seen = BTreeSet::new();
             for row in rows.iter().filter(|row| seen.insert(&row.node.node.name)) {
@@ -37,6 +54,7 @@ pub(super) fn rows(
             ui.table(&table(rows, prefix, settings, now), !settings.no_headers);
         }
     }
+    Ok(())
 }
 
 fn table(rows: &[Row<'_>], prefix: &Prefix, settings: &StatusSettings, now: Timestamp) -> Table {
@@ -47,14 +65,10 @@ fn table(rows: &[Row<'_>], prefix: &Prefix, settings: &StatusSettings, now: Time
     table
 }
 
-fn is_wide(settings: &StatusSettings) -> bool {
-    settings.output == Some(StatusFormat::Wide)
-}
-
 pub(super) fn headers(settings: &StatusSettings) -> Vec<String> {
     let mut headers =
         vec!["NODE".to_owned(), "PRIORITY".into(), "CONDITION".into(), "STATUS".into(), "AGE".into()];
-    if is_wide(settings) {
+    if settings.is_wide() {
         headers.extend(["NODE-STATUS", "ROLES", "REASON", "HEARTBEAT", "REMEDIATION"].map(String::from));
     }
     headers.extend(
@@ -69,7 +83,7 @@ pub(super) fn headers(settings: &StatusSettings) -> Vec<String> {
 
 /// As many as there are [headers].
 pub(super) fn cells(row: &Row<'_>, prefix: &Prefix, settings: &StatusSettings, now: Timestamp) -> Vec<Cell> {
-    let is_wide = is_wide(settings);
+    let is_wide = settings.is_wide();
     let age = |time: Option<Timestamp>| match time {
         Some(time) => human_duration(now.duration_since(time)),
         None => "<unknown>".into(),
@@ -106,7 +120,7 @@ fn or_none(text: &str) -> String {
 }
 
 /// Without our prefix, unless all is wanted.
-fn shown_type<'r>(row: &'r Row<'_>, prefix: &Prefix, is_wide: bool) -> &'r str {
+pub(super) fn shown_type<'r>(row: &'r Row<'_>, prefix: &Prefix, is_wide: bool) -> &'r str {
     let full = row.condition.type_.as_str();
     if is_wide || !prefix.owns(full) { full } else { &full[prefix.as_str().len()..] }
 }
@@ -207,64 +221,4 @@ fn firing_part(firing: &[&Row<'_>], nodes: usize) -> String {
         render::count(nodes, "node"),
         counts.join(", ")
     )
-}
-
-/// `kind: StatusReport`; its schema is `schemas/status-report.json`.
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Document<'r> {
-    time: Timestamp,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    last_full_sync: Option<Timestamp>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    last_sync_by: Option<&'r str>,
-    /// Why it cannot be told what else fires.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    cannot_tell: Option<String>,
-    items: Vec<Item<'r>>,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Item<'r> {
-    node: &'r str,
-    r#type: &'r str,
-    status: &'r str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    priority: Option<u16>,
-    reason: &'r str,
-    message: &'r str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    last_transition_time: Option<Timestamp>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    last_heartbeat_time: Option<Timestamp>,
-    stale: bool,
-    node_status: String,
-    roles: Vec<&'r str>,
-}
-
-fn document(rows: &[Row<'_>], last_sync: &LastSync, now: Timestamp, format: Format, ui: &Ui) {
-    let document = Document {
-        time: now,
-        last_full_sync: last_sync.last_full().map(|full| full.at),
-        last_sync_by: last_sync.by(),
-        cannot_tell: last_sync.doubt(now),
-        items: rows
-            .iter()
-            .map(|row| Item {
-                node: &row.node.node.name,
-                r#type: &row.condition.type_,
-                status: &row.condition.status,
-                priority: row.priority.map(Priority::number),
-                reason: &row.condition.reason,
-                message: row.message,
-                last_transition_time: row.condition.last_transition,
-                last_heartbeat_time: row.condition.last_heartbeat,
-                stale: row.stale.is_some(),
-                node_status: row.node.status(),
-                roles: row.node.roles(),
-            })
-            .collect(),
-    };
-    ui.document(&render::document("StatusReport", &document, format));
 }

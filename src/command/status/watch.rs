@@ -12,7 +12,6 @@ use tokio::time::{Instant, MissedTickBehavior};
 
 use super::freshness::LastSync;
 use super::{field_selector, filter, is_meant, now, print, refuse_unknown};
-use crate::cli::StatusFormat;
 use crate::cluster::{Cluster, NodeSelection, SeenNodes};
 use crate::core::alert::Priority;
 use crate::core::node::Condition;
@@ -186,7 +185,7 @@ fn essence(row: &Row<'_>, settings: &StatusSettings) -> u64 {
         condition.last_transition,
     )
         .hash(&mut hasher);
-    if settings.output == Some(StatusFormat::Wide) {
+    if settings.is_wide() {
         let node = row.node;
         (node.status(), node.roles(), &condition.reason, node.remediation.is_some()).hash(&mut hasher);
     }

@@ -44,22 +44,19 @@ impl Cluster {
 
     /// As a machine that fails takes it away.
     pub fn kill_server(&mut self) {
-        match self.server.take() {
-            Some(mut server) => {
-                server.kill().expect("a process to kill");
-                server.wait().expect("its end");
-            }
-            None => {
-                let pid = self.first_pid();
-                let killed = Command::new("kill").args(["-KILL", &pid]).status();
-                assert!(killed.expect("kill").success());
-                let deadline = Instant::now() + Duration::from_secs(10);
-                // Of a zombie, which stays where nobody reaps it, the command line is empty.
-                while std::fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|line| !line.is_empty()) {
-                    assert!(Instant::now() < deadline, "it does not end");
-                    std::thread::sleep(Duration::from_millis(20));
-                }
-            }
+        if let Some(mut server) = self.server.take() {
+            server.kill().expect("a process to kill");
+            server.wait().expect("its end");
+            return;
+        }
+        let pid = self.first_pid();
+        let killed = Command::new("kill").args(["-KILL", &pid]).status();
+        assert!(killed.expect("kill").success());
+        let deadline = Instant::now() + Duration::from_secs(10);
+        // Of a zombie, which stays where nobody reaps it, the command line is empty.
+        while std::fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|line| !line.is_empty()) {
+            assert!(Instant::now() < deadline, "it does not end");
+            std::thread::sleep(Duration::from_millis(20));
         }
     }
 

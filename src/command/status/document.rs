@@ -1,0 +1,79 @@
+//! `kind: StatusReport`: what `-o json` prints, and what templates and paths are applied to.
+
+use jiff::Timestamp;
+use serde::Serialize;
+use serde_json::Value;
+
+use super::freshness::LastSync;
+use crate::core::alert::Priority;
+use crate::core::report::Row;
+
+/// `kind: StatusReport`; its schema is `schemas/status-report.json`.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Document<'r> {
+    time: Timestamp,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    last_full_sync: Option<Timestamp>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    last_sync_by: Option<&'r str>,
+    /// Why it cannot be told what else fires.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cannot_tell: Option<String>,
+    items: Vec<Item<'r>>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Item<'r> {
+    node: &'r str,
+    r#type: &'r str,
+    status: &'r str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    priority: Option<u16>,
+    reason: &'r str,
+    message: &'r str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    last_transition_time: Option<Timestamp>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    last_heartbeat_time: Option<Timestamp>,
+    stale: bool,
+    node_status: String,
+    roles: Vec<&'r str>,
+}
+
+impl<'r> Document<'r> {
+    pub(super) fn new(rows: &'r [Row<'_>], last_sync: &'r LastSync, now: Timestamp) -> Self {
+        Self {
+            time: now,
+            last_full_sync: last_sync.last_full().map(|full| full.at),
+            last_sync_by: last_sync.by(),
+            cannot_tell: last_sync.doubt(now),
+            items: rows.iter().map(Item::new).collect(),
+        }
+    }
+}
+
+/// One of the document's items.
+pub(super) fn item(row: &Row<'_>) -> Value {
+    // Plain values: nothing in them can fail to serialise.
+    serde_json::to_value(Item::new(row)).unwrap_or_default()
+}
+
+impl<'r> Item<'r> {
+    fn new(row: &'r Row<'_>) -> Self {
+        Self {
+            node: &row.node.node.name,
+            r#type: &row.condition.type_,
+            status: &row.condition.status,
+            priority: row.priority.map(Priority::number),
+            reason: &row.condition.reason,
+            message: row.message,
+            last_transition_time: row.condition.last_transition,
+            last_heartbeat_time: row.condition.last_heartbeat,
+            stale: row.stale.is_some(),
+            node_status: row.node.status(),
+            roles: row.node.roles(),
+        }
+    }
+}
