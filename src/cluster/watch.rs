@@ -33,6 +33,9 @@ const MAX_EVENT: usize = 8 << 20;
 /// An API server that starts denies what it has not read the rules for yet.
 const DENIED_FOR_GOOD: Duration = Duration::from_secs(10);
 
+/// Somebody waits for news; jitter may double it.
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+
 /// Which nodes.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct NodeSelection<'s> {
@@ -225,7 +228,7 @@ impl Retry {
     fn new() -> Self {
         let pauses = ExponentialBuilder::default()
             .with_min_delay(Duration::from_millis(200))
-            .with_max_delay(Duration::from_secs(8))
+            .with_max_delay(LONGEST_PAUSE)
             .with_jitter()
             .without_max_times()
             .build();
@@ -234,7 +237,7 @@ impl Retry {
 
     fn pause(&mut self) -> Duration {
         self.failures += 1;
-        self.pauses.next().unwrap_or(Duration::from_secs(8))
+        self.pauses.next().unwrap_or(LONGEST_PAUSE)
     }
 }
 

@@ -103,6 +103,23 @@ impl Ui {
         out.write_all(text.as_bytes()).and_then(|()| out.flush()).is_ok()
     }
 
+    /// Returns once nobody can read stdout any more, if it is a pipe or a terminal.
+    pub async fn reader_gone(&self) {
+        #[cfg(unix)]
+        {
+            use tokio::io::{Interest, unix::AsyncFd};
+            #[expect(deprecated, reason = "unsound for descriptors that are closed; stdout is not")]
+            let registered = AsyncFd::with_interest(std::io::stdout(), Interest::ERROR);
+            // What is no pipe or terminal, such as a file, cannot be asked, and is never closed by a reader.
+            if let Ok(stdout) = registered
+                && stdout.ready(Interest::ERROR).await.is_ok()
+            {
+                return;
+            }
+        }
+        std::future::pending::<()>().await;
+    }
+
     /// One line for the person, on stderr.
     pub fn note(&self, line: &str) {
         self.say(&escape(line));

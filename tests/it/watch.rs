@@ -268,6 +268,29 @@ fn a_version_that_is_gone_is_answered_by_a_list() {
     watch.interrupt();
 }
 
+/// A server that starts denies for a moment what it has not read the rules for; then it is meant.
+#[test]
+fn a_permission_that_is_taken_away_ends_it() {
+    let world = World::sandbox();
+    let node = world.node("w1");
+    world.seed(&node, "X", "True", "[P1] hot", MINUTE * 12);
+    let mut watch = watch(&world, &["--no-headers"]);
+    watch.row();
+    for is_for_good in [false, true] {
+        eventually("a watch", || asked(&world).1 > usize::from(is_for_good));
+        world.api().deny("watch", "nodes");
+        world.api().drop_watches();
+        watch.says("Warning: no news since ");
+        if !is_for_good {
+            world.api().allow_all();
+            watch.says("connected again");
+            watch.stderr.clear();
+        }
+    }
+    let (_, stderr) = watch.ends(1);
+    assert!(stderr.iter().any(|line| line.contains(r#"verbs: ["watch"]"#)), "{stderr:?}");
+}
+
 #[test]
 fn only_tables_can_be_watched() {
     let world = World::sandbox();
@@ -286,8 +309,7 @@ fn a_closed_pipe_ends_it_quietly() {
     let all: Vec<&str> = arguments.iter().map(String::as_str).chain(["-w"]).collect();
     let (child, mut stdout) = Running::with_stdout(&mut world.command(&all));
     stdout.read_line(&mut String::new()).unwrap();
-    drop(stdout);
-    world.seed(&node, "X", "True", "[P1] hotter", MINUTE);
+    drop(stdout); // nothing changes, and nobody could be told
     let output = child.wait_with_output().unwrap();
     assert_eq!(output.status.code(), Some(0));
     assert!(!String::from_utf8_lossy(&output.stderr).contains("error"), "{output:?}");

@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::convert::Infallible;
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::pin::pin;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -85,6 +86,7 @@ async fn show(
         Some(live) => View::InPlace(InPlace { live, rows: HashMap::new(), is_first: true }),
         None => View::Appended(Appended::default()),
     };
+    let mut gone = pin!(ui.reader_gone());
     let mut ticks = tokio::time::interval(TICK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
@@ -102,6 +104,7 @@ async fn show(
             _ = seen.changed() => tokio::time::sleep(BURST).await,
             _ = last_sync.changed() => {}
             _ = ticks.tick() => {}
+            () = &mut gone => return Ok(Exit::Done),
         }
     }
 }
