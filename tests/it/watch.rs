@@ -14,7 +14,11 @@ use crate::support::{Running, World, scenarios, screen, seconds_ago};
 const MINUTE: SignedDuration = SignedDuration::from_mins(1);
 const AGENT: &str = "kubectl-sciuro";
 
-scenarios![rows_are_appended_as_they_change, without_permission_to_watch_it_says_so];
+scenarios![
+    rows_are_appended_as_they_change,
+    without_permission_to_watch_it_says_so,
+    an_unknown_node_is_an_error,
+];
 
 fn arguments(world: &World) -> Vec<String> {
     ["status", "--lease-name", &world.name("sync"), "--prefix", &world.prefix()].map(String::from).to_vec()
@@ -122,8 +126,14 @@ fn without_permission_to_watch_it_says_so(world: &World) {
         .says("cannot watch resource \"nodes\"")
         .says(r#"hint: the ClusterRole needs the rule: {apiGroups: [""], resources: ["nodes"], verbs: ["watch"]}"#)
         .says("hint: kubectl auth can-i watch nodes");
-    all.push("w99");
-    world.run(&all).exits(1).says(r#"nodes "w99" not found"#);
+}
+
+fn an_unknown_node_is_an_error(world: &World) {
+    let node = world.node("w1");
+    let arguments = arguments(world);
+    let mut all: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    all.extend(["-w", &node, "w99"]);
+    world.run(&all).exits(1).prints("").says(r#"nodes "w99" not found"#);
 }
 
 /// Queries of our lists and watches of nodes.
