@@ -18,7 +18,6 @@ mod layers;
 mod leases;
 mod nodes;
 mod prompts;
-mod restart;
 mod schemas;
 mod status;
 mod sync;

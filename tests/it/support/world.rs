@@ -57,12 +57,6 @@ impl World {
         Self::new(directory, kubeconfig, variable("ALERTMANAGER_URL"), None)
     }
 
-    /// On another control plane, without an Alertmanager.
-    pub fn on(kubeconfig: &Path) -> Self {
-        let directory = tempfile::tempdir().expect("a directory");
-        Self::new(directory, kubeconfig.to_owned(), "http://alertmanager.invalid".to_owned(), None)
-    }
-
     fn new(
         directory: TempDir,
         kubeconfig: PathBuf,
