@@ -1,5 +1,7 @@
 //! Flags and help texts, nothing else. What they mean together is settled in `settings`.
 
+mod sync;
+
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 
@@ -8,8 +10,9 @@ use jiff::SignedDuration;
 use regex::Regex;
 
 use crate::core::alert::Priority;
-use crate::core::matcher::Matcher;
 use crate::core::prefix::Prefix;
+
+pub use sync::{OnUnavailable, SyncArgs, Via};
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -20,7 +23,7 @@ Exit codes:
   9    busy: another holds the Lease
   10   --exit-code given, and something fires or is Unknown (status), or changes are pending (sync)
   11   no alert source could be trusted, or it is configured wrongly
-  12   some alert source could not be trusted
+  12   some alert source could not be trusted, or too many conditions would be cleared at once
   130, 143   interrupted by SIGINT, SIGTERM
 Under systemd: SuccessExitStatus=9 12
 
@@ -136,120 +139,6 @@ pub struct KubernetesArgs {
     /// Treat warnings of the server as errors
     #[arg(long, global = true, hide = true, num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value = "false", value_name = "BOOL", action = clap::ArgAction::Set, value_parser = boolean)]
     pub warnings_as_errors: bool,
-}
-
-/// Write firing alerts into Node conditions, once.
-///
-/// Reads the alerts of one receiver from an Alertmanager, finds the node that each speaks of, and keeps one
-/// condition for each alert name: True while it fires, False when it has ended, gone after --linger. All other
-/// conditions stay untouched.
-#[derive(Debug, Args)]
-#[command(
-    before_help = "Examples:
-  # What would change?
-  kubectl sciuro sync --alertmanager http://alertmanager:9093 --receiver node-condition-k8s --dry-run=client
-
-  # Write it, from cron every minute
-  kubectl sciuro sync --alertmanager http://alertmanager:9093 --receiver node-condition-k8s
-
-  # Only the alerts of this cluster, on an Alertmanager that serves several
-  kubectl sciuro sync --alertmanager http://alertmanager:9093 --receiver node-condition-k8s --filter 'cluster=\"a.k8s\"'
-
-  # Delete every condition that was written under a former prefix
-  kubectl sciuro sync --purge --prefix Old_",
-    after_help = EXIT_CODES
-)]
-#[allow(clippy::struct_excessive_bools)] // flags are independent of each other
-pub struct SyncArgs {
-    /// Nodes to write; alerts are still matched with all nodes [default: all]
-    #[arg(value_name = "NODE")]
-    pub nodes: Vec<String>,
-    /// Write only the nodes that this label selector matches
-    #[arg(short = 'l', long, value_name = "SELECTOR")]
-    pub selector: Option<String>,
-
-    /// Base URL of the Alertmanager; a path prefix is kept
-    #[arg(long, value_name = "URL", help_heading = "Alert source")]
-    pub alertmanager: Option<String>,
-    /// The receiver whose alerts count
-    #[arg(long, value_name = "NAME", help_heading = "Alert source")]
-    pub receiver: Option<String>,
-    /// Only alerts that match, in Alertmanager's syntax; may be repeated
-    #[arg(long = "filter", value_name = "MATCHER", help_heading = "Alert source")]
-    pub filters: Vec<Matcher>,
-    /// How long an Alertmanager must have been up before its silence is believed
-    #[arg(long, value_name = "DURATION", value_parser = duration, default_value = "5m", help_heading = "Alert source")]
-    pub warmup: SignedDuration,
-    /// Silenced alerts count too
-    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value = "false", value_name = "BOOL", action = clap::ArgAction::Set, value_parser = boolean, help_heading = "Alert source")]
-    pub silenced: bool,
-    /// Inhibited alerts count
-    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value = "true", value_name = "BOOL", action = clap::ArgAction::Set, value_parser = boolean, help_heading = "Alert source")]
-    pub inhibited: bool,
-
-    /// Labels that name a node, in order
-    #[arg(long = "node-label", value_name = "LABEL", value_delimiter = ',', help_heading = "Matching", default_values_t = crate::core::matching::NODE_LABELS.map(String::from))]
-    pub node_labels: Vec<String>,
-    /// Label that tells clusters apart
-    #[arg(long, value_name = "LABEL", default_value = "cluster", help_heading = "Matching")]
-    pub cluster_label: String,
-    /// Label that carries the priority, 0 to 999
-    #[arg(long, value_name = "LABEL", default_value = "priority", help_heading = "Matching")]
-    pub priority_label: String,
-    /// Priority of alerts that carry none, by severity, such as critical=1,warning=5 [default: 9 for all]
-    #[arg(long, value_name = "SEVERITY=PRIORITY", value_delimiter = ',', value_parser = key_value, help_heading = "Matching")]
-    pub severity_priority: Vec<(String, String)>,
-    /// Skip alerts with a malformed priority, and exit 1
-    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value = "false", value_name = "BOOL", action = clap::ArgAction::Set, value_parser = boolean, help_heading = "Matching")]
-    pub strict: bool,
-
-    /// Prefix of the condition types that are ours
-    #[arg(long, value_name = "PREFIX", default_value_t = Prefix::default(), help_heading = "Conditions")]
-    pub prefix: Prefix,
-    /// How long a condition stays False before it is deleted; 0 = for ever
-    #[arg(long, value_name = "DURATION", value_parser = duration, default_value = "96h", help_heading = "Conditions")]
-    pub linger: SignedDuration,
-    /// How often a True condition is confirmed, a False one at six times that; 0 = never
-    #[arg(long, value_name = "DURATION", value_parser = duration, default_value = "5m", help_heading = "Conditions")]
-    pub heartbeat_interval: SignedDuration,
-    /// Longest message, in characters
-    #[arg(long, value_name = "N", default_value_t = 1024, value_parser = clap::value_parser!(u16).range(16..=32_768), help_heading = "Conditions")]
-    pub max_message: u16,
-    /// Conditions of ours that a node may have
-    #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u16).range(1..=1_000), help_heading = "Conditions")]
-    pub max_conditions: u16,
-    /// Delete every condition with our prefix
-    #[arg(long, help_heading = "Conditions")]
-    pub purge: bool,
-
-    /// How often this command is run, which readers of the Lease want to know
-    #[arg(long, value_name = "DURATION", value_parser = duration, default_value = "60s", help_heading = "Writing")]
-    pub interval: SignedDuration,
-    /// Nodes written at the same time
-    #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..=256), help_heading = "Writing")]
-    pub concurrency: u16,
-    /// Namespace of the Lease
-    #[arg(long, value_name = "NAMESPACE", default_value = "kube-system", help_heading = "Writing")]
-    pub lease_namespace: String,
-    /// Name of the Lease that keeps two runs apart
-    #[arg(long, value_name = "NAME", default_value = "sciuro-sync", help_heading = "Writing")]
-    pub lease_name: String,
-    /// Take no Lease: whoever else writes is not kept off
-    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value = "false", value_name = "BOOL", action = clap::ArgAction::Set, value_parser = boolean, help_heading = "Writing")]
-    pub no_lease: bool,
-    /// Print what would change: "client" sends nothing, "server" lets the server check it
-    #[arg(long, value_name = "MODE", num_args = 0..=1, require_equals = true, default_value = "none", default_missing_value = "client", help_heading = "Writing")]
-    pub dry_run: DryRun,
-    /// With --dry-run: exit 10 if changes are pending
-    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value = "false", value_name = "BOOL", action = clap::ArgAction::Set, value_parser = boolean, help_heading = "Writing")]
-    pub exit_code: bool,
-    /// Answer yes to the prompt of --purge
-    #[arg(short, long, help_heading = "Writing")]
-    pub yes: bool,
-
-    /// Form of the result
-    #[arg(short, long, value_name = "FORMAT")]
-    pub output: Option<Format>,
 }
 
 /// Show the firing conditions of all nodes, most urgent first.

@@ -18,15 +18,18 @@ mod status;
 mod sync;
 
 pub use status::{Column, SortBy, StatusFormat, StatusSettings};
-pub use sync::{LeaseSettings, SourceSettings, SyncSettings};
+pub use sync::{Address, Canary, LeaseSettings, SourceApi, SourceGroup, SourceSettings, SyncSettings};
 
 /// Flags that lose data, lift a protection or install something: they come from the command line, never from a
 /// file that was written for another day.
-const COMMAND_LINE_ONLY: [&str; 6] = ["yes", "purge", "help", "config", "install", "dir"];
+const COMMAND_LINE_ONLY: [&str; 7] = ["yes", "purge", "force-clear", "help", "config", "install", "dir"];
 
 /// Upstream Sciuro's variables and the flags that they mean.
-const UPSTREAM_VARIABLES: [(&str, &str); 12] = [
+const UPSTREAM_VARIABLES: [(&str, &str); 15] = [
     ("SCIURO_ALERTMANAGER_URL", "alertmanager"),
+    ("SCIURO_PROMETHEUS_URLS", "prometheus"),
+    ("SCIURO_CEL_EXPRESSION", "match-expr"),
+    ("SCIURO_METRICS_ADDR", "metrics-addr"),
     ("SCIURO_ALERT_RECEIVER", "receiver"),
     ("SCIURO_ALERT_SILENCED", "silenced"),
     ("SCIURO_LINGER_DURATION", "linger"),
@@ -41,11 +44,8 @@ const UPSTREAM_VARIABLES: [(&str, &str); 12] = [
 ];
 
 /// Upstream's variables that this version does not honour, and what happens instead.
-const UNSUPPORTED_VARIABLES: [(&str, &str); 3] = [
-    ("SCIURO_CEL_EXPRESSION", "alerts are matched by their labels"),
-    ("SCIURO_NODE_FILTERS", "alerts are matched by their labels"),
-    ("SCIURO_PROMETHEUS_URLS", "alerts come from an Alertmanager"),
-];
+const UNSUPPORTED_VARIABLES: [(&str, &str); 1] =
+    [("SCIURO_NODE_FILTERS", "alerts are matched by their labels")];
 
 /// The environment, as far as it concerns settings.
 pub type Environment = BTreeMap<String, String>;
@@ -84,9 +84,12 @@ pub fn parse(arguments: Vec<OsString>, environment: &Environment) -> Result<(Cli
         let is_typed = typed.value_source(argument.get_id().as_str()) == Some(ValueSource::CommandLine);
         let Some(flag) = configurable(argument).filter(|_| !is_typed) else { continue };
         if let Some((variable, value)) = from_environment(flag, environment) {
-            let addition = format!("--{flag}={value}");
-            check(&command, name, std::slice::from_ref(&addition), &variable)?;
-            additions.push(addition);
+            // A comma may be part of a URL: only upstream's variable is a list.
+            let values =
+                if variable == "SCIURO_PROMETHEUS_URLS" { value.split(',').collect() } else { vec![&*value] };
+            let found: Vec<_> = values.into_iter().map(|value| format!("--{flag}={value}")).collect();
+            check(&command, name, &found, &variable)?;
+            additions.extend(found);
         } else if let Some(found) = file.additions(flag, argument)? {
             check(&command, name, &found.value, &found.place)?;
             additions.extend(found.value);
@@ -125,8 +128,15 @@ fn variable_of(flag: &str) -> String {
 
 /// Our own variable, else upstream's. An empty variable is an unset one, as in upstream's manifests.
 fn from_environment(flag: &str, environment: &Environment) -> Option<(String, String)> {
-    let upstream =
-        UPSTREAM_VARIABLES.iter().filter(|(_, theirs)| *theirs == flag).map(|(name, _)| (*name).to_owned());
+    // Upstream takes the Alertmanager alone if it is given both.
+    let is_taken = |variable: &str| {
+        variable != "SCIURO_PROMETHEUS_URLS"
+            || environment.get("SCIURO_ALERTMANAGER_URL").is_none_or(String::is_empty)
+    };
+    let upstream = UPSTREAM_VARIABLES
+        .iter()
+        .filter(|(variable, ours)| *ours == flag && is_taken(variable))
+        .map(|(variable, _)| (*variable).to_owned());
     let (variable, value) = std::iter::once(variable_of(flag)).chain(upstream).find_map(|variable| {
         let value = environment.get(&variable).filter(|value| !value.is_empty())?;
         Some((variable, value.clone()))

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 /// Labels or annotations of an alert.
 pub type Labels = BTreeMap<String, String>;
 
-/// One firing alert.
+/// One alert, firing unless it says otherwise.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Alert {
     pub labels: Labels,
@@ -19,6 +19,8 @@ pub struct Alert {
     pub silenced: bool,
     /// Another alert inhibits it.
     pub inhibited: bool,
+    /// Its expression holds, but not for long enough yet: only a Prometheus lists such alerts.
+    pub pending: bool,
 }
 
 impl Alert {

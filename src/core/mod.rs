@@ -11,3 +11,4 @@ pub mod node;
 pub mod prefix;
 pub mod report;
 pub mod selection;
+pub mod source;

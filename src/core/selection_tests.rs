@@ -311,6 +311,7 @@ fn any_alert() -> impl Strategy<Value = Alert> {
         prop::bool::weighted(0.1),
     )
         .prop_map(|(labels, summary, starts_at, silenced, inhibited)| Alert {
+            pending: false,
             labels: labels.into(),
             annotations: [("summary".to_owned(), summary)].into(),
             starts_at: starts_at.map(|second| Timestamp::from_second(second).unwrap()),

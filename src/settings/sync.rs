@@ -1,11 +1,13 @@
 //! What `sync` is to do, validated.
 
+use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use jiff::SignedDuration;
 use reqwest::Url;
 
-use crate::cli::{DryRun, Format, SyncArgs};
+use crate::cli::{DryRun, Format, SyncArgs, Via};
 use crate::core::alert::Priority;
 use crate::core::condition::ConditionPolicy;
 use crate::core::matcher::Matcher;
@@ -15,12 +17,54 @@ use crate::error::{Error, Result};
 /// Where the alerts come from.
 #[derive(Debug, Clone)]
 pub struct SourceSettings {
-    pub url: Url,
-    pub receiver: String,
+    /// At least one, with at least one member each.
+    pub groups: Vec<SourceGroup>,
     pub filters: Vec<Matcher>,
+    pub canary: Canary,
     pub warmup: SignedDuration,
     /// The longest wait for an answer or its next part.
     pub timeout: Duration,
+    pub http_config: Option<PathBuf>,
+    pub via: Via,
+}
+
+/// Replicas of one source.
+#[derive(Debug, Clone)]
+pub struct SourceGroup {
+    pub api: SourceApi,
+    pub members: Vec<Address>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SourceApi {
+    /// Alertmanager's, version 2.
+    Alertmanager { receiver: String },
+    /// Prometheus', version 1, which others have too.
+    Prometheus,
+}
+
+/// Where a source is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Address {
+    Url(Url),
+    /// `svc://NAMESPACE/NAME[:PORT]`: each ready endpoint of a Service is a member.
+    Service {
+        namespace: String,
+        name: String,
+        /// A number or a name; `None` = the only one, or the one that is called `web`, `http-web` or `http`.
+        port: Option<String>,
+    },
+    /// To be found among the cluster's Services.
+    Auto,
+}
+
+/// The alert that always fires (`--require-alert`).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Canary {
+    /// `Watchdog`, once a full round saw it.
+    Auto,
+    Named(String),
+    None,
 }
 
 #[derive(Debug, Clone)]
@@ -34,13 +78,16 @@ pub struct SyncSettings {
     /// `None` for `--purge`, which asks nobody.
     pub source: Option<SourceSettings>,
     pub selection: SelectionPolicy,
+    pub match_expr: Option<String>,
     pub conditions: ConditionPolicy,
     pub cluster_label: String,
     /// Names of the nodes to write; empty = all.
     pub nodes: Vec<String>,
     pub selector: Option<String>,
     pub lease: Option<LeaseSettings>,
+    pub loops: bool,
     pub interval: SignedDuration,
+    pub metrics_addr: Option<SocketAddr>,
     pub concurrency: usize,
     pub dry_run: DryRun,
     pub exit_code: bool,
@@ -87,12 +134,15 @@ impl SyncSettings {
                 linger: args.linger,
                 heartbeat_interval: args.heartbeat_interval,
             },
+            match_expr: args.match_expr,
             cluster_label: args.cluster_label,
             nodes: args.nodes.iter().map(|name| node_name(name)).collect::<Result<_>>()?,
             selector: args.selector,
             lease: (!args.no_lease)
                 .then_some(LeaseSettings { namespace: args.lease_namespace, name: args.lease_name }),
+            loops: args.loops,
             interval: args.interval,
+            metrics_addr: args.metrics_addr.as_deref().map(listen_address).transpose()?,
             concurrency: args.concurrency.into(),
             dry_run: args.dry_run,
             exit_code: args.exit_code,
@@ -109,30 +159,110 @@ impl SyncSettings {
 }
 
 fn source(args: &SyncArgs) -> Result<SourceSettings> {
-    let Some(url) = &args.alertmanager else {
+    let mut groups = Vec::new();
+    if !args.alertmanagers.is_empty() {
+        groups.push(SourceGroup {
+            api: alertmanager_api(args)?,
+            members: addresses("--alertmanager", &args.alertmanagers)?,
+        });
+    }
+    if !args.prometheuses.is_empty() {
+        if args.filters.is_empty() && args.match_expr.is_none() && !args.all_alerts {
+            return Err(Error::usage(
+                "--prometheus lists all alerts, whatever they are about: say which are meant",
+            )
+            .hint(r#"--filter 'notify=~"(.*\s)?node-condition-k8s(\s.*)?"'"#)
+            .hint("--all-alerts takes them all"));
+        }
+        let members = addresses("--prometheus", &args.prometheuses)?;
+        if members.contains(&Address::Auto) {
+            return Err(Error::usage("--prometheus auto: only --alertmanager can be found automatically")
+                .hint("--prometheus svc://monitoring/prometheus-operated"));
+        }
+        let groups_of = |members| SourceGroup { api: SourceApi::Prometheus, members };
+        if args.prometheus_ha {
+            groups.push(groups_of(members));
+        } else {
+            groups.extend(members.into_iter().map(|member| groups_of(vec![member])));
+        }
+    }
+    if groups.is_empty() {
         return Err(Error::usage("no alert source is given")
             .hint("add --alertmanager http://alertmanager.monitoring:9093 --receiver node-condition-k8s"));
-    };
+    }
+    Ok(SourceSettings {
+        groups,
+        filters: args.filters.clone(),
+        canary: match args.require_alert.as_str() {
+            "" => Canary::None,
+            "auto" => Canary::Auto,
+            name => Canary::Named(name.to_owned()),
+        },
+        warmup: args.warmup,
+        timeout: Duration::from_secs(30),
+        http_config: args.http_config.clone(),
+        via: args.via,
+    })
+}
+
+fn alertmanager_api(args: &SyncArgs) -> Result<SourceApi> {
     let Some(receiver) = args.receiver.clone().filter(|receiver| !receiver.is_empty()) else {
         return Err(Error::usage(
             "--receiver is needed with --alertmanager: it says which alerts concern nodes",
         )
         .hint("`amtool config routes` lists the receivers; the article's is node-condition-k8s"));
     };
-    let parsed =
-        Url::parse(url).ok().filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
-    let Some(url) = parsed else {
-        // The text is not repeated: it may hold a password.
-        return Err(Error::usage("--alertmanager is not the URL of an HTTP server")
-            .hint("it is written http://HOST:PORT or https://HOST/PREFIX"));
+    Ok(SourceApi::Alertmanager { receiver })
+}
+
+fn addresses(flag: &str, texts: &[String]) -> Result<Vec<Address>> {
+    texts.iter().map(|text| address(flag, text.trim())).collect()
+}
+
+fn address(flag: &str, text: &str) -> Result<Address> {
+    if text == "auto" {
+        return Ok(Address::Auto);
+    }
+    if let Some(service) = text.strip_prefix("svc://") {
+        return service_address(service).ok_or_else(|| {
+            Error::usage(format!("{flag} {text}: a Service is written svc://NAMESPACE/NAME[:PORT]"))
+                .hint("svc://monitoring/alertmanager-operated")
+        });
+    }
+    // The text is not repeated: it may hold a password.
+    Url::parse(text)
+        .ok()
+        .filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host())
+        .map(Address::Url)
+        .ok_or_else(|| {
+            Error::usage(format!("{flag} is not the URL of an HTTP server"))
+                .hint("it is written http://HOST:PORT, https://HOST/PREFIX or svc://NAMESPACE/SERVICE")
+        })
+}
+
+fn service_address(text: &str) -> Option<Address> {
+    let is_name = |name: &str| {
+        (1..=63).contains(&name.len())
+            && name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
     };
-    Ok(SourceSettings {
-        url,
-        receiver,
-        filters: args.filters.clone(),
-        warmup: args.warmup,
-        timeout: Duration::from_secs(30),
+    let (namespace, rest) = text.split_once('/')?;
+    let (name, port) = match rest.trim_end_matches('/').split_once(':') {
+        Some((name, port)) => (name, Some(port)),
+        None => (rest.trim_end_matches('/'), None),
+    };
+    let valid = is_name(namespace) && is_name(name) && port.is_none_or(is_name);
+    valid.then(|| Address::Service {
+        namespace: namespace.to_owned(),
+        name: name.to_owned(),
+        port: port.map(str::to_owned),
     })
+}
+
+/// `:8080` is Go's way of writing "on every address".
+fn listen_address(text: &str) -> Result<SocketAddr> {
+    let full = if text.starts_with(':') { format!("[::]{text}") } else { text.to_owned() };
+    full.parse()
+        .map_err(|_| Error::usage(format!("--metrics-addr {text:?}: it is written :8080 or 127.0.0.1:8080")))
 }
 
 /// `w1`, `node/w1` and `nodes/w1` name the same node.

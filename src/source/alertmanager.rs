@@ -9,12 +9,13 @@ use reqwest::{Client, Response, StatusCode, Url, header};
 use serde::Deserialize;
 use serde::de::{DeserializeOwned, IgnoredAny};
 
-use super::{Answer, SourceError, Warming};
+use super::{Answer, SourceError};
 use crate::core::alert::Alert;
 use crate::core::matcher::Matcher;
+use crate::core::source::Warming;
 use crate::error::root_cause;
 use crate::json::{self, ReadError};
-use crate::settings::SourceSettings;
+use crate::settings::{Address, SourceApi, SourceSettings};
 
 /// 10,000 alerts are 14 MB: more than this is no list of alerts.
 const MAX_ANSWER: u64 = 256 << 20;
@@ -34,6 +35,12 @@ pub struct Alertmanager {
 impl Alertmanager {
     /// Contacts nothing yet.
     pub fn new(settings: &SourceSettings) -> Result<Self, SourceError> {
+        let (Some(SourceApi::Alertmanager { receiver }), Some(Address::Url(url))) = (
+            settings.groups.first().map(|group| &group.api),
+            settings.groups.first().and_then(|group| group.members.first()),
+        ) else {
+            return Err(SourceError::misconfigured("only one Alertmanager's URL works yet"));
+        };
         let http = Client::builder()
             .user_agent(concat!("kubectl-sciuro/", env!("CARGO_PKG_VERSION")))
             .connect_timeout(CONNECT_TIMEOUT)
@@ -43,8 +50,8 @@ impl Alertmanager {
             })?;
         Ok(Self {
             http,
-            base: settings.url.clone(),
-            receiver: settings.receiver.clone(),
+            base: url.clone(),
+            receiver: receiver.clone(),
             filters: settings.filters.clone(),
             warmup: settings.warmup,
             timeout: settings.timeout,
@@ -307,6 +314,7 @@ impl From<GettableAlert> for Alert {
             starts_at: alert.starts_at.and_then(|text| text.parse().ok()),
             silenced: !alert.status.silenced_by.is_empty(),
             inhibited: !alert.status.inhibited_by.is_empty(),
+            pending: false,
         }
     }
 }

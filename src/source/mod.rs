@@ -2,9 +2,8 @@
 
 mod alertmanager;
 
-use jiff::Timestamp;
-
 use crate::core::alert::Alert;
+use crate::core::source::Warming;
 use crate::error::{Error, Exit};
 
 pub use alertmanager::Alertmanager;
@@ -17,14 +16,6 @@ pub struct Answer {
     pub warming: Option<Warming>,
     /// What a person should know besides.
     pub notes: Vec<String>,
-}
-
-/// A source that started a short while ago: what it lists fires, what it does not list may not have reached it yet.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Warming {
-    pub up_for: jiff::SignedDuration,
-    /// When, by our clock, its silence will be believed.
-    pub until: Timestamp,
 }
 
 /// Why a source gave no answer.

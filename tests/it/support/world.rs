@@ -324,14 +324,10 @@ impl World {
 
     /// `sync` on this world's alerts, conditions and Lease; `more` may override each of these flags.
     pub fn sync_command(&self, more: &[&str]) -> Command {
-        let mut command = self.command(&[
-            "sync",
-            "--warmup=0",
-            "--alertmanager",
-            &self.alertmanager,
-            "--receiver",
-            RECEIVER,
-        ]);
+        let mut command = self.command(&["sync", "--warmup=0", "--receiver", RECEIVER]);
+        if !more.iter().any(|word| ["--alertmanager", "--prometheus"].contains(word)) {
+            command.args(["--alertmanager", &self.alertmanager]);
+        }
         command
             .args(["--filter", &format!("test={:?}", self.id)])
             .args(["--prefix", &self.prefix(), "--lease-name", &self.name("sync")])
