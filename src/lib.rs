@@ -1,6 +1,6 @@
 //! Closes the loop between alerts and nodes: firing alerts become Node conditions, and nodes are remediated.
 //!
-//! Imports point one way: `command → {source, cluster, ui} → core`. `source`, `cluster` and `ui` do not see
+//! Imports point one way: `command → {source, cluster, metrics, ui} → core`. `source`, `cluster`, `metrics` and `ui` do not see
 //! each other; `core` is pure. A test (`tests/it/layers.rs`) keeps it so.
 
 pub mod cli;
@@ -10,6 +10,7 @@ mod complete;
 pub mod core;
 pub mod error;
 mod json;
+pub mod metrics;
 pub mod settings;
 mod signal;
 pub mod source;
