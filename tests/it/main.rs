@@ -11,6 +11,7 @@ mod support;
 mod bad_input;
 mod chain;
 mod complete;
+mod deploy;
 mod flags;
 mod formats;
 mod jsonpath;

@@ -74,7 +74,7 @@ controllers=(
   garbage-collector-controller job-controller namespace-controller node-lifecycle-controller
   pod-garbage-collector-controller replicaset-controller root-ca-certificate-publisher-controller
   serviceaccount-controller serviceaccount-token-controller statefulset-controller
-  taint-eviction-controller
+  taint-eviction-controller validatingadmissionpolicy-status-controller
 )
 
 # 50 s of grace is the default since 1.32; the shorter period makes the moment sharper.

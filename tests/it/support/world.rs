@@ -222,6 +222,24 @@ impl World {
         content_type: &str,
         body: &Value,
     ) -> Result<Value, kube::Error> {
+        self.try_as(&self.client, method, path, content_type, body)
+    }
+
+    /// A client of another account.
+    pub fn client_of(&self, kubeconfig: &Path) -> kube::Client {
+        let config = self.block_on(Kubelet::config(kubeconfig)).expect("a kubeconfig");
+        self.block_on(async { kube::Client::try_from(config) }).expect("a client")
+    }
+
+    /// A request to the API server by another account.
+    pub fn try_as(
+        &self,
+        client: &kube::Client,
+        method: &str,
+        path: &str,
+        content_type: &str,
+        body: &Value,
+    ) -> Result<Value, kube::Error> {
         let body = if body.is_null() { Vec::new() } else { serde_json::to_vec(body).expect("JSON") };
         let request = Request::builder()
             .method(method)
@@ -229,7 +247,7 @@ impl World {
             .header("content-type", content_type)
             .body(body)
             .expect("a request");
-        self.block_on(self.client.request(request))
+        self.block_on(client.request(request))
     }
 
     #[track_caller]
