@@ -21,3 +21,4 @@ test:
 # The figures of README, on the real control plane: some minutes, on a quiet machine.
 bench:
 	tests/bench/sync
+	tests/bench/status
