@@ -17,7 +17,7 @@ use clap_complete::engine::{self, ArgValueCandidates, CompletionCandidate};
 
 use crate::cli::{Cli, KubernetesArgs};
 use crate::cluster::{Cluster, kubeconfig_names};
-use crate::settings::{self, Environment, StatusFormat};
+use crate::settings::{self, Environment, SortBy, StatusFormat};
 
 /// The name under which kubectl looks for us on PATH.
 pub(crate) const KUBECTLS_NAME: &str = "kubectl_complete-sciuro";
@@ -163,6 +163,8 @@ enum Names {
     Conditions,
     /// Of `status`, which are more than an enumeration.
     Formats,
+    /// To sort by, unless by a path.
+    Columns,
 }
 
 impl Names {
@@ -174,6 +176,7 @@ impl Names {
             "nodes" => Self::Nodes,
             "namespace" | "lease_namespace" => Self::Namespaces,
             "condition" => Self::Conditions,
+            "sort_by" => Self::Columns,
             "output" if argument.get_possible_values().is_empty() => Self::Formats,
             _ => return None,
         })
@@ -182,6 +185,9 @@ impl Names {
     fn find(self, args: &KubernetesArgs) -> Option<BTreeSet<String>> {
         if self == Self::Formats {
             return Some(StatusFormat::NAMES.map(String::from).into());
+        }
+        if self == Self::Columns {
+            return Some(SortBy::columns().map(String::from).collect());
         }
         if matches!(self, Self::Contexts | Self::Clusters | Self::Users) {
             let names = kubeconfig_names(args).ok()?;

@@ -165,9 +165,14 @@ impl SortBy {
         }
     }
 
+    /// The names that it knows.
+    pub fn columns() -> impl Iterator<Item = &'static str> {
+        Column::ALL.iter().map(|(name, _)| *name)
+    }
+
     /// That it cannot be sorted so, and how it can.
     pub fn error(why: impl std::fmt::Display) -> Error {
-        let columns: Vec<&str> = Column::ALL.iter().map(|(name, _)| *name).collect();
+        let columns: Vec<&str> = Self::columns().collect();
         Error::usage(format!("--sort-by: {why}"))
             .hint(format!("columns: {}; or a JSONPath such as .lastHeartbeatTime", columns.join(", ")))
     }

@@ -112,6 +112,10 @@ fn commands_flags_and_values() {
         assert!(flags.lines().any(|line| line.starts_with(flag)), "{flag} is not in {flags}");
     }
     complete(&world, &["status", "-o", ""]).prints("custom-columns\njson\njsonpath\nname\nwide\nyaml\n:4");
+    let columns =
+        "age\ncondition\nheartbeat\nmessage\nnode\nnode-status\npriority\nreason\nremediation\nroles\nstatus";
+    complete(&world, &["status", "--sort-by", ""]).prints(&format!("{columns}\n:4"));
+    complete(&world, &["status", "--sort-by=no"]).prints("node\nnode-status\n:4");
     complete(&world, &["sync", "--dry-run="]).prints("none\nclient\nserver\n:4");
     complete(&world, &["status", "--kubeconfig", env!("CARGO_MANIFEST_DIR")])
         .prints(&format!("{}/\n:6", env!("CARGO_MANIFEST_DIR")));
