@@ -4,6 +4,7 @@ use std::io;
 use std::sync::{MutexGuard, PoisonError};
 
 use console::{Style, Term};
+use unicode_width::UnicodeWidthStr;
 
 use super::table::cut;
 use super::{Table, Ui, escape};
@@ -80,7 +81,8 @@ impl Room {
         with_headers: bool,
         footer: Footer<'_>,
     ) -> Vec<String> {
-        let below = usize::from(footer.note.is_some()) + usize::from(footer.warning.is_some());
+        let note = footer.note.map(|note| self.fold(note)).unwrap_or_default();
+        let below = note.len() + usize::from(footer.warning.is_some());
         // The cursor stands on a line of its own below all.
         let available = self.height.saturating_sub(1);
         let for_rows = available.saturating_sub(below + usize::from(with_headers));
@@ -101,7 +103,7 @@ impl Room {
         if total > table.len() {
             lines.push(self.cut(&format!("{UNMARKED}… and {} more", total - table.len())));
         }
-        lines.extend(footer.note.map(|note| self.cut(note)));
+        lines.extend(note);
         lines.extend(footer.warning.map(|warning| {
             let line = self.cut(&format!("Warning: {warning}"));
             match line.strip_prefix("Warning:").filter(|_| self.color) {
@@ -119,6 +121,21 @@ impl Room {
         } else {
             MARKED.into()
         }
+    }
+
+    /// A line for as many of its parts as fit.
+    fn fold(&self, note: &str) -> Vec<String> {
+        let mut lines: Vec<String> = Vec::new();
+        for part in note.split("; ") {
+            match lines.last_mut() {
+                Some(line) if line.width() + part.width() + 2 <= self.width => {
+                    line.push_str("; ");
+                    line.push_str(part);
+                }
+                _ => lines.push(part.to_owned()),
+            }
+        }
+        lines.iter().map(|line| self.cut(line)).collect()
     }
 
     fn cut(&self, line: &str) -> String {
@@ -178,5 +195,25 @@ impl Frame {
             .and_then(|()| terminal.flush());
         write();
         let _ = self.draw(&terminal, lines, self.size);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_note_takes_as_many_lines_as_it_needs() {
+        let note = "2 conditions firing on 2 of 40 nodes (P1: 1, P8: 1); 3 unknown; last full sync 31s ago by cron@ops1";
+        let fold = |width| Room { height: 9, width, color: false }.fold(note);
+        assert_eq!(fold(120), [note]);
+        assert_eq!(
+            fold(62),
+            [
+                "2 conditions firing on 2 of 40 nodes (P1: 1, P8: 1); 3 unknown",
+                "last full sync 31s ago by cron@ops1",
+            ]
+        );
+        assert_eq!(fold(20), ["2 conditions firing…", "3 unknown", "last full sync 31s …"]);
     }
 }

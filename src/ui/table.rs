@@ -6,6 +6,10 @@ use unicode_width::UnicodeWidthStr;
 use super::escape;
 
 const GAP: usize = 3;
+/// What a column that gives way keeps.
+const LEAST: usize = 4;
+/// What a header that is wider than all below it keeps: `PR…`.
+const LEAST_OF_HEADER: usize = 3;
 const ELLIPSIS: char = '…';
 
 /// One cell; the style is left out where there are no colours.
@@ -54,21 +58,22 @@ impl Table {
         self.rows.push(row);
     }
 
-    /// The header and the rows, each `width` wide at most. The last column gives way first, then the widest; nothing
-    /// is ever wrapped.
+    /// The header and the rows, each `width` wide at most; see [fit]. Nothing is ever wrapped.
     pub fn lines(&self, with_headers: bool, width: Option<usize>, color: bool) -> Vec<String> {
         let mut widths = Vec::new();
         self.widen(with_headers, &mut widths);
-        if let Some(width) = width {
-            shrink(&mut widths, width);
-        }
-        self.lines_of(with_headers, &widths, color)
+        let gap = width.map_or(GAP, |width| {
+            let mut below = Vec::new();
+            self.widen(false, &mut below);
+            fit(&mut widths, &below, width)
+        });
+        self.lines_of(with_headers, &widths, gap, color)
     }
 
     /// The same for what is printed below earlier rows, whose `widths` are kept and grow.
     pub fn further_lines(&self, with_headers: bool, widths: &mut Vec<usize>, color: bool) -> Vec<String> {
         self.widen(with_headers, widths);
-        self.lines_of(with_headers, widths, color)
+        self.lines_of(with_headers, widths, GAP, color)
     }
 
     /// Keeps the first `rows` rows.
@@ -97,31 +102,47 @@ impl Table {
         }
     }
 
-    fn lines_of(&self, with_headers: bool, widths: &[usize], color: bool) -> Vec<String> {
-        self.shown(with_headers).map(|row| line(row, widths, color)).collect()
+    fn lines_of(&self, with_headers: bool, widths: &[usize], gap: usize, color: bool) -> Vec<String> {
+        self.shown(with_headers).map(|row| line(row, widths, gap, color)).collect()
     }
 }
 
-/// Takes what is too much from the last column, then from whichever is the widest, and leaves each a few characters.
-fn shrink(widths: &mut [usize], available: usize) {
-    const LEAST: usize = 4;
-    let gaps = GAP * widths.len().saturating_sub(1);
-    let mut excess = (widths.iter().sum::<usize>() + gaps).saturating_sub(available);
-    if let Some(last) = widths.last_mut() {
-        let taken = excess.min(last.saturating_sub(LEAST));
-        *last -= taken;
-        excess -= taken;
+/// Makes the columns fit and returns the gap between them. The last one gives way first; then headers that are wider
+/// than all `below` them, then the gaps, then the rest of the last, and at the end whichever is the widest.
+fn fit(widths: &mut [usize], below: &[usize], available: usize) -> usize {
+    let Some((last, others)) = widths.split_last_mut() else { return GAP };
+    let room = |others: &[usize], gap: usize| {
+        available
+            .checked_sub(others.iter().map(|width| width + gap).sum())
+            .filter(|room| *room >= LEAST.min(*last))
+    };
+    if let Some(room) = room(others, GAP) {
+        *last = room.min(*last);
+        return GAP;
     }
+    for (width, below) in others.iter_mut().zip(below) {
+        *width = (*width).min(LEAST_OF_HEADER.max(*below));
+    }
+    for gap in (1..=GAP).rev() {
+        if let Some(room) = room(others, gap) {
+            *last = room.min(*last);
+            return gap;
+        }
+    }
+    *last = 0;
+    let gaps = others.len().saturating_sub(1);
+    let mut excess = (others.iter().sum::<usize>() + gaps).saturating_sub(available);
     while excess > 0 {
-        match widths.iter_mut().max() {
+        match others.iter_mut().max() {
             Some(widest) if *widest > LEAST => *widest -= 1,
-            _ => return,
+            _ => break,
         }
         excess -= 1;
     }
+    1
 }
 
-fn line(row: &[Cell], widths: &[usize], color: bool) -> String {
+fn line(row: &[Cell], widths: &[usize], gap: usize, color: bool) -> String {
     let mut line = String::new();
     for (index, (cell, &width)) in row.iter().zip(widths).enumerate() {
         let text = cut(&cell.text, width);
@@ -130,7 +151,7 @@ fn line(row: &[Cell], widths: &[usize], color: bool) -> String {
             Some(style) if color => line.push_str(&style.apply_to(&text).force_styling(true).to_string()),
             _ => line.push_str(&text),
         }
-        let gap = if index + 1 < widths.len() { GAP } else { 0 };
+        let gap = if widths[index + 1..].iter().any(|width| *width > 0) { gap } else { 0 };
         line.extend(std::iter::repeat_n(' ', padding + gap));
     }
     line
@@ -185,8 +206,21 @@ mod tests {
     fn the_last_column_gives_way_first() {
         let table = table(&[["worker-27", "P1", "a message that is too long"]]);
         assert_eq!(table.lines(false, Some(24), false), ["worker-27   P1   a mess…"]);
-        assert_eq!(table.lines(false, Some(18), false), ["worke…   P1   a m…"]);
-        assert_eq!(table.lines(false, Some(1), false), ["wor…   P1   a m…"], "never less than that");
+        assert_eq!(table.lines(false, Some(18), false), ["worker-27 P1 a me…"], "then the gaps");
+        assert_eq!(table.lines(false, Some(12), false), ["worker-27 P1"], "then the rest of it");
+        assert_eq!(table.lines(false, Some(9), false), ["worke… P1"], "then the widest");
+        assert_eq!(table.lines(false, Some(1), false), ["wor… P1"], "never less than that");
+    }
+
+    /// Which node it is, is worth more than `PRIORITY` in full.
+    #[test]
+    fn headers_give_way_to_what_stands_below() {
+        let table = table(&[["worker-27", "P1", "a message that is too long"]]);
+        assert_eq!(
+            table.lines(true, Some(25), false),
+            ["NODE        PR…   MESSAGE", "worker-27   P1    a mess…"]
+        );
+        assert_eq!(table.lines(true, Some(13), false), ["NODE      PR…", "worker-27 P1 "]);
     }
 
     #[test]

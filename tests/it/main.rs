@@ -22,4 +22,5 @@ mod prompts;
 mod schemas;
 mod status;
 mod sync;
+mod transcripts;
 mod watch;

@@ -57,6 +57,12 @@ impl World {
         Self::new(directory, kubeconfig, variable("ALERTMANAGER_URL"), None)
     }
 
+    /// On another control plane, without an Alertmanager.
+    pub fn on(kubeconfig: &Path) -> Self {
+        let directory = tempfile::tempdir().expect("a directory");
+        Self::new(directory, kubeconfig.to_owned(), "http://alertmanager.invalid".to_owned(), None)
+    }
+
     fn new(
         directory: TempDir,
         kubeconfig: PathBuf,
@@ -154,6 +160,11 @@ impl World {
         let name = self.name(short);
         self.create("/api/v1/nodes", &sandbox::node(&name));
         name
+    }
+
+    /// A bare node with exactly this name.
+    pub fn node_named(&self, name: &str) {
+        self.create("/api/v1/nodes", &sandbox::node(name));
     }
 
     /// Creates an object that goes with this world.
@@ -359,15 +370,16 @@ impl World {
 
     /// What was printed, with this world's names made short, so that it reads the same in every world.
     fn tidy(&self, mut run: Run) -> Run {
-        let short = |text: &str| {
-            text.replace(&format!("{}-", self.id), "")
-                .replace(&self.prefix(), "AlertManager_")
-                .replace(&self.id, "TEST")
-                .replace(self.alertmanager.as_str(), "http://alertmanager")
-        };
-        run.stdout = short(&run.stdout);
-        run.stderr = short(&run.stderr);
+        run.stdout = self.short(&run.stdout);
+        run.stderr = self.short(&run.stderr);
         run
+    }
+
+    pub fn short(&self, text: &str) -> String {
+        text.replace(&format!("{}-", self.id), "")
+            .replace(&self.prefix(), "AlertManager_")
+            .replace(&self.id, "TEST")
+            .replace(self.alertmanager.as_str(), "http://alertmanager")
     }
 
     pub fn lease(&self) -> Option<Value> {
