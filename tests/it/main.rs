@@ -19,6 +19,7 @@ mod layers;
 mod leases;
 mod nodes;
 mod prompts;
+mod restart;
 mod schemas;
 mod status;
 mod sync;

@@ -304,10 +304,18 @@ fn a_permission_that_is_taken_away_ends_it() {
 #[test]
 fn only_tables_can_be_watched() {
     let world = World::sandbox();
-    for output in ["json", "name"] {
+    for output in ["json", "yaml", "name", "jsonpath={.time}", "custom-columns=N:.node"] {
         world.run(&["status", "-w", "-o", output]).exits(2).says("error: --watch shows a table");
     }
-    world.run(&["status", "-w", "--exit-code"]).exits(2);
+    world
+        .run(&["status", "-w", "--exit-code"])
+        .exits(2)
+        .says("error: the argument '--watch' cannot be used with '--exit-code'");
+    world
+        .run(&["status", "-w", "--sort-by", "age"])
+        .exits(2)
+        .says("error: --watch keeps the most urgent first: --sort-by does not go with it");
+    assert!(world.api().requests_by(AGENT).is_empty());
 }
 
 #[test]

@@ -1,11 +1,13 @@
 //! A world to run `kubectl sciuro` in, on the sandbox or on the real control plane.
 
 mod binary;
+mod cluster;
 mod running;
 mod screen;
 mod world;
 
 pub use binary::{Run, command, run};
+pub use cluster::Cluster;
 pub use running::Running;
 pub use screen::screen;
 pub use world::{World, seconds_ago};

@@ -59,6 +59,12 @@ impl Running {
         self.stdout[self.taken - 1].clone()
     }
 
+    /// Waits for a line on stdout that is like this.
+    #[track_caller]
+    pub fn prints(&mut self, is_meant: impl Fn(&str) -> bool) {
+        self.wait(|this| this.stdout.iter().any(|line| is_meant(line)));
+    }
+
     /// Waits for a line on stderr with this in it.
     #[track_caller]
     pub fn says(&mut self, part: &str) {
