@@ -18,6 +18,7 @@ mod jsonpath;
 mod layers;
 mod leases;
 mod nodes;
+mod permissions;
 mod prompts;
 mod restart;
 mod schemas;

@@ -17,6 +17,8 @@ mod control_plane {
     struct Writer<'w> {
         world: &'w World,
         nodes: &'w [String],
+        /// The same in all rounds: one that is written again, since the answer was lost, changes nothing.
+        since: String,
         round: AtomicUsize,
         /// The last round.
         end: AtomicUsize,
@@ -31,7 +33,7 @@ mod control_plane {
                 let condition = json!({
                     "type": self.world.condition_type(&format!("C{}", round % 3)), "status": status,
                     "reason": "AlertIsFiring", "message": format!("[P{}] round {round}", round % 9),
-                    "lastTransitionTime": seconds_ago(SignedDuration::from_mins(12)),
+                    "lastTransitionTime": self.since,
                 });
                 let path = format!("/api/v1/nodes/{node}/status");
                 let body = json!({"status": {"conditions": [condition]}});
@@ -69,6 +71,7 @@ mod control_plane {
         let writer = Writer {
             world: &world,
             nodes: &nodes,
+            since: seconds_ago(SignedDuration::from_mins(12)),
             round: AtomicUsize::new(0),
             end: AtomicUsize::new(usize::MAX),
         };

@@ -310,7 +310,7 @@ fn only_tables_can_be_watched() {
     world
         .run(&["status", "-w", "--exit-code"])
         .exits(2)
-        .says("error: the argument '--watch' cannot be used with '--exit-code'");
+        .says("error: the argument '--watch' cannot be used with '--exit-code");
     world
         .run(&["status", "-w", "--sort-by", "age"])
         .exits(2)
@@ -333,18 +333,20 @@ fn a_closed_pipe_ends_it_quietly() {
     assert!(!String::from_utf8_lossy(&output.stderr).contains("error"), "{output:?}");
 }
 
-/// On a terminal of this size.
-fn on_terminal(world: &World, height: usize, environment: &str) -> PtySession {
+/// On a terminal of this height; with the terminal's name.
+fn on_terminal(world: &World, height: usize, environment: &str) -> (PtySession, String) {
     let binary = env!("CARGO_BIN_EXE_kubectl-sciuro");
     let arguments = arguments(world).join(" ");
-    let line = format!("stty cols 60 rows {height} -echo; {environment} exec {binary} {arguments} -w");
+    let line = format!("tty; stty cols 60 rows {height} -echo; {environment} exec {binary} {arguments} -w");
     let mut command = Command::new("sh");
     command
         .args(["-c", &line])
         .env("KUBECONFIG", world.kubeconfig())
         .env("TERM", "xterm")
         .env_remove("NO_COLOR");
-    spawn_command(command, Some(20_000)).unwrap()
+    let mut session = spawn_command(command, Some(20_000)).unwrap();
+    let terminal = session.read_line().unwrap();
+    (session, terminal)
 }
 
 fn text(bytes: &[u8]) -> String {
@@ -383,7 +385,7 @@ fn on_a_terminal_the_table_is_drawn_in_its_place() {
     let nodes = world.nodes(&["w1", "w2"]);
     let id = world.name("");
     world.seed(&nodes[0], "X", "True", "[P2] hot", MINUTE * 12);
-    let mut session = on_terminal(&world, 20, "NO_COLOR=1");
+    let (mut session, _) = on_terminal(&world, 20, "NO_COLOR=1");
     let mut seen = Vec::new();
     let has = |part: &'static str| move |lines: &[String]| lines.iter().any(|line| line.contains(part));
     let lines = until(&mut session, &mut seen, 20, has("1 condition firing on 1 of 2 nodes"));
@@ -421,7 +423,7 @@ fn the_most_urgent_rows_fit_the_terminal() {
     for number in 1..=9 {
         world.seed(&node, &format!("C{number}"), "True", &format!("[P{number}] x"), MINUTE * 12);
     }
-    let mut session = on_terminal(&world, 9, "");
+    let (mut session, _) = on_terminal(&world, 9, "");
     let mut seen = Vec::new();
     let lines = until(&mut session, &mut seen, 9, |lines| lines.len() > 1);
     let rows: Vec<&str> = lines.iter().filter_map(|line| line.split_whitespace().nth(1)).collect();
@@ -438,11 +440,35 @@ fn the_most_urgent_rows_fit_the_terminal() {
 }
 
 #[test]
+fn a_terminal_of_another_size_gets_a_table_of_that_size() {
+    let world = World::sandbox();
+    let node = world.node("w1");
+    for number in 1..=9 {
+        let message = format!("[P{number}] the temperature is above its threshold");
+        world.seed(&node, &format!("C{number}"), "True", &message, MINUTE * 12);
+    }
+    let (mut session, terminal) = on_terminal(&world, 20, "NO_COLOR=1");
+    let mut seen = Vec::new();
+    // Header, rows, note, warning, and the line of the cursor.
+    until(&mut session, &mut seen, 20, |lines| lines.len() == 13);
+    for (width, height, rows) in [(40, 8, 3), (100, 30, 9)] {
+        seen.clear(); // it begins with an empty screen
+        let size = ["-F", &terminal, "cols", &width.to_string(), "rows", &height.to_string()];
+        assert!(Command::new("stty").args(size).status().unwrap().success());
+        let lines = until(&mut session, &mut seen, height, |lines| lines.len() > 5);
+        assert!(lines.iter().all(|line| line.chars().count() <= width), "{lines:#?}");
+        assert_eq!(lines.iter().filter(|line| line.contains(" 12m")).count(), rows, "{lines:#?}");
+        assert_eq!(lines.iter().filter(|line| line.contains("NODE ")).count(), 1, "{lines:#?}");
+        assert!(text(&seen).contains("\u{1b}[2J"), "{:?}", text(&seen));
+    }
+}
+
+#[test]
 fn a_terminal_that_cannot_move_its_cursor_gets_rows() {
     let world = World::sandbox();
     let node = world.node("w1");
     world.seed(&node, "X", "True", "[P2] hot", MINUTE * 12);
-    let mut session = on_terminal(&world, 20, "TERM=dumb");
+    let (mut session, _) = on_terminal(&world, 20, "TERM=dumb");
     session.exp_string("hot").unwrap();
     world.seed(&node, "X", "True", "[P2] hotter", MINUTE * 12);
     let between = session.exp_string("hotter").unwrap();
