@@ -104,7 +104,9 @@ fn timeless(text: &str) -> String {
 
 /// Four True conditions on three nodes, and one that has ended.
 fn busy(world: &World, nodes: [&str; 3]) {
-    nodes.iter().for_each(|node| world.node_named(node));
+    for node in nodes {
+        world.node_named(node);
+    }
     world.seed(nodes[0], "UpTooLong", "True", "[P8] uptime 9 days", HOUR * 173);
     world.seed(nodes[2], "DiskFailing", "True", "[P1] sda reallocated sectors 812", MINUTE * 12);
     world.seed(nodes[2], "Ended", "False", "", MINUTE * 30);
