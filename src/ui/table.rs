@@ -58,7 +58,7 @@ impl Table {
         self.rows.push(row);
     }
 
-    /// The header and the rows, each `width` wide at most; see [fit]. Nothing is ever wrapped.
+    /// The header and the rows, each `width` wide at most; see `fit`. Nothing is ever wrapped.
     pub fn lines(&self, with_headers: bool, width: Option<usize>, color: bool) -> Vec<String> {
         let mut widths = Vec::new();
         self.widen(with_headers, &mut widths);
