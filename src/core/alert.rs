@@ -1,12 +1,10 @@
 //! A firing alert, as any source gives it.
 
-use std::collections::BTreeMap;
 use std::fmt;
 
 use jiff::Timestamp;
 
-/// Labels or annotations of an alert.
-pub type Labels = BTreeMap<String, String>;
+pub use super::labels::Labels;
 
 /// One alert, firing unless it says otherwise.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -26,12 +24,12 @@ pub struct Alert {
 impl Alert {
     /// The label's value; an empty one is absent, as in Prometheus.
     pub fn label(&self, name: &str) -> Option<&str> {
-        self.labels.get(name).map(String::as_str).filter(|value| !value.is_empty())
+        self.labels.get(name).filter(|value| !value.is_empty())
     }
 
     /// The annotation's value; a blank one is absent.
     pub fn annotation(&self, name: &str) -> Option<&str> {
-        self.annotations.get(name).map(|value| value.trim()).filter(|value| !value.is_empty())
+        self.annotations.get(name).map(str::trim).filter(|value| !value.is_empty())
     }
 
     /// Alertmanager's identity of an alert: FNV-1a 64 over the sorted labels, `name 0xFF value 0xFF`
@@ -39,7 +37,7 @@ impl Alert {
     /// same for every source.
     pub fn fingerprint(&self) -> u64 {
         let mut hash = Fnv1a::default();
-        for (name, value) in &self.labels {
+        for (name, value) in self.labels.iter() {
             hash.write(name.as_bytes());
             hash.write(&[0xFF]);
             hash.write(value.as_bytes());
@@ -158,20 +156,16 @@ mod tests {
     /// The value that a real Alertmanager 0.31.1 gives for these labels.
     #[test]
     fn fingerprint_is_alertmanagers() {
-        let alert = Alert {
-            labels: [("alertname", "NodeOnFire"), ("node", "w1")]
-                .map(|(name, value)| (name.into(), value.into()))
-                .into(),
-            ..Alert::default()
-        };
+        let alert =
+            Alert { labels: [("alertname", "NodeOnFire"), ("node", "w1")].into(), ..Alert::default() };
         assert_eq!(format!("{:016x}", alert.fingerprint()), "8c5fd022ce8c93cd");
     }
 
     #[test]
     fn empty_labels_and_blank_annotations_are_absent() {
         let mut alert = Alert::default();
-        alert.labels.insert("node".into(), String::new());
-        alert.annotations.insert("summary".into(), "  ".into());
+        alert.labels.insert("node", "");
+        alert.annotations.insert("summary", "  ");
         assert_eq!(alert.label("node"), None);
         assert_eq!(alert.annotation("summary"), None);
     }

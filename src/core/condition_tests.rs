@@ -81,16 +81,12 @@ impl Condition {
 
 fn alert() -> Alert {
     let labels = [("alertname", "NodeOnFire"), ("node", "w1")];
-    Alert {
-        labels: labels.map(|(name, value)| (name.into(), value.into())).into(),
-        annotations: [("summary".to_owned(), SUMMARY.to_owned())].into(),
-        ..Alert::default()
-    }
+    Alert { labels: labels.into(), annotations: [("summary", SUMMARY)].into(), ..Alert::default() }
 }
 
 impl Alert {
     fn with(mut self, label: &str, value: &str) -> Self {
-        self.labels.insert(label.into(), value.into());
+        self.labels.insert(label, value);
         self
     }
 }

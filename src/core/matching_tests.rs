@@ -33,10 +33,7 @@ const EXPLICIT: [&str; 8] =
     ["exported_node", "node", "nodename", "kubernetes_node", "node_name", "hostname", "Hostname", "host"];
 
 fn alert(labels: &[(&str, &str)]) -> Alert {
-    Alert {
-        labels: labels.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect(),
-        ..Alert::default()
-    }
+    Alert { labels: labels.iter().copied().collect(), ..Alert::default() }
 }
 
 fn node_labels() -> Vec<String> {
@@ -219,11 +216,11 @@ mod reference {
                 .filter(|label| {
                     let exported = format!("exported_{label}");
                     !labels.contains(&exported.as_str())
-                        || alert.labels.get(&exported).is_none_or(String::is_empty)
+                        || alert.labels.get(&exported).is_none_or(str::is_empty)
                 })
                 .filter_map(|label| alert.labels.get(*label))
                 .filter(|v| !v.is_empty())
-                .cloned()
+                .map(String::from)
                 .collect()
         };
         let explicit = values(&EXPLICIT);
@@ -352,7 +349,7 @@ fn any_alert() -> impl Strategy<Value = Alert> {
     subsequence(labels.to_vec(), 0..4).prop_flat_map(|labels| {
         let values = prop::collection::vec(any_value(), labels.len());
         values.prop_map(move |values| Alert {
-            labels: labels.iter().map(|label| (*label).to_owned()).zip(values).collect(),
+            labels: labels.iter().copied().zip(values).collect(),
             ..Alert::default()
         })
     })

@@ -5,6 +5,7 @@
 
 pub mod alert;
 pub mod condition;
+mod labels;
 pub mod matcher;
 pub mod matching;
 pub mod node;

@@ -31,15 +31,12 @@ fn shown(condition_type: &str, status: &str) -> Condition {
 /// An alert `NodeOnFire` on w1; further labels add to these or replace them.
 fn alert(labels: &[(&str, &str)]) -> Alert {
     let labels = [("alertname", "NodeOnFire"), ("node", "w1")].iter().chain(labels);
-    Alert {
-        labels: labels.map(|(name, value)| ((*name).into(), (*value).into())).collect(),
-        ..Alert::default()
-    }
+    Alert { labels: labels.copied().collect(), ..Alert::default() }
 }
 
 impl Alert {
     fn summary(mut self, text: &str) -> Self {
-        self.annotations.insert("summary".into(), text.into());
+        self.annotations.insert("summary", text);
         self
     }
 
@@ -242,7 +239,7 @@ fn row_81_alerts_of_several_clusters_need_a_filter() {
 
     // Alerts that act on no node here do no harm.
     let mut elsewhere = clusters(&["a", "b", "b"]);
-    elsewhere[1].labels.insert("node".into(), "w2".into());
+    elsewhere[1].labels.insert("node", "w2");
     elsewhere[2].silenced = true;
     assert_eq!(mixed(&elsewhere, &[], "cluster"), None);
 }

@@ -1,6 +1,5 @@
 //! One Alertmanager, API v2: is it up for long enough, does it know the receiver, what fires.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use backon::{ExponentialBuilder, Retryable};
@@ -10,7 +9,7 @@ use serde::Deserialize;
 use serde::de::{DeserializeOwned, IgnoredAny};
 
 use super::{Answer, SourceError};
-use crate::core::alert::Alert;
+use crate::core::alert::{Alert, Labels};
 use crate::core::matcher::Matcher;
 use crate::core::source::Warming;
 use crate::error::root_cause;
@@ -288,9 +287,9 @@ struct Receiver {
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct GettableAlert {
-    labels: BTreeMap<String, String>,
+    labels: Labels,
     #[serde(default)]
-    annotations: BTreeMap<String, String>,
+    annotations: Labels,
     #[serde(default)]
     starts_at: Option<String>,
     #[serde(default)]
