@@ -133,7 +133,13 @@ impl Hold {
         }
     }
 
-    /// Gives the Lease back with `annotations` set on it, so that the next run need not wait.
+    /// What is written on the Lease.
+    pub async fn annotations(&self) -> BTreeMap<String, String> {
+        self.current.lock().await.metadata.annotations.clone().unwrap_or_default()
+    }
+
+    /// Gives the Lease back with `annotations` set on it, so that the next run need not wait. An empty value takes one
+    /// away.
     pub async fn release(self, annotations: BTreeMap<String, String>) -> Result<(), LeaseError> {
         self.renewal.abort();
         let ours = self.current.lock().await.clone();
@@ -154,7 +160,9 @@ impl Hold {
 
 fn released(lease: &Lease, annotations: &BTreeMap<String, String>) -> Lease {
     let mut lease = lease.clone();
-    lease.metadata.annotations.get_or_insert_default().extend(annotations.clone());
+    let all = lease.metadata.annotations.get_or_insert_default();
+    all.extend(annotations.clone());
+    all.retain(|name, value| !value.is_empty() || !annotations.contains_key(name));
     let spec = lease.spec.get_or_insert_default();
     spec.holder_identity = Some(String::new());
     spec.lease_duration_seconds = Some(1);

@@ -3,6 +3,7 @@
 mod lease;
 mod purge;
 mod report;
+mod trust;
 mod write;
 
 use std::sync::Arc;
@@ -15,20 +16,23 @@ use super::render;
 use super::stop::{Stopped, until_stopped};
 use crate::cli::DryRun;
 use crate::cluster::{Cluster, Rule};
-use crate::core::condition::{SourceState, plan};
+use crate::core::memory::Memory;
 use crate::core::node::Node;
+use crate::core::round::{self, Notice, Situation};
 use crate::core::selection::{Selection, mixed_clusters, select};
+use crate::core::source::{Gathered, WATCHDOG, gather};
 use crate::error::{Error, Exit, Result};
 use crate::settings::{SourceSettings, SyncSettings};
-use crate::source::{Alertmanager, Answer};
+use crate::source::Sources;
 use crate::ui::Ui;
 
 pub(super) async fn run(settings: &SyncSettings, cluster: &Arc<Cluster>, ui: &Ui) -> Result<Exit> {
     let Some(source) = &settings.source else { return purge::run(settings, cluster, ui).await };
     let hold = lease::take(settings, cluster, ui).await?;
+    let memory = lease::remembered(hold.as_ref(), settings, cluster).await;
     let progress = Progress::default();
-    let outcome =
-        until_stopped(hold.as_ref(), Box::pin(round(source, settings, cluster, ui, &progress))).await;
+    let work = Box::pin(round(source, settings, cluster, memory, ui, &progress));
+    let outcome = until_stopped(hold.as_ref(), work).await;
     match outcome {
         Ok(Ok(report)) => {
             lease::release(hold, Some(&report), settings, ui).await;
@@ -50,75 +54,58 @@ async fn round(
     source: &SourceSettings,
     settings: &SyncSettings,
     cluster: &Cluster,
+    memory: Memory,
     ui: &Ui,
     progress: &Progress,
 ) -> Result<Report> {
-    let (fetched, listed) = futures::join!(fetch(source, ui), list(settings, cluster));
+    let sources = Sources::new(source);
+    let fetched = sources.fetch(settings.round.canary.name());
+    let (fetched, listed) = futures::join!(fetched, list(settings, cluster));
     let (nodes, targets) = listed?;
-    let (alerts, mut state, untrusted) = fetched?;
+    let canary_was_seen = memory.canary.as_deref() == Some(WATCHDOG);
+    let Gathered { alerts, trust } = gather(fetched?, &settings.round.canary, canary_was_seen);
+    if let Some(error) = trust::misconfigured(&trust) {
+        return Err(error); // nothing that it says or does not say means anything
+    }
     let now = Timestamp::from_second(Timestamp::now().as_second()).unwrap_or(Timestamp::UNIX_EPOCH);
 
     let selection = select(&alerts, &nodes, &settings.selection, &settings.cluster_label);
     drop(alerts);
     refuse_mixed_clusters(&selection, source, settings)?;
-    let matches_nothing = selection.matches_nothing() && has_true_conditions(&nodes, settings);
-    if matches_nothing && state == SourceState::Full {
-        state = SourceState::Partial;
-    }
-    warn_of_odd_alerts(&selection, matches_nothing, ui);
+    trust::say_sources(&trust, source, ui);
+    let situation = Situation {
+        nodes: &nodes,
+        selection: &selection,
+        mixes_clusters: false, // refused above
+        trust: &trust,
+        memory: &memory,
+        now,
+    };
+    let mut round = round::round(&situation, &settings.round);
+    warn_of_odd_alerts(&selection, round.notices.contains(&Notice::NothingMatches), ui);
 
     let plans: Vec<NodePlan<'_>> = nodes
         .iter()
-        .zip(&selection.firing)
-        .filter(|(node, _)| targets.contains(node))
-        .map(|(node, firing)| NodePlan {
-            node,
-            changes: plan(node, firing, state, now, &settings.conditions),
-        })
-        .filter(|plan| !plan.changes.is_empty())
+        .zip(std::mem::take(&mut round.changes))
+        .filter(|(node, changes)| targets.contains(node) && !changes.is_empty())
+        .map(|(node, changes)| NodePlan { node, changes })
         .collect();
     if settings.dry_run == DryRun::Client {
         progress.plan_only(&plans);
     } else {
         write::write(cluster, &plans, settings, progress).await;
     }
+    let held =
+        std::mem::take(&mut round.held).into_iter().filter(|(place, _)| targets.contains(&nodes[*place]));
     Ok(Report {
         finished: now,
-        state,
-        untrusted,
-        matches_nothing,
+        trust,
+        held: held.map(|(place, condition_type)| (nodes[place].name.clone(), condition_type)).collect(),
+        round,
         nodes: nodes.len(),
         counts: selection.counts,
         written: progress.take(),
     })
-}
-
-/// The alerts, how far they can be trusted, and why not further. A source that is configured wrongly ends the
-/// round: nothing that it says or does not say means anything.
-async fn fetch(
-    settings: &SourceSettings,
-    ui: &Ui,
-) -> Result<(Vec<crate::core::alert::Alert>, SourceState, Option<Error>)> {
-    let answer = match Alertmanager::new(settings) {
-        Ok(source) => source.fetch().await,
-        Err(error) => Err(error),
-    };
-    match answer {
-        Ok(Answer { alerts, warming, notes }) => {
-            for note in notes {
-                ui.note(&format!("note: {note}"));
-            }
-            let Some(warming) = warming else { return Ok((alerts, SourceState::Full, None)) };
-            ui.warning(&format!(
-                "alertmanager started {}s ago; nothing is cleared before {} (--warmup)",
-                warming.up_for.as_secs(),
-                warming.until.strftime("%H:%M:%SZ"),
-            ));
-            Ok((alerts, SourceState::Partial, None))
-        }
-        Err(error) if error.is_misconfigured => Err(error.into()),
-        Err(error) => Ok((Vec::new(), SourceState::Down, Some(error.into()))),
-    }
 }
 
 /// Which of the nodes are to be written.
@@ -177,13 +164,6 @@ fn refuse_mixed_clusters(
         names.join(", ")
     ))
     .hint(format!("choose this cluster's: --filter '{label}=\"{example}\"'")))
-}
-
-fn has_true_conditions(nodes: &[Node], settings: &SyncSettings) -> bool {
-    nodes
-        .iter()
-        .flat_map(|node| &node.conditions)
-        .any(|condition| condition.is_true() && settings.conditions.prefix.owns(&condition.type_))
 }
 
 fn warn_of_odd_alerts(selection: &Selection, matches_nothing: bool, ui: &Ui) {

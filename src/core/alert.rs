@@ -13,6 +13,8 @@ pub struct Alert {
     pub annotations: Labels,
     /// When it began to fire; sources that do not say leave it out.
     pub starts_at: Option<Timestamp>,
+    /// When its source last heard of it; sources that do not say leave it out.
+    pub updated_at: Option<Timestamp>,
     /// A silence applies, on any member of the source's group.
     pub silenced: bool,
     /// Another alert inhibits it.

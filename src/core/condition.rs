@@ -1,18 +1,22 @@
 //! Desired × observed × how far the source can be trusted → the changes to a node's conditions.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::{SignedDuration, Timestamp};
 
 use super::alert::Fnv1a;
-use super::node::{Condition, FALSE, Node, TRUE};
+use super::node::{Condition, FALSE, Node, TRUE, UNKNOWN};
 use super::prefix::Prefix;
 
 pub const FIRING: &str = "AlertIsFiring";
 pub const NOT_FIRING: &str = "AlertIsNotFiring";
+pub const UNAVAILABLE: &str = "AlertsUnavailable";
 
 /// A transition time further ahead than this is a broken clock's, not a slightly fast one's.
-const CLOCK_SKEW: SignedDuration = SignedDuration::from_mins(5);
+pub(super) const CLOCK_SKEW: SignedDuration = SignedDuration::from_mins(5);
+
+/// A part of the sources may be away for this long before anything is made of it.
+const PARTIAL_GRACE: SignedDuration = SignedDuration::from_mins(10);
 
 /// How far a round's alerts can be trusted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
@@ -26,6 +30,16 @@ pub enum SourceState {
     Down,
 }
 
+impl SourceState {
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Full => "FULL",
+            Self::Partial => "PARTIAL",
+            Self::Down => "DOWN",
+        }
+    }
+}
+
 /// How conditions age (spec §6.4, §6.5).
 #[derive(Debug, Clone)]
 pub struct ConditionPolicy {
@@ -34,6 +48,10 @@ pub struct ConditionPolicy {
     pub linger: SignedDuration,
     /// How often a confirmed True condition gets a new heartbeat, a False one at six times that; zero = never.
     pub heartbeat_interval: SignedDuration,
+    /// How long a condition that was True may go unconfirmed before it is Unknown; `None` = for ever.
+    pub unavailable_grace: Option<SignedDuration>,
+    /// The time between two rounds, as far as anybody declared it.
+    pub interval: SignedDuration,
 }
 
 impl Default for ConditionPolicy {
@@ -42,7 +60,27 @@ impl Default for ConditionPolicy {
             prefix: Prefix::default(),
             linger: SignedDuration::from_hours(96),
             heartbeat_interval: SignedDuration::from_mins(5),
+            unavailable_grace: Some(SignedDuration::from_mins(10)),
+            interval: SignedDuration::from_mins(1),
         }
+    }
+}
+
+/// What a round knows besides the alerts.
+#[derive(Debug, Clone, Copy)]
+pub struct Knowledge {
+    pub state: SourceState,
+    pub now: Timestamp,
+    /// When all sources could last be trusted.
+    pub last_full: Option<Timestamp>,
+    /// Full rounds before this one held clears back, and so gave no heartbeats.
+    pub is_holding: bool,
+}
+
+impl Knowledge {
+    /// Without a memory.
+    pub fn new(state: SourceState, now: Timestamp) -> Self {
+        Self { state, now, last_full: None, is_holding: false }
     }
 }
 
@@ -78,19 +116,21 @@ enum Outcome {
     Keep,
     /// Confirmed by the source, otherwise unchanged.
     Confirm,
+    /// Status, reason, message.
     Set(&'static str, &'static str, String),
     Delete,
 }
 
-/// Plans one node: `firing` is type → message of the conditions that should be True. An empty plan means
-/// that nothing is to be written.
+/// Plans one node: `firing` is type → message of the conditions that should be True, `held` are types whose
+/// True stays as it is. An empty plan means that nothing is to be written.
 pub fn plan(
     node: &Node,
     firing: &BTreeMap<String, String>,
-    state: SourceState,
-    now: Timestamp,
+    held: &BTreeSet<String>,
+    known: &Knowledge,
     policy: &ConditionPolicy,
 ) -> Vec<Change> {
+    let now = known.now;
     let mut observed: BTreeMap<&str, Vec<&Condition>> = BTreeMap::new();
     for condition in &node.conditions {
         if policy.prefix.owns(&condition.type_) {
@@ -103,8 +143,10 @@ pub fn plan(
 
     for (condition_type, entries) in &observed {
         let current = entries.iter().find(|entry| entry.is_true()).unwrap_or(&entries[0]);
-        let message = firing.get(*condition_type);
-        let outcome = outcome(current, message, state, now, policy);
+        let outcome = match firing.get(*condition_type) {
+            None if current.is_true() && held.contains(*condition_type) => Outcome::Keep,
+            message => outcome(current, message, known, policy),
+        };
         let duplicated = entries.len() > 1;
         match step(current, outcome, duplicated, now) {
             Step::Write(change) => changes.push(change),
@@ -113,7 +155,7 @@ pub fn plan(
             Step::Confirmed(_) | Step::Nothing => {}
         }
     }
-    if state != SourceState::Down {
+    if known.state != SourceState::Down {
         let missing = firing.iter().filter(|(condition_type, _)| {
             policy.prefix.owns(condition_type) && !observed.contains_key(condition_type.as_str())
         });
@@ -140,25 +182,59 @@ pub fn plan(
     changes
 }
 
-/// The state table (spec §6.4), without the columns that need a memory of earlier rounds.
+/// The state table (spec §6.4).
 fn outcome(
     current: &Condition,
     message: Option<&String>,
-    state: SourceState,
-    now: Timestamp,
+    known: &Knowledge,
     policy: &ConditionPolicy,
 ) -> Outcome {
     use SourceState::{Down, Full, Partial};
-    match (state, message) {
-        (Down, _) | (Partial, None) => Outcome::Keep,
+    match (known.state, message) {
         (Full | Partial, Some(message)) => Outcome::Set(TRUE, FIRING, message.clone()),
         (Full, None) if current.status != FALSE => Outcome::Set(FALSE, NOT_FIRING, String::new()),
         (Full, None) => {
             let lingers = policy.linger.is_zero()
-                || current.last_transition.is_none_or(|since| now.duration_since(since) <= policy.linger);
+                || current
+                    .last_transition
+                    .is_none_or(|since| known.now.duration_since(since) <= policy.linger);
             if lingers { Outcome::Confirm } else { Outcome::Delete }
         }
+        (Down, _) | (Partial, None) if is_stale(current, known, policy) => {
+            Outcome::Set(UNKNOWN, UNAVAILABLE, String::new())
+        }
+        (Down, _) | (Partial, None) => Outcome::Keep,
     }
+}
+
+/// Whether a condition that says that its alert fires has gone without confirmation for too long (spec §6.4). What
+/// says nothing of the kind, False and Unknown, cannot become stale.
+fn is_stale(current: &Condition, known: &Knowledge, policy: &ConditionPolicy) -> bool {
+    let Some(grace) = policy.unavailable_grace else { return false };
+    if current.status == FALSE || current.status == UNKNOWN {
+        return false;
+    }
+    // A time from a broken clock's future confirms nothing.
+    let past = |time: &Timestamp| time.duration_since(known.now) <= CLOCK_SKEW;
+    let seen = current.last_heartbeat.filter(past);
+    let last_full = known.last_full.filter(past);
+    let has_heartbeats = !policy.heartbeat_interval.is_zero();
+    let rounds = policy.interval * 2;
+    // Confirmed conditions, too, have heartbeats as old as this; two intervals, and the jitter is covered.
+    let heartbeats = policy.heartbeat_interval * 2;
+    let (confirmed, grace) = match known.state {
+        SourceState::Full => return false,
+        SourceState::Down if grace.is_zero() => (seen.max(last_full), grace), // as upstream
+        SourceState::Down if last_full.is_some() => (seen.max(last_full), grace.max(rounds)),
+        // A round of which a part is missing may be one of many: when all was last well says nothing of it.
+        SourceState::Down | SourceState::Partial if !has_heartbeats => return false,
+        SourceState::Down => (seen, grace.max(rounds).max(heartbeats)),
+        SourceState::Partial => {
+            let confirmed = if known.is_holding { seen.max(last_full) } else { seen };
+            (confirmed, grace.max(PARTIAL_GRACE).max(rounds).max(heartbeats))
+        }
+    };
+    confirmed.is_none_or(|confirmed| known.now.duration_since(confirmed) > grace)
 }
 
 enum Step {

@@ -10,17 +10,32 @@ const FOREIGN: [&str; 4] = ["Ready", "Old_A", "alertmanager_A", "AlertManager_"]
 struct Situation {
     node: Node,
     firing: BTreeMap<String, String>,
+    held: BTreeSet<String>,
     state: SourceState,
+    known: Knowledge,
     policy: ConditionPolicy,
 }
 
 impl Situation {
     fn plan(&self) -> Vec<Change> {
-        plan(&self.node, &self.firing, self.state, now(), &self.policy)
+        plan(
+            &self.node,
+            &self.firing,
+            &self.held,
+            &Knowledge { state: self.state, ..self.known },
+            &self.policy,
+        )
     }
 
     fn after(&self) -> Vec<Condition> {
         apply(&self.plan(), &self.node.conditions)
+    }
+
+    /// Held, and so kept as it is.
+    fn is_held(&self, condition_type: &str) -> bool {
+        self.held.contains(condition_type)
+            && !self.firing.contains_key(condition_type)
+            && self.current(condition_type).is_some_and(Condition::is_true)
     }
 
     /// The entry that speaks for a type: the first True, else the first.
@@ -63,14 +78,29 @@ fn any_situation() -> impl Strategy<Value = Situation> {
         prop::collection::vec(any_condition(), 0..7),
         prop::collection::btree_map(firing_type, message, 0..3),
         any_of(vec![Full, Partial, Down]),
-        any_of(vec![SignedDuration::ZERO, DAY]),
-        any_of(vec![SignedDuration::ZERO, minutes(5)]),
+        (
+            any_of(vec![SignedDuration::ZERO, DAY]),
+            any_of(vec![SignedDuration::ZERO, minutes(5)]),
+            any_of(vec![None, Some(SignedDuration::ZERO), Some(minutes(10))]),
+        ),
+        (
+            prop::collection::btree_set(any_of(&OURS[..]).prop_map(String::from), 0..2),
+            any_time(),
+            any::<bool>(),
+        ),
     )
-        .prop_map(|(name, conditions, firing, state, linger, heartbeat_interval)| Situation {
+        .prop_map(|(name, conditions, firing, state, policy, (held, last_full, is_holding))| Situation {
             node: Node { name, conditions, ..Node::default() },
             firing,
+            held,
             state,
-            policy: ConditionPolicy { linger, heartbeat_interval, ..ConditionPolicy::default() },
+            known: Knowledge { state, now: now(), last_full, is_holding },
+            policy: ConditionPolicy {
+                linger: policy.0,
+                heartbeat_interval: policy.1,
+                unavailable_grace: policy.2,
+                ..ConditionPolicy::default()
+            },
         })
 }
 
@@ -84,13 +114,20 @@ proptest! {
     }
 
     #[test]
-    fn without_a_full_round_no_true_is_lost_and_nothing_is_deleted(mut situation in any_situation(), down: bool) {
+    fn without_a_full_round_nothing_is_cleared_or_deleted(mut situation in any_situation(), down: bool) {
         situation.state = if down { Down } else { Partial };
         let after = situation.after();
         for condition in &situation.node.conditions {
             let kept = entries(&after, &condition.type_);
             prop_assert!(!kept.is_empty());
-            prop_assert!(!condition.is_true() || kept.iter().any(|entry| entry.is_true()));
+            let may_be_unknown = situation.policy.unavailable_grace.is_some() && OURS.contains(&&*condition.type_);
+            let is_kept = |entry: &&Condition| {
+                entry.is_true() || may_be_unknown && (&*entry.status, &*entry.reason) == (UNKNOWN, UNAVAILABLE)
+            };
+            prop_assert!(!condition.is_true() || kept.iter().any(is_kept));
+        }
+        for entry in after.iter().filter(|entry| entry.status == FALSE && OURS.contains(&&*entry.type_)) {
+            prop_assert!(situation.current(&entry.type_).is_some_and(|before| before.status == FALSE));
         }
         prop_assert!(situation.plan().iter().all(|change| change.kind != ChangeKind::Delete));
     }
@@ -121,6 +158,8 @@ proptest! {
             let shown = entries(&after, condition_type).first().filter(|entry| entry.is_true()).copied();
             if let Some(message) = fires {
                 prop_assert_eq!(shown.map(|entry| (&*entry.reason, &entry.message)), Some((FIRING, message)));
+            } else if situation.is_held(condition_type) {
+                prop_assert_eq!(shown, situation.current(condition_type));
             } else if situation.state == Full {
                 prop_assert_eq!(shown, None);
             }
@@ -148,8 +187,9 @@ proptest! {
         for change in situation.plan() {
             let entry = &change.condition;
             let before = situation.current(&entry.type_);
-            let confirmed = situation.state == Full
-                || situation.state == Partial && situation.firing.contains_key(&entry.type_);
+            let confirmed = situation.state == Full && !situation.is_held(&entry.type_)
+                || situation.state == Partial && situation.firing.contains_key(&entry.type_)
+                || entry.reason == UNAVAILABLE && change.kind == ChangeKind::Transition;
             if confirmed && change.kind != ChangeKind::Delete {
                 prop_assert_eq!(entry.last_heartbeat, Some(now()));
             } else {

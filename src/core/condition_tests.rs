@@ -113,7 +113,7 @@ fn stored(conditions: impl IntoIterator<Item = Condition>) -> Round {
         state: Full,
         now: now(),
         selection: SelectionPolicy::default(),
-        policy: ConditionPolicy { linger: DAY, ..ConditionPolicy::default() },
+        policy: ConditionPolicy { linger: DAY, unavailable_grace: None, ..ConditionPolicy::default() },
     }
 }
 
@@ -156,7 +156,8 @@ impl Round {
         let node = |conditions| Node { name: "w1".into(), conditions, ..Node::default() };
         let before = node(self.conditions.clone());
         let selection = select(&self.alerts, std::slice::from_ref(&before), &self.selection, "cluster");
-        let plan = |node| plan(node, &selection.firing[0], self.state, self.now, &self.policy);
+        let known = Knowledge::new(self.state, self.now);
+        let plan = |node| plan(node, &selection.firing[0], &selection.pending[0], &known, &self.policy);
         let changes = plan(&before);
         let after = node(apply(&changes, &before.conditions));
         assert_eq!(plan(&after), [], "planning again gives nothing");
@@ -338,7 +339,7 @@ fn row_29_heartbeats_of_false() {
 }
 
 #[test]
-fn rows_31_and_35_what_is_not_confirmed_is_held() {
+fn row_35_what_is_not_confirmed_is_held_for_ever_if_told_so() {
     for age in [minutes(2), DAY * 3] {
         given([firing(9).since(now() - age).seen(now() - age)]).source(Partial).unchanged();
         given([firing(9).since(now() - age).seen(now() - age)]).source(Down).unchanged();
@@ -455,7 +456,8 @@ fn heartbeats_spread_by_ten_per_cent() {
         let messages = [(TYPE.to_owned(), condition.message.clone())];
         let fires = if condition.is_true() { messages.into() } else { BTreeMap::new() };
         let policy = ConditionPolicy::default();
-        nodes.filter(|node| !plan(node, &fires, Full, now(), &policy).is_empty()).count()
+        let (held, known) = (BTreeSet::new(), Knowledge::new(Full, now()));
+        nodes.filter(|node| !plan(node, &fires, &held, &known, &policy).is_empty()).count()
     };
     for (condition, interval) in [(firing(9), minutes(5)), (cleared(), minutes(30))] {
         // Of so many nodes some are due at exactly this age, and "older" is strict.

@@ -7,7 +7,7 @@ use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 type Pair = (Box<str>, Box<str>);
 
 /// Names and values, sorted by name. Maps of strings took half as much again.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Labels(Box<[Pair]>);
 
 impl Labels {
@@ -96,15 +96,19 @@ impl Labels {
 mod tests {
     #![allow(clippy::unwrap_used)]
 
+    use serde::de::value::{Error, MapDeserializer};
+
     use super::*;
 
     #[test]
     fn sorted_and_of_each_name_the_last_value() {
-        let json = r#"{"b": "1", "a": "2", "b": "3", "": "4", "b": "5"}"#;
-        let labels: Labels = serde_json::from_str(json).unwrap();
+        let given = [("b", "1"), ("a", "2"), ("b", "3"), ("", "4"), ("b", "5")];
+        let read = MapDeserializer::<_, Error>::new(given.into_iter());
+        let labels = Labels::deserialize(read).unwrap();
         assert_eq!(labels.iter().collect::<Vec<_>>(), [("", "4"), ("a", "2"), ("b", "5")]);
-        assert_eq!(labels, [("", "4"), ("b", "3"), ("a", "2"), ("b", "5")].into());
+        assert_eq!(labels, given.into());
         assert_eq!((labels.get("b"), labels.get("c"), labels.len()), (Some("5"), None, 3));
-        assert!(serde_json::from_str::<Labels>(r#"{"a": 1}"#).is_err());
+        let no_text = MapDeserializer::<_, Error>::new([("a", 1)].into_iter());
+        assert!(Labels::deserialize(no_text).is_err());
     }
 }

@@ -4,12 +4,15 @@
 //! test (`tests/it/layers.rs`) greps this folder for anything else.
 
 pub mod alert;
+mod brake;
 pub mod condition;
 mod labels;
 pub mod matcher;
 pub mod matching;
+pub mod memory;
 pub mod node;
 pub mod prefix;
 pub mod report;
+pub mod round;
 pub mod selection;
 pub mod source;

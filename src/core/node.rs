@@ -35,3 +35,4 @@ impl Condition {
 
 pub const TRUE: &str = "True";
 pub const FALSE: &str = "False";
+pub const UNKNOWN: &str = "Unknown";

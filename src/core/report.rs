@@ -8,10 +8,8 @@ use jiff::{SignedDuration, Timestamp};
 use regex::Regex;
 
 use super::alert::Priority;
-use super::node::{Condition, FALSE, Node};
+use super::node::{Condition, FALSE, Node, UNKNOWN};
 use super::prefix::Prefix;
-
-const UNKNOWN: &str = "Unknown";
 
 /// A full sync is fresh for three of its intervals, and for this long at least (spec `status`).
 const FRESH_AT_LEAST: SignedDuration = SignedDuration::from_mins(15);

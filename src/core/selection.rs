@@ -28,6 +28,8 @@ pub struct SelectionPolicy {
     pub silenced: bool,
     /// Inhibited alerts count.
     pub inhibited: bool,
+    /// Pending alerts keep the conditions that are True.
+    pub hold_pending: bool,
     /// The longest message, in characters.
     pub max_message: usize,
     /// How many conditions a node may have of us before further ones are left out.
@@ -44,6 +46,7 @@ impl Default for SelectionPolicy {
             strict: false,
             silenced: false,
             inhibited: true,
+            hold_pending: true,
             max_message: 1024,
             max_conditions: 64,
         }
@@ -55,6 +58,10 @@ impl Default for SelectionPolicy {
 pub struct Selection {
     /// For each node, in the order given: condition type → message.
     pub firing: Vec<BTreeMap<String, String>>,
+    /// For each node, the types whose alert is there but does not count: it is silenced, inhibited or pending.
+    pub suppressed: Vec<BTreeSet<String>>,
+    /// For each node, those of them that stay True if they are.
+    pub pending: Vec<BTreeSet<String>>,
     pub counts: Counts,
     /// Values of the cluster label that the matched alerts carry.
     pub clusters: BTreeSet<String>,
@@ -73,6 +80,8 @@ pub struct Counts {
     pub no_alertname: usize,
     pub silenced: usize,
     pub inhibited: usize,
+    /// Not firing yet, or no longer known to.
+    pub pending: usize,
     /// Alerts on our own conditions, which would keep themselves firing for ever.
     pub feedback: usize,
     pub malformed_priority: usize,
@@ -110,7 +119,12 @@ impl Candidate<'_> {
 /// Selects among `alerts` and matches them with `nodes`.
 pub fn select(alerts: &[Alert], nodes: &[Node], policy: &SelectionPolicy, cluster_label: &str) -> Selection {
     let index = NodeIndex::new(nodes, &policy.node_labels);
-    let mut selection = Selection { firing: vec![BTreeMap::new(); nodes.len()], ..Selection::default() };
+    let mut selection = Selection {
+        firing: vec![BTreeMap::new(); nodes.len()],
+        suppressed: vec![BTreeSet::new(); nodes.len()],
+        pending: vec![BTreeSet::new(); nodes.len()],
+        ..Selection::default()
+    };
     let mut candidates: BTreeMap<usize, BTreeMap<String, Candidate<'_>>> = BTreeMap::new();
     let mut unmatched: BTreeMap<u64, &Alert> = BTreeMap::new();
     let mut skipped: Vec<(usize, String)> = Vec::new();
@@ -118,15 +132,25 @@ pub fn select(alerts: &[Alert], nodes: &[Node], policy: &SelectionPolicy, cluste
     for alert in alerts {
         let fingerprint = alert.fingerprint();
         selection.counts.alerts += 1;
-        let Some((condition_type, priority)) = accept(alert, policy, &mut selection.counts) else {
+        let Some((condition_type, accepted)) = accept(alert, policy, &mut selection.counts) else {
             continue;
         };
         let found = index.find(alert);
-        let Some(priority) = priority else {
-            if let Match::Node(place) = found {
-                skipped.push((place, condition_type));
+        let priority = match accepted {
+            Accepted::With(priority) => priority,
+            Accepted::AsItIs => {
+                skipped.extend(found.place().map(|place| (place, condition_type)));
+                continue;
             }
-            continue;
+            Accepted::Suppressed => {
+                if let Some(place) = found.place() {
+                    if alert.pending && policy.hold_pending {
+                        selection.pending[place].insert(condition_type.clone());
+                    }
+                    selection.suppressed[place].insert(condition_type);
+                }
+                continue;
+            }
         };
         let place = match found {
             Match::Node(place) => place,
@@ -181,38 +205,50 @@ pub fn select(alerts: &[Alert], nodes: &[Node], policy: &SelectionPolicy, cluste
     selection
 }
 
-/// The alert's condition type and priority, or `None` if it does not count. Without a priority, by `--strict`, it
-/// raises no condition; one that is True already stays as it is, because it does fire.
-fn accept(
-    alert: &Alert,
-    policy: &SelectionPolicy,
-    counts: &mut Counts,
-) -> Option<(String, Option<Priority>)> {
+/// How far an alert counts.
+enum Accepted {
+    With(Priority),
+    /// It raises no condition, by `--strict`; one that is True already stays as it is, because it does fire.
+    AsItIs,
+    /// It is there, so that a condition which goes is no surprise.
+    Suppressed,
+}
+
+/// The alert's condition type, or `None` if it does not count at all.
+fn accept(alert: &Alert, policy: &SelectionPolicy, counts: &mut Counts) -> Option<(String, Accepted)> {
     let Some(alertname) = alert.label("alertname") else {
         counts.no_alertname += 1;
         return None;
     };
+    let condition_type = condition_type(&policy.prefix, alertname);
     if alert.silenced && !policy.silenced {
         counts.silenced += 1;
-        return None;
+        return Some((condition_type, Accepted::Suppressed));
     }
     if alert.inhibited && !policy.inhibited {
         counts.inhibited += 1;
-        return None;
+        return Some((condition_type, Accepted::Suppressed));
     }
     if alert.label("condition").is_some_and(|condition| condition.starts_with(policy.prefix.as_str())) {
         counts.feedback += 1;
         return None;
     }
-    let priority = match alert.label(&policy.priority_label).filter(|text| !text.trim().is_empty()) {
-        None => Some(default_priority(alert, policy)),
-        Some(text) => Priority::parse(text).or_else(|| {
-            counts.malformed_priority += 1;
-            counts.strict += usize::from(policy.strict);
-            (!policy.strict).then(|| default_priority(alert, policy))
-        }),
+    if alert.pending {
+        counts.pending += 1;
+        return Some((condition_type, Accepted::Suppressed));
+    }
+    let accepted = match alert.label(&policy.priority_label).filter(|text| !text.trim().is_empty()) {
+        None => Accepted::With(default_priority(alert, policy)),
+        Some(text) => match Priority::parse(text) {
+            Some(priority) => Accepted::With(priority),
+            None => {
+                counts.malformed_priority += 1;
+                counts.strict += usize::from(policy.strict);
+                if policy.strict { Accepted::AsItIs } else { Accepted::With(default_priority(alert, policy)) }
+            }
+        },
     };
-    Some((condition_type(&policy.prefix, alertname), priority))
+    Some((condition_type, accepted))
 }
 
 fn default_priority(alert: &Alert, policy: &SelectionPolicy) -> Priority {

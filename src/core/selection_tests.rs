@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use proptest::sample::select as any_of;
 
 use super::*;
-use crate::core::condition::{Change, ConditionPolicy, SourceState, plan};
+use crate::core::condition::{Change, ConditionPolicy, Knowledge, SourceState, plan};
 use crate::core::node::Condition;
 
 const TYPE: &str = "AlertManager_NodeOnFire";
@@ -308,12 +308,12 @@ fn any_alert() -> impl Strategy<Value = Alert> {
         prop::bool::weighted(0.1),
     )
         .prop_map(|(labels, summary, starts_at, silenced, inhibited)| Alert {
-            pending: false,
             labels: labels.into(),
             annotations: [("summary".to_owned(), summary)].into(),
             starts_at: starts_at.map(|second| Timestamp::from_second(second).unwrap()),
             silenced,
             inhibited,
+            ..Alert::default()
         })
 }
 
@@ -336,7 +336,15 @@ fn breaks_the_line(character: char) -> bool {
 
 /// Selects and plans, by node name.
 fn plans(selection: &Selection, nodes: &[Node]) -> BTreeMap<String, Vec<Change>> {
-    let plan = |node, firing| plan(node, firing, SourceState::Full, now(), &ConditionPolicy::default());
+    let plan = |node, firing| {
+        plan(
+            node,
+            firing,
+            &BTreeSet::new(),
+            &Knowledge::new(SourceState::Full, now()),
+            &ConditionPolicy::default(),
+        )
+    };
     let planned =
         nodes.iter().zip(&selection.firing).map(|(node, firing)| (node.name.clone(), plan(node, firing)));
     planned.collect()
@@ -396,7 +404,7 @@ proptest! {
     ) {
         let first = select(&alerts, &nodes, &policy, "cluster");
         for (node, firing) in nodes.iter_mut().zip(&first.firing) {
-            let changes = plan(node, firing, SourceState::Full, now(), &ConditionPolicy::default());
+            let changes = plan(node, firing, &BTreeSet::new(), &Knowledge::new(SourceState::Full, now()), &ConditionPolicy::default());
             node.conditions = crate::core::condition::apply(&changes, &node.conditions);
         }
         prop_assert_eq!(select(&alerts, &nodes, &policy, "cluster"), first);

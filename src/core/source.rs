@@ -2,9 +2,16 @@
 //!
 //! Sources form groups: the members of a group are replicas of each other, groups hold different alerts.
 
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+
 use jiff::{SignedDuration, Timestamp};
 
 use super::alert::Alert;
+use super::condition::SourceState;
+
+/// The dead man's switch that kube-prometheus and the Prometheus Operator's charts come with.
+pub const WATCHDOG: &str = "Watchdog";
 
 /// The members of one group, each with what it said.
 #[derive(Debug)]
@@ -22,7 +29,7 @@ pub struct Member {
 }
 
 /// What a member answered.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Answer {
     pub alerts: Vec<Alert>,
     /// Set while it has been up too briefly for its silence to be believed.
@@ -66,3 +73,232 @@ pub enum FailureReason {
     CanaryMissing,
     TooLarge,
 }
+
+impl FailureReason {
+    /// As the metric spells it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Timeout => "timeout",
+            Self::Http => "http",
+            Self::Parse => "parse",
+            Self::Warnings => "warnings",
+            Self::ReceiverMissing => "receiver_missing",
+            Self::CanaryMissing => "canary_missing",
+            Self::TooLarge => "too_large",
+        }
+    }
+}
+
+/// The alert that always fires.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Canary {
+    /// [`WATCHDOG`], once a full round saw it in every group.
+    Auto,
+    Named(String),
+    None,
+}
+
+impl Canary {
+    /// What the members are to be asked for.
+    pub fn name(&self) -> Option<&str> {
+        match self {
+            Self::Auto => Some(WATCHDOG),
+            Self::Named(name) => Some(name),
+            Self::None => None,
+        }
+    }
+}
+
+/// How far a member is believed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verdict {
+    /// What it does not list does not fire.
+    Ok,
+    /// What it lists fires; of the rest it knows nothing yet.
+    Warming(Warming),
+    /// What it lists fires; something is missing, it says itself.
+    Warned(Vec<String>),
+    Failed(Failure),
+}
+
+/// A member and what is made of its answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct JudgedMember {
+    pub name: String,
+    pub verdict: Verdict,
+    /// How many alerts it lists.
+    pub alerts: usize,
+    pub started: Option<Timestamp>,
+}
+
+/// How far the sources can be trusted together.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Trust {
+    pub state: SourceState,
+    /// Each group's members, in the order given.
+    pub groups: Vec<Vec<JudgedMember>>,
+    /// The canary fires in every group.
+    pub sees_canary: bool,
+    /// There are members that were not asked.
+    pub has_unasked_members: bool,
+}
+
+impl Trust {
+    pub fn members(&self) -> impl Iterator<Item = &JudgedMember> {
+        self.groups.iter().flatten()
+    }
+
+    pub fn failures(&self) -> impl Iterator<Item = (&str, &Failure)> {
+        self.members().filter_map(|member| match &member.verdict {
+            Verdict::Failed(failure) => Some((member.name.as_str(), failure)),
+            _ => None,
+        })
+    }
+
+    /// Nothing is wrong but that some started a short while ago.
+    pub fn is_only_warming(&self) -> bool {
+        let is_warming = |group: &Vec<JudgedMember>| {
+            !group.is_empty() && group.iter().all(|member| matches!(member.verdict, Verdict::Warming(_)))
+        };
+        self.state == SourceState::Partial
+            && self.groups.iter().all(|group| group_state(group) == SourceState::Full || is_warming(group))
+    }
+}
+
+/// The alerts of all sources, and what to think of them.
+#[derive(Debug)]
+pub struct Gathered {
+    pub alerts: Vec<Alert>,
+    pub trust: Trust,
+}
+
+/// Judges each answer and unites those that are believed (spec §6.2.3, §6.3). `canary_was_seen` is what earlier
+/// rounds remember of [`WATCHDOG`].
+pub fn gather(groups: Vec<Group>, canary: &Canary, canary_was_seen: bool) -> Gathered {
+    let required = match canary {
+        Canary::Auto => canary_was_seen.then_some(WATCHDOG),
+        Canary::Named(name) => Some(name.as_str()),
+        Canary::None => None,
+    };
+    let mut alerts = Vec::new();
+    let mut trust = Trust {
+        state: SourceState::Down,
+        sees_canary: !groups.is_empty(),
+        has_unasked_members: groups.iter().any(|group| group.has_unasked_members),
+        groups: Vec::with_capacity(groups.len()),
+    };
+    for group in groups {
+        let mut united = Union::default();
+        let mut sees_canary = false;
+        let members = group.members.into_iter().map(|member| {
+            let is_seen = matches!(&member.answer, Ok(Answer { canary: Some(true), .. }));
+            let (judged, answered) = judge(member, required);
+            sees_canary |= is_seen && judged.verdict == Verdict::Ok;
+            answered.into_iter().for_each(|alert| united.add(alert));
+            judged
+        });
+        trust.groups.push(members.collect());
+        trust.sees_canary &= sees_canary;
+        alerts.append(&mut united.alerts);
+    }
+    let states: Vec<SourceState> = trust.groups.iter().map(|group| group_state(group)).collect();
+    let are_all = |state| states.iter().all(|other| *other == state);
+    trust.state = if are_all(SourceState::Down) {
+        SourceState::Down // no group at all is no source
+    } else if are_all(SourceState::Full) {
+        SourceState::Full
+    } else {
+        SourceState::Partial
+    };
+    Gathered { alerts, trust }
+}
+
+/// The verdict, and the alerts that count.
+fn judge(member: Member, required: Option<&str>) -> (JudgedMember, Vec<Alert>) {
+    let Member { name, answer } = member;
+    let answer = answer.and_then(|answer| match required {
+        Some(canary) if answer.canary != Some(true) => Err(canary_missing(&name, canary)),
+        _ => Ok(answer),
+    });
+    match answer {
+        Err(failure) => {
+            (JudgedMember { name, verdict: Verdict::Failed(failure), alerts: 0, started: None }, Vec::new())
+        }
+        Ok(Answer { alerts, warming, warnings, started, .. }) => {
+            let verdict = match warming {
+                _ if !warnings.is_empty() => Verdict::Warned(warnings),
+                Some(warming) => Verdict::Warming(warming),
+                None => Verdict::Ok,
+            };
+            (JudgedMember { name, verdict, alerts: alerts.len(), started }, alerts)
+        }
+    }
+}
+
+fn canary_missing(member: &str, canary: &str) -> Failure {
+    Failure {
+        reason: FailureReason::CanaryMissing,
+        is_misconfigured: false,
+        what: format!("the alert {canary} does not fire at {member}, though it always should"),
+        hints: vec![
+            "does its Prometheus reach it? what it does not list may fire nevertheless".to_owned(),
+            format!("--require-alert '' does without {canary}"),
+        ],
+    }
+}
+
+fn group_state(members: &[JudgedMember]) -> SourceState {
+    members.iter().fold(SourceState::Down, |state, member| match (state, &member.verdict) {
+        (SourceState::Full, _) | (_, Verdict::Ok) => SourceState::Full,
+        (state, Verdict::Failed(_)) => state,
+        (_, Verdict::Warming(_) | Verdict::Warned(_)) => SourceState::Partial,
+    })
+}
+
+/// The alerts of one group, each once.
+#[derive(Default)]
+struct Union {
+    alerts: Vec<Alert>,
+    /// Fingerprint → place. They are no secret hash: whoever writes labels can make two sets collide, so the labels
+    /// decide, and of colliding sets only the first is recognised.
+    places: HashMap<u64, usize>,
+}
+
+impl Union {
+    fn add(&mut self, alert: Alert) {
+        match self.places.entry(alert.fingerprint()) {
+            Entry::Vacant(free) => {
+                free.insert(self.alerts.len());
+                self.alerts.push(alert);
+            }
+            Entry::Occupied(known) => {
+                let known = &mut self.alerts[*known.get()];
+                if known.labels == alert.labels {
+                    merge(known, alert);
+                } else {
+                    self.alerts.push(alert);
+                }
+            }
+        }
+    }
+}
+
+/// What any replica knows is known, whatever the order in which they are heard. An alert that fires for one of them
+/// fires; so a silence or an inhibiting alert that one of them has applies, too: a replica without it has missed it.
+fn merge(known: &mut Alert, other: Alert) {
+    let starts = [known.starts_at, other.starts_at].into_iter().flatten().min();
+    // The newest description; of equally new ones any, but always the same.
+    let is_newer = other.updated_at.cmp(&known.updated_at);
+    if is_newer.then_with(|| known.annotations.cmp(&other.annotations)).is_gt() {
+        known.annotations = other.annotations;
+    }
+    known.starts_at = starts;
+    known.updated_at = known.updated_at.max(other.updated_at);
+    known.silenced |= other.silenced;
+    known.inhibited |= other.inhibited;
+    known.pending &= other.pending;
+}
+
+#[cfg(test)]
+#[path = "source_tests.rs"]
+mod tests;

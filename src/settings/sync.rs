@@ -7,11 +7,13 @@ use std::time::Duration;
 use jiff::SignedDuration;
 use reqwest::Url;
 
-use crate::cli::{DryRun, Format, SyncArgs, Via};
+use crate::cli::{DryRun, Format, OnUnavailable, SyncArgs, Via};
 use crate::core::alert::Priority;
 use crate::core::condition::ConditionPolicy;
 use crate::core::matcher::Matcher;
+use crate::core::round::RoundPolicy;
 use crate::core::selection::SelectionPolicy;
+pub use crate::core::source::Canary;
 use crate::error::{Error, Result};
 
 /// Where the alerts come from.
@@ -58,15 +60,6 @@ pub enum Address {
     Auto,
 }
 
-/// The alert that always fires (`--require-alert`).
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Canary {
-    /// `Watchdog`, once a full round saw it.
-    Auto,
-    Named(String),
-    None,
-}
-
 #[derive(Debug, Clone)]
 pub struct LeaseSettings {
     pub namespace: String,
@@ -79,7 +72,7 @@ pub struct SyncSettings {
     pub source: Option<SourceSettings>,
     pub selection: SelectionPolicy,
     pub match_expr: Option<String>,
-    pub conditions: ConditionPolicy,
+    pub round: RoundPolicy,
     pub cluster_label: String,
     /// Names of the nodes to write; empty = all.
     pub nodes: Vec<String>,
@@ -126,13 +119,22 @@ impl SyncSettings {
                 strict: args.strict,
                 silenced: args.silenced,
                 inhibited: args.inhibited,
+                hold_pending: args.hold_pending,
                 max_message: args.max_message.into(),
                 max_conditions: args.max_conditions.into(),
             },
-            conditions: ConditionPolicy {
-                prefix: args.prefix,
-                linger: args.linger,
-                heartbeat_interval: args.heartbeat_interval,
+            round: RoundPolicy {
+                conditions: ConditionPolicy {
+                    prefix: args.prefix,
+                    linger: args.linger,
+                    heartbeat_interval: args.heartbeat_interval,
+                    unavailable_grace: (args.on_unavailable == OnUnavailable::Unknown)
+                        .then_some(args.unavailable_grace),
+                    interval: args.interval,
+                },
+                canary: canary(&args.require_alert),
+                max_clear: args.max_clear,
+                force_clear: args.force_clear,
             },
             match_expr: args.match_expr,
             cluster_label: args.cluster_label,
@@ -193,16 +195,20 @@ fn source(args: &SyncArgs) -> Result<SourceSettings> {
     Ok(SourceSettings {
         groups,
         filters: args.filters.clone(),
-        canary: match args.require_alert.as_str() {
-            "" => Canary::None,
-            "auto" => Canary::Auto,
-            name => Canary::Named(name.to_owned()),
-        },
+        canary: canary(&args.require_alert),
         warmup: args.warmup,
         timeout: Duration::from_secs(30),
         http_config: args.http_config.clone(),
         via: args.via,
     })
+}
+
+fn canary(text: &str) -> Canary {
+    match text {
+        "" => Canary::None,
+        "auto" => Canary::Auto,
+        name => Canary::Named(name.to_owned()),
+    }
 }
 
 fn alertmanager_api(args: &SyncArgs) -> Result<SourceApi> {

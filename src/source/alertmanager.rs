@@ -8,10 +8,10 @@ use reqwest::{Client, Response, StatusCode, Url, header};
 use serde::Deserialize;
 use serde::de::{DeserializeOwned, IgnoredAny};
 
-use super::{Answer, SourceError};
+use super::{misconfigured, unavailable};
 use crate::core::alert::{Alert, Labels};
 use crate::core::matcher::Matcher;
-use crate::core::source::Warming;
+use crate::core::source::{Answer, Failure, FailureReason, Warming};
 use crate::error::root_cause;
 use crate::json::{self, ReadError};
 use crate::settings::{Address, SourceApi, SourceSettings};
@@ -22,7 +22,7 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 const RETRIES: usize = 2;
 
 /// An Alertmanager's API.
-pub struct Alertmanager {
+pub(super) struct Alertmanager {
     http: Client,
     base: Url,
     receiver: String,
@@ -33,20 +33,18 @@ pub struct Alertmanager {
 
 impl Alertmanager {
     /// Contacts nothing yet.
-    pub fn new(settings: &SourceSettings) -> Result<Self, SourceError> {
+    pub(super) fn new(settings: &SourceSettings) -> Result<Self, Failure> {
         let (Some(SourceApi::Alertmanager { receiver }), Some(Address::Url(url))) = (
             settings.groups.first().map(|group| &group.api),
             settings.groups.first().and_then(|group| group.members.first()),
         ) else {
-            return Err(SourceError::misconfigured("only one Alertmanager's URL works yet"));
+            return Err(misconfigured("only one Alertmanager's URL works yet"));
         };
         let http = Client::builder()
             .user_agent(concat!("kubectl-sciuro/", env!("CARGO_PKG_VERSION")))
             .connect_timeout(CONNECT_TIMEOUT)
             .build()
-            .map_err(|error| {
-                SourceError::misconfigured(format!("cannot set up HTTP: {}", root_cause(&error)))
-            })?;
+            .map_err(|error| misconfigured(format!("cannot set up HTTP: {}", root_cause(&error))))?;
         Ok(Self {
             http,
             base: url.clone(),
@@ -58,38 +56,40 @@ impl Alertmanager {
     }
 
     /// Asks in order, over one connection: several answers are then of the same process.
-    pub async fn fetch(&self) -> Result<Answer, SourceError> {
-        let mut notes = Vec::new();
-        let warming = self.warming(&mut notes).await?;
+    pub(super) async fn fetch(&self, canary: Option<&str>, peers: &mut usize) -> Result<Answer, Failure> {
+        let mut answer = Answer::default();
         self.check_receiver().await?;
+        self.ask_status(&mut answer, peers).await?;
+        if let Some(name) = canary {
+            let mut url = self.url("alerts");
+            url.query_pairs_mut().append_pair("filter", &format!("alertname={name:?}"));
+            let found: Vec<IgnoredAny> = self.get(&url).await?.1;
+            answer.canary = Some(!found.is_empty());
+        }
         let alerts: Vec<GettableAlert> = self.get(&self.alerts_url()).await?.1;
-        Ok(Answer { alerts: alerts.into_iter().map(Alert::from).collect(), warming, notes })
+        answer.alerts = alerts.into_iter().map(Alert::from).collect();
+        Ok(answer)
     }
 
-    async fn warming(&self, notes: &mut Vec<String>) -> Result<Option<Warming>, SourceError> {
-        if self.warmup.is_zero() {
-            return Ok(None);
-        }
+    async fn ask_status(&self, answer: &mut Answer, peers: &mut usize) -> Result<(), Failure> {
         let (answered_at, status): (Timestamp, Status) = match self.get(&self.url("status")).await {
             Ok(answer) => answer,
-            Err(error) if error.status.is_some_and(|status| status == 403 || status == 404) => {
-                notes.push(format!(
-                    "{} does not say since when it is up: --warmup has no effect",
-                    self.shown()
-                ));
-                return Ok(None);
-            }
+            Err(error) if error.status.is_some_and(|status| status == 403 || status == 404) => return Ok(()),
             Err(error) => return Err(error.into()),
         };
+        *peers = status.cluster.peers.len();
         // Both times are by the Alertmanager's clock, so ours may be wrong.
         let up_for = answered_at.duration_since(status.uptime);
-        Ok((up_for <= self.warmup).then(|| Warming {
+        let now = Timestamp::now();
+        answer.started = now.checked_sub(up_for).ok();
+        answer.warming = (!self.warmup.is_zero() && up_for <= self.warmup).then(|| Warming {
             up_for,
-            until: Timestamp::now().saturating_add(self.warmup - up_for).unwrap_or(Timestamp::MAX),
-        }))
+            until: now.saturating_add(self.warmup - up_for).unwrap_or(Timestamp::MAX),
+        });
+        Ok(())
     }
 
-    async fn check_receiver(&self) -> Result<(), SourceError> {
+    async fn check_receiver(&self) -> Result<(), Failure> {
         let (_, receivers): (_, Vec<Receiver>) = self.get(&self.url("receivers")).await?;
         if receivers.iter().any(|receiver| receiver.name == self.receiver) {
             return Ok(());
@@ -97,12 +97,15 @@ impl Alertmanager {
         let mut known: Vec<String> =
             receivers.iter().map(|receiver| format!("{:?}", receiver.name)).collect();
         known.truncate(20);
-        Err(SourceError::misconfigured(format!(
-            "{} has no receiver {:?}; nothing was written",
-            self.shown(),
-            self.receiver
-        ))
-        .hint(format!("its receivers are: {}", known.join(", "))))
+        Err(Failure {
+            reason: FailureReason::ReceiverMissing,
+            hints: vec![format!("its receivers are: {}", known.join(", "))],
+            ..misconfigured(format!(
+                "{} has no receiver {:?}; nothing was written",
+                self.shown(),
+                self.receiver
+            ))
+        })
     }
 
     fn alerts_url(&self) -> Url {
@@ -121,7 +124,7 @@ impl Alertmanager {
         url
     }
 
-    fn shown(&self) -> String {
+    pub(super) fn shown(&self) -> String {
         shown(&self.base)
     }
 
@@ -261,14 +264,11 @@ impl FetchError {
     }
 }
 
-impl From<FetchError> for SourceError {
+impl From<FetchError> for Failure {
     fn from(error: FetchError) -> Self {
-        let what = if error.is_misconfigured {
-            Self::misconfigured(error.what)
-        } else {
-            Self::unavailable(error.what)
-        };
-        what.hint(error.hint)
+        let failure =
+            if error.is_misconfigured { misconfigured(error.what) } else { unavailable(error.what) };
+        Self { hints: vec![error.hint], ..failure }
     }
 }
 
@@ -276,6 +276,14 @@ impl From<FetchError> for SourceError {
 #[derive(Deserialize)]
 struct Status {
     uptime: Timestamp,
+    #[serde(default)]
+    cluster: ClusterStatus,
+}
+
+#[derive(Default, Deserialize)]
+struct ClusterStatus {
+    #[serde(default)]
+    peers: Vec<IgnoredAny>,
 }
 
 #[derive(Deserialize)]
@@ -292,6 +300,8 @@ struct GettableAlert {
     annotations: Labels,
     #[serde(default)]
     starts_at: Option<String>,
+    #[serde(default)]
+    updated_at: Option<String>,
     #[serde(default)]
     status: AlertStatus,
 }
@@ -311,6 +321,7 @@ impl From<GettableAlert> for Alert {
             labels: alert.labels,
             annotations: alert.annotations,
             starts_at: alert.starts_at.and_then(|text| text.parse().ok()),
+            updated_at: alert.updated_at.and_then(|text| text.parse().ok()),
             silenced: !alert.status.silenced_by.is_empty(),
             inhibited: !alert.status.inhibited_by.is_empty(),
             pending: false,

@@ -2,47 +2,41 @@
 
 mod alertmanager;
 
-use crate::core::alert::Alert;
-use crate::core::source::Warming;
-use crate::error::{Error, Exit};
+use crate::core::source::{Failure, FailureReason, Group, Member};
+use crate::error::Error;
+use crate::settings::SourceSettings;
 
-pub use alertmanager::Alertmanager;
+use alertmanager::Alertmanager;
 
-/// What a source answered.
-#[derive(Debug)]
-pub struct Answer {
-    pub alerts: Vec<Alert>,
-    /// Set while the source has been up too briefly for its silence to be believed.
-    pub warming: Option<Warming>,
-    /// What a person should know besides.
-    pub notes: Vec<String>,
-}
+/// All sources.
+pub struct Sources(Result<Alertmanager, Failure>);
 
-/// Why a source gave no answer.
-#[derive(Debug)]
-pub struct SourceError {
-    /// The source is there but not what it was said to be: asking again will not help.
-    pub is_misconfigured: bool,
-    error: Error,
-}
-
-impl SourceError {
-    fn unavailable(what: impl std::fmt::Display) -> Self {
-        Self { is_misconfigured: false, error: Error::new(Exit::SourceDown, what) }
+impl Sources {
+    /// Contacts nothing yet.
+    pub fn new(settings: &SourceSettings) -> Self {
+        Self(Alertmanager::new(settings))
     }
 
-    fn misconfigured(what: impl std::fmt::Display) -> Self {
-        Self { is_misconfigured: true, error: Error::new(Exit::SourceDown, what) }
-    }
-
-    fn hint(mut self, hint: impl Into<String>) -> Self {
-        self.error = self.error.hint(hint);
-        self
+    /// What each member says; `canary` is the alert that always fires.
+    pub async fn fetch(&self, canary: Option<&str>) -> Result<Vec<Group>, Error> {
+        let mut peers = 0;
+        let (name, answer) = match &self.0 {
+            Ok(source) => (source.shown(), source.fetch(canary, &mut peers).await),
+            Err(failure) => (String::new(), Err(failure.clone())),
+        };
+        Ok(vec![Group { members: vec![Member { name, answer }], has_unasked_members: peers > 1 }])
     }
 }
 
-impl From<SourceError> for Error {
-    fn from(error: SourceError) -> Self {
-        error.error
+fn unavailable(what: impl std::fmt::Display) -> Failure {
+    Failure {
+        reason: FailureReason::Http,
+        is_misconfigured: false,
+        what: what.to_string(),
+        hints: Vec::new(),
     }
+}
+
+fn misconfigured(what: impl std::fmt::Display) -> Failure {
+    Failure { is_misconfigured: true, ..unavailable(what) }
 }

@@ -5,15 +5,13 @@ use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use std::time::Duration;
 
-use jiff::SignedDuration;
-
 use super::report::Report;
 use crate::cli::DryRun;
 use crate::cluster::{Cluster, Hold, LeaseKey};
 use crate::command::stop::until_stopped;
-use crate::core::condition::SourceState;
+use crate::core::memory::Memory;
 use crate::error::{Error, Result};
-use crate::settings::SyncSettings;
+use crate::settings::{LeaseSettings, SyncSettings};
 use crate::ui::Ui;
 
 /// The name under which upstream Sciuro elects its leader, by default.
@@ -58,26 +56,33 @@ pub(super) async fn release(hold: Option<Hold>, report: Option<&Report>, setting
     }
 }
 
+/// What earlier rounds left. A dry run takes no Lease and looks at it only, if it may.
+pub(super) async fn remembered(hold: Option<&Hold>, settings: &SyncSettings, cluster: &Cluster) -> Memory {
+    let annotations = match (hold, &settings.lease) {
+        (Some(hold), _) => hold.annotations().await,
+        (None, Some(LeaseSettings { namespace, name })) => {
+            let key = LeaseKey { namespace: namespace.clone(), name: name.clone() };
+            cluster.lease_annotations(&key).await.ok().flatten().unwrap_or_default()
+        }
+        (None, None) => BTreeMap::new(),
+    };
+    Memory::read(&annotations)
+}
+
 /// What `status` and the next round want to know. A round over some of the nodes says nothing about all.
 fn annotations(report: &Report, settings: &SyncSettings) -> BTreeMap<String, String> {
     if settings.is_limited() {
         return BTreeMap::new();
     }
-    let mut annotations = BTreeMap::from([
-        ("last-by", holder()),
-        ("source-state", format!("{:?}", report.state).to_uppercase()),
-        ("interval", go_duration(settings.interval)),
-        ("prefix", settings.conditions.prefix.to_string()),
-        ("heartbeat-interval", go_duration(settings.conditions.heartbeat_interval)),
-    ]);
-    if report.state == SourceState::Full && report.failures().next().is_none() {
-        annotations.insert("last-full", report.finished.to_string());
+    let conditions = &settings.round.conditions;
+    Memory {
+        last_by: Some(holder()),
+        interval: Some(settings.interval),
+        prefix: Some(conditions.prefix.clone()),
+        heartbeat_interval: Some(conditions.heartbeat_interval),
+        ..report.round.memory(report.failures().next().is_none())
     }
-    annotations.into_iter().map(|(name, value)| (format!("sciuro.dev/{name}"), value)).collect()
-}
-
-fn go_duration(duration: SignedDuration) -> String {
-    format!("{}s", duration.as_secs())
+    .annotations()
 }
 
 /// `user@host`, for people who wonder who wrote.

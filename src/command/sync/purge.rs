@@ -23,7 +23,7 @@ pub(super) async fn run(settings: &SyncSettings, cluster: &Arc<Cluster>, ui: &Ui
         .filter(|plan| !plan.changes.is_empty())
         .collect();
     let conditions: usize = plans.iter().map(|plan| plan.changes.len()).sum();
-    let prefix = &settings.conditions.prefix;
+    let prefix = &settings.round.conditions.prefix;
     if conditions == 0 {
         ui.note(&format!("No conditions with the prefix {prefix} found."));
         return Ok(Exit::Done);
@@ -75,7 +75,7 @@ fn deletions(node: &crate::core::node::Node, settings: &SyncSettings) -> Vec<Cha
     let mut owned: Vec<_> = node
         .conditions
         .iter()
-        .filter(|condition| settings.conditions.prefix.owns(&condition.type_))
+        .filter(|condition| settings.round.conditions.prefix.owns(&condition.type_))
         .collect();
     owned.sort_by(|a, b| a.type_.cmp(&b.type_));
     owned.dedup_by(|a, b| a.type_ == b.type_);

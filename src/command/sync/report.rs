@@ -5,11 +5,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::Timestamp;
 use serde::Serialize;
 
+use super::trust::{self, say_held};
 use super::write::{NodeResult, Outcome};
 use crate::cli::DryRun;
 use crate::command::render;
 use crate::core::condition::{Change, ChangeKind, SourceState};
+use crate::core::round::Round;
 use crate::core::selection::Counts;
+use crate::core::source::{JudgedMember, Trust, Verdict};
 use crate::error::{Error, Exit, Result};
 use crate::settings::SyncSettings;
 use crate::ui::Ui;
@@ -17,11 +20,11 @@ use crate::ui::Ui;
 /// A finished round.
 pub(super) struct Report {
     pub(super) finished: Timestamp,
-    pub(super) state: SourceState,
-    /// Why the source could not be trusted.
-    pub(super) untrusted: Option<Error>,
-    /// Alerts fire, and none names a node here.
-    pub(super) matches_nothing: bool,
+    pub(super) trust: Trust,
+    /// What was planned; the changes are in `written`.
+    pub(super) round: Round,
+    /// Clears that wait: node and condition type.
+    pub(super) held: Vec<(String, String)>,
     pub(super) nodes: usize,
     pub(super) counts: Counts,
     pub(super) written: Vec<NodeResult>,
@@ -37,6 +40,7 @@ impl Report {
             Some(format) => ui.document(&render::document("SyncReport", &self.document(settings), format)),
             None => print_changes(&self.written, settings, ui),
         }
+        say_held(self, settings, ui);
         print_failures(self.failures(), ui);
         ui.note(&self.summary(settings));
     }
@@ -62,10 +66,11 @@ impl Report {
                 format!("skipped {} with a malformed priority (--strict)", render::count(skipped, "alert")),
             ));
         }
-        if let Some(error) = self.untrusted {
-            return Err(error);
+        if self.round.state == SourceState::Down {
+            return Err(trust::down(&self.trust));
         }
-        if self.matches_nothing {
+        let is_warming = self.trust.is_only_warming() && self.round.notices.is_empty();
+        if self.round.is_braked() || self.round.state == SourceState::Partial && !is_warming {
             return Ok(Exit::SourcePartial);
         }
         let is_pending = self.written.iter().any(|result| result.changes.iter().any(is_visible));
@@ -101,7 +106,7 @@ impl Report {
                 summary.extend([", ", &count.to_string(), " ", what]);
             }
         }
-        match self.state {
+        match self.round.state {
             SourceState::Full => {}
             SourceState::Partial => summary.push_str("; source PARTIAL: nothing is cleared"),
             SourceState::Down => summary.push_str("; source DOWN: nothing is added or cleared"),
@@ -113,13 +118,19 @@ impl Report {
         Document {
             time: self.finished,
             dry_run: settings.dry_run != DryRun::None,
-            source_state: self.state,
+            source_state: self.round.state,
+            sources: self.trust.groups.iter().map(|group| group.iter().map(member_entry).collect()).collect(),
             nodes: self.nodes,
             alerts: &self.counts,
             changes: self
                 .written
                 .iter()
                 .flat_map(|result| result.changes.iter().map(move |change| change_entry(result, change)))
+                .collect(),
+            held: self
+                .held
+                .iter()
+                .map(|(node, condition_type)| HeldEntry { node, r#type: condition_type })
                 .collect(),
             failures: self.failures().map(|(node, error)| (node, error.to_string())).collect(),
         }
@@ -180,10 +191,43 @@ struct Document<'r> {
     time: Timestamp,
     dry_run: bool,
     source_state: SourceState,
+    sources: Vec<Vec<MemberEntry<'r>>>,
     nodes: usize,
     alerts: &'r Counts,
     changes: Vec<ChangeEntry<'r>>,
+    held: Vec<HeldEntry<'r>>,
     failures: BTreeMap<&'r str, String>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct MemberEntry<'r> {
+    name: &'r str,
+    verdict: &'static str,
+    alerts: usize,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    started: Option<Timestamp>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    detail: Option<&'r str>,
+}
+
+fn member_entry(member: &JudgedMember) -> MemberEntry<'_> {
+    let (verdict, reason, detail) = match &member.verdict {
+        Verdict::Ok => ("ok", None, None),
+        Verdict::Warming(_) => ("warming", None, None),
+        Verdict::Warned(warnings) => ("warned", None, warnings.first().map(String::as_str)),
+        Verdict::Failed(failure) => ("failed", Some(failure.reason.name()), Some(failure.what.as_str())),
+    };
+    let started = member.started.and_then(|time| Timestamp::from_second(time.as_second()).ok());
+    MemberEntry { name: &member.name, verdict, alerts: member.alerts, started, reason, detail }
+}
+
+#[derive(Serialize)]
+struct HeldEntry<'r> {
+    node: &'r str,
+    r#type: &'r str,
 }
 
 #[derive(Serialize)]

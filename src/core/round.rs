@@ -1,0 +1,228 @@
+//! One round: what the sources said and what earlier rounds left → what is written on each node, what the next round
+//! is to know, and what a person should.
+
+use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet};
+
+use jiff::Timestamp;
+
+use super::brake::{self, Brake, Evidence};
+use super::condition::{Change, ConditionPolicy, Knowledge, SourceState, plan};
+use super::memory::{ConditionId, Held, Memory};
+use super::node::{FALSE, Node};
+use super::selection::Selection;
+use super::source::{Canary, Trust, WATCHDOG};
+
+#[derive(Debug, Clone)]
+pub struct RoundPolicy {
+    pub conditions: ConditionPolicy,
+    pub canary: Canary,
+    /// Percent of the True conditions that may be cleared at once.
+    pub max_clear: u8,
+    /// Nothing is held back.
+    pub force_clear: bool,
+}
+
+impl Default for RoundPolicy {
+    fn default() -> Self {
+        Self {
+            conditions: ConditionPolicy::default(),
+            canary: Canary::Auto,
+            max_clear: 50,
+            force_clear: false,
+        }
+    }
+}
+
+/// What a round starts from.
+#[derive(Debug, Clone, Copy)]
+pub struct Situation<'a> {
+    /// All nodes, in the order that `selection` has.
+    pub nodes: &'a [Node],
+    pub selection: &'a Selection,
+    /// Alerts of several clusters match, and no filter chose one: what is new may be another cluster's.
+    pub mixes_clusters: bool,
+    pub trust: &'a Trust,
+    pub memory: &'a Memory,
+    /// When the sources had answered, in whole seconds.
+    pub now: Timestamp,
+}
+
+/// What a round comes to.
+#[derive(Debug)]
+pub struct Round {
+    pub state: SourceState,
+    /// For each node, what is to be written; mostly nothing.
+    pub changes: Vec<Vec<Change>>,
+    pub notices: Vec<Notice>,
+    /// Clears that wait: places of nodes, and condition types.
+    pub held: Vec<(usize, String)>,
+    now: Timestamp,
+    memory: Memory,
+    is_brake_believed: bool,
+}
+
+/// What a person should know of a round besides its changes and its sources.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Notice {
+    /// Alerts fire, and none of them names a node here.
+    NothingMatches,
+    MixedClusters,
+    /// The brake holds `count` clears of `total` conditions, until this time and so many further full rounds.
+    ClearsHeld {
+        count: usize,
+        total: usize,
+        until: Timestamp,
+        rounds_left: u32,
+    },
+    /// Not all members were asked: so many clears wait for another full round.
+    ClearsUnconfirmed {
+        count: usize,
+    },
+}
+
+/// Plans a round. Neither the order of the nodes nor of anything else matters, and planning again with the same memory,
+/// after everything was written, gives nothing.
+pub fn round(situation: &Situation<'_>, policy: &RoundPolicy) -> Round {
+    let Situation { nodes, selection, trust, now, .. } = *situation;
+    let memory = situation.memory.for_round(&policy.conditions.prefix, now);
+    let mut notices = Vec::new();
+    let mut state = trust.state;
+    let prefix = &policy.conditions.prefix;
+    let (clears, total) = brake::clears(nodes, selection, prefix);
+    if selection.matches_nothing() && shows_something(nodes, policy) {
+        notices.push(Notice::NothingMatches);
+    }
+    if situation.mixes_clusters {
+        notices.push(Notice::MixedClusters);
+    }
+    if state == SourceState::Full && !notices.is_empty() {
+        state = SourceState::Partial;
+    }
+
+    let mut held = vec![BTreeSet::new(); nodes.len()];
+    let mut next = Memory { wanted: BTreeSet::new(), full_rounds: 0, ..memory.clone() };
+    let mut is_brake_believed = false;
+    if state == SourceState::Full {
+        next.full_rounds = memory.full_rounds.saturating_add(1);
+        let unexplained = clears.iter().filter(|clear| clear.evidence == Evidence::None);
+        let count = unexplained.clone().count();
+        let brake = if policy.force_clear {
+            Brake::Off
+        } else {
+            Brake::new(count, total, policy.max_clear, memory.held, now)
+        };
+        next.held = match brake {
+            Brake::Off => None,
+            Brake::Believes(since) | Brake::Holds(since) => Some(since),
+        };
+        is_brake_believed = matches!(brake, Brake::Believes(_));
+        if let Brake::Holds(since) = brake {
+            for clear in unexplained {
+                held[clear.place].insert(clear.condition_type.clone());
+            }
+            notices.push(clears_held(count, total, since));
+        }
+        if trust.has_unasked_members && !policy.force_clear {
+            let mut count = 0;
+            for clear in clears.iter().filter(|clear| clear.evidence != Evidence::Suppressed) {
+                let id = ConditionId::new(&nodes[clear.place], &clear.condition_type);
+                next.wanted.insert(id);
+                if !memory.wanted.contains(&id) {
+                    let is_new = held[clear.place].insert(clear.condition_type.clone());
+                    count += usize::from(is_new);
+                }
+            }
+            if count > 0 {
+                notices.push(Notice::ClearsUnconfirmed { count });
+            }
+        }
+    }
+    let waiting = |(place, types): (usize, &BTreeSet<String>)| -> Vec<(usize, String)> {
+        types.iter().map(|condition_type| (place, condition_type.clone())).collect()
+    };
+    let waiting = held.iter().enumerate().flat_map(waiting).collect();
+    next.source_state = Some(state);
+    next.canary = remembered_canary(&policy.canary, trust, &memory);
+
+    let known = Knowledge {
+        state,
+        now,
+        last_full: memory.last_full,
+        is_holding: memory.held.is_some() || !memory.wanted.is_empty(),
+    };
+    let changes = nodes
+        .iter()
+        .zip(&selection.firing)
+        .zip(held.iter_mut().zip(&selection.pending))
+        .map(|((node, firing), (held, pending))| {
+            held.extend(pending.iter().cloned());
+            let firing =
+                if situation.mixes_clusters { known_ones(firing, node) } else { Cow::Borrowed(firing) };
+            plan(node, &firing, held, &known, &policy.conditions)
+        })
+        .collect();
+    Round { state, changes, notices, held: waiting, now, memory: next, is_brake_believed }
+}
+
+impl Round {
+    /// What the next round is to know, given whether all that was planned, for all nodes, is written now.
+    pub fn memory(&self, is_all_written: bool) -> Memory {
+        let mut memory = self.memory.clone();
+        if is_all_written && self.state == SourceState::Full {
+            memory.last_full = Some(self.now);
+            if self.is_brake_believed {
+                memory.held = None; // done; what is wanted next is another matter
+            }
+        }
+        memory
+    }
+
+    /// Whether the brake holds something back.
+    pub fn is_braked(&self) -> bool {
+        self.notices.iter().any(|notice| matches!(notice, Notice::ClearsHeld { .. }))
+    }
+}
+
+fn clears_held(count: usize, total: usize, held: Held) -> Notice {
+    Notice::ClearsHeld {
+        count,
+        total,
+        until: brake::believed_from(held),
+        rounds_left: brake::rounds_left(held),
+    }
+}
+
+/// Whether a full round might clear something. What became Unknown only because such rounds went on counts as well.
+fn shows_something(nodes: &[Node], policy: &RoundPolicy) -> bool {
+    nodes
+        .iter()
+        .flat_map(|node| &node.conditions)
+        .any(|condition| condition.status != FALSE && policy.conditions.prefix.owns(&condition.type_))
+}
+
+/// What fires and is True already: it is confirmed, and nothing is added.
+fn known_ones<'f>(firing: &BTreeMap<String, String>, node: &Node) -> Cow<'f, BTreeMap<String, String>> {
+    let is_true = |condition_type: &String| {
+        node.conditions.iter().any(|condition| condition.is_true() && condition.type_ == *condition_type)
+    };
+    Cow::Owned(
+        firing
+            .iter()
+            .filter(|(condition_type, _)| is_true(condition_type))
+            .map(|(condition_type, message)| (condition_type.clone(), message.clone()))
+            .collect(),
+    )
+}
+
+fn remembered_canary(canary: &Canary, trust: &Trust, memory: &Memory) -> Option<String> {
+    match canary {
+        Canary::Auto if trust.state == SourceState::Full && trust.sees_canary => Some(WATCHDOG.to_owned()),
+        Canary::Auto | Canary::Named(_) => memory.canary.clone(),
+        Canary::None => None, // whoever switches it off means it
+    }
+}
+
+#[cfg(test)]
+#[path = "round_tests.rs"]
+mod tests;
