@@ -50,7 +50,8 @@ fn any_step() -> impl Strategy<Value = Step> {
 
 fn any_world() -> impl Strategy<Value = World> {
     let status = any_of(&["True", "True", "True", "False", "Unknown", "Maybe"][..]);
-    let any_condition = (any_of(&["X", "Y"][..]), status, any_of(vec![MINUTE, 8 * MINUTE, 100 * HOUR, -HOUR]));
+    let any_condition =
+        (any_of(&["X", "Y"][..]), status, any_of(vec![MINUTE, 8 * MINUTE, 100 * HOUR, -HOUR]));
     let conditions = prop::collection::vec(any_condition, 0..4);
     let held = prop::option::of((any_of(vec![MINUTE, HOUR, -HOUR]), 0..4u32));
     (prop::collection::vec(conditions, 0..15), any::<[bool; 4]>(), held).prop_map(

@@ -13,7 +13,7 @@ scenarios![row_64_an_admission_policy_fails_its_node, the_api_server_is_away];
 fn world() -> (World, String) {
     let world = World::sandbox();
     let node = world.node("w1");
-    world.seed(&node, "X", "True", "[P9] hot", SignedDuration::from_hours(1));
+    world.seed(&node, "X", "True", "[P9] hot", SignedDuration::from_mins(1));
     (world, node)
 }
 

@@ -25,4 +25,5 @@ mod schemas;
 mod status;
 mod sync;
 mod transcripts;
+mod trust;
 mod watch;

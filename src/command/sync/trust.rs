@@ -84,11 +84,9 @@ pub(super) fn say_held(report: &Report, settings: &SyncSettings, ui: &Ui) {
                 let when = if waits_for_force {
                     "without a Lease they stay True".to_owned()
                 } else {
-                    format!(
-                        "they stay True until {} and until {} more agree",
-                        until.strftime("%H:%M:%SZ"),
-                        render::count(usize::try_from(rounds_left).unwrap_or(usize::MAX), "full round"),
-                    )
+                    let rounds = usize::try_from(rounds_left).unwrap_or(usize::MAX);
+                    let rounds = render::count(rounds, "more full round");
+                    format!("they stay True until {}, and until {rounds} agree", until.strftime("%H:%M:%SZ"))
                 };
                 ui.warning(&format!(
                     "{count} of {} have lost their alerts all at once (--max-clear); {when}:",

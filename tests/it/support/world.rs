@@ -340,6 +340,24 @@ impl World {
         });
     }
 
+    /// Silences the alerts with this label for an hour.
+    pub fn silence(&self, label: &str, value: &str) {
+        let silence = json!({
+            "matchers": [{"name": label, "value": value, "isRegex": false, "isEqual": true}],
+            "startsAt": seconds_ago(SignedDuration::from_mins(1)),
+            "endsAt": seconds_ago(SignedDuration::from_hours(-1)),
+            "createdBy": "test", "comment": "maintenance",
+        });
+        self.block_on(async {
+            let url = format!("{}/api/v2/silences", self.alertmanager);
+            let posted = reqwest::Client::new()
+                .post(url)
+                .header("content-type", "application/json")
+                .body(silence.to_string());
+            posted.send().await.and_then(reqwest::Response::error_for_status).expect("a posted silence");
+        });
+    }
+
     /// The binary with this world's kubeconfig and nothing else.
     pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = binary::command(arguments);
