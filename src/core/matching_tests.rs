@@ -218,7 +218,7 @@ mod reference {
                     !labels.contains(&exported.as_str())
                         || alert.labels.get(&exported).is_none_or(str::is_empty)
                 })
-                .filter_map(|label| alert.labels.get(*label))
+                .filter_map(|label| alert.labels.get(label))
                 .filter(|v| !v.is_empty())
                 .map(String::from)
                 .collect()

@@ -52,7 +52,7 @@ fn what_cannot_be_read_is_absent() {
         let expected = Memory { last_by: texts.clone(), canary: texts, prefix, ..Memory::default() };
         assert_eq!(memory, expected, "{text:?}");
     }
-    let many: String = (0..100_000).map(|id| format!("{id:08x} ")).collect();
+    let many = (0..100_000).map(|id| format!("{id:08x}")).collect::<Vec<_>>().join(" ");
     assert_eq!(Memory::read(&hostile(&many)).wanted.len(), MAX_WANTED);
 }
 

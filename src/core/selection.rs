@@ -15,6 +15,7 @@ const MAX_TYPE: usize = 316;
 
 /// How alerts are selected (spec §6.2).
 #[derive(Debug, Clone)]
+#[allow(clippy::struct_excessive_bools)] // flags are independent of each other
 pub struct SelectionPolicy {
     pub prefix: Prefix,
     /// The labels that name a node, in order.
@@ -239,14 +240,15 @@ fn accept(alert: &Alert, policy: &SelectionPolicy, counts: &mut Counts) -> Optio
     }
     let accepted = match alert.label(&policy.priority_label).filter(|text| !text.trim().is_empty()) {
         None => Accepted::With(default_priority(alert, policy)),
-        Some(text) => match Priority::parse(text) {
-            Some(priority) => Accepted::With(priority),
-            None => {
+        Some(text) => {
+            if let Some(priority) = Priority::parse(text) {
+                Accepted::With(priority)
+            } else {
                 counts.malformed_priority += 1;
                 counts.strict += usize::from(policy.strict);
                 if policy.strict { Accepted::AsItIs } else { Accepted::With(default_priority(alert, policy)) }
             }
-        },
+        }
     };
     Some((condition_type, accepted))
 }

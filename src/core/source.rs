@@ -194,7 +194,9 @@ pub fn gather(groups: Vec<Group>, canary: &Canary, canary_was_seen: bool) -> Gat
             let is_seen = matches!(&member.answer, Ok(Answer { canary: Some(true), .. }));
             let (judged, answered) = judge(member, required);
             sees_canary |= is_seen && judged.verdict == Verdict::Ok;
-            answered.into_iter().for_each(|alert| united.add(alert));
+            for alert in answered {
+                united.add(alert);
+            }
             judged
         });
         trust.groups.push(members.collect());

@@ -67,6 +67,7 @@ pub struct LeaseSettings {
 }
 
 #[derive(Debug, Clone)]
+#[allow(clippy::struct_excessive_bools)] // flags are independent of each other
 pub struct SyncSettings {
     /// `None` for `--purge`, which asks nobody.
     pub source: Option<SourceSettings>,

@@ -43,7 +43,9 @@ pub(super) fn say_sources(trust: &Trust, source: &SourceSettings, ui: &Ui) {
         for JudgedMember { name, verdict, started, .. } in group {
             match verdict {
                 Verdict::Ok if started.is_none() && !source.warmup.is_zero() => {
-                    ui.note(&format!("note: {name} does not say since when it is up: --warmup has no effect"))
+                    ui.note(&format!(
+                        "note: {name} does not say since when it is up: --warmup has no effect"
+                    ));
                 }
                 Verdict::Warming(warming) if !is_full => ui.warning(&format!(
                     "{name} started {}s ago; nothing is cleared before {} (--warmup)",
