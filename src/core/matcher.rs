@@ -1,14 +1,75 @@
 //! A matcher in Alertmanager's syntax, as `--filter` takes it: `name="value"`, `!=`, `=~`, `!~`.
+//!
+//! An Alertmanager evaluates it itself; for a Prometheus, whose API takes no filter, [`Matcher::matches`] does, with
+//! the same semantics. Alertmanager's expressions are RE2, ours the `regex` crate's. They differ where both accept
+//! a pattern: `\d`, `\w`, `\s` and `\b` know all of Unicode here, only ASCII there, and `&&`, `--` and `~~` in brackets
+//! are set operations here, characters there. RE2's `\Q…\E`, `\C`, octal escapes, a bare `[` in brackets, and
+//! braces that are no repetition are refused here, with a message.
 
 use std::fmt;
 use std::str::FromStr;
 
-/// One matcher. Its value is a string or an RE2 expression, which the Alertmanager compiles.
+use regex::{Regex, RegexBuilder};
+
+use super::alert::Alert;
+
+/// What a compiled expression may take: fifty times what a long list of names needs.
+const MAX_COMPILED: usize = 1 << 20;
+
+/// One matcher, its expression compiled.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Matcher {
     pub name: String,
     operator: &'static str,
     value: String,
+    /// For `=~` and `!~`.
+    pattern: Option<Pattern>,
+}
+
+/// Compiled as Alertmanager does (`pkg/labels/matcher.go`): the whole value must match.
+#[derive(Debug, Clone)]
+struct Pattern(Regex);
+
+impl PartialEq for Pattern {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.as_str() == other.0.as_str()
+    }
+}
+
+impl Eq for Pattern {}
+
+impl Pattern {
+    fn compile(expression: &str) -> Result<Self, String> {
+        RegexBuilder::new(&format!("^(?:{expression})$"))
+            .size_limit(MAX_COMPILED)
+            .build()
+            .map(Self)
+            .map_err(|error| format!("{expression:?} is no valid regular expression: {}", reason(&error)))
+    }
+}
+
+/// The reason alone, on one line: the rest of the message draws the pattern, with our anchors in it.
+pub(super) fn reason(error: &regex::Error) -> String {
+    match error {
+        regex::Error::CompiledTooBig(_) => "it is too large".to_owned(),
+        error => {
+            let text = error.to_string();
+            let last = text.lines().last().unwrap_or_default();
+            last.strip_prefix("error: ").unwrap_or(last).to_owned()
+        }
+    }
+}
+
+impl Matcher {
+    /// Whether the alert satisfies it. A label that is absent is the empty string, as in Alertmanager.
+    pub fn matches(&self, alert: &Alert) -> bool {
+        let value = alert.labels.get(&self.name).map_or("", String::as_str);
+        let equal = match &self.pattern {
+            None => value == self.value,
+            Some(Pattern(pattern)) => pattern.is_match(value),
+        };
+        equal != self.operator.starts_with('!')
+    }
 }
 
 impl FromStr for Matcher {
@@ -31,7 +92,8 @@ impl FromStr for Matcher {
             return Err(syntax());
         }
         let value = unquote(rest[operator.len()..].trim()).ok_or_else(syntax)?;
-        Ok(Self { name: name.to_owned(), operator, value })
+        let pattern = operator.ends_with('~').then(|| Pattern::compile(&value)).transpose()?;
+        Ok(Self { name: name.to_owned(), operator, value, pattern })
     }
 }
 
@@ -66,6 +128,8 @@ fn unquote(text: &str) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
+
     use super::*;
 
     #[test]
@@ -90,5 +154,70 @@ mod tests {
         {
             assert!(text.parse::<Matcher>().is_err(), "{text:?}");
         }
+    }
+
+    fn alert(labels: &[(&str, &str)]) -> Alert {
+        Alert {
+            labels: labels.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect(),
+            ..Alert::default()
+        }
+    }
+
+    /// What a real Alertmanager answers to the same is compared in `tests/it/matchers.rs`.
+    #[test]
+    fn a_matcher_judges_a_label_as_alertmanager_does() {
+        for (matcher, value, expected) in [
+            ("x=a", Some("a"), true),
+            ("x=a", Some("A"), false),
+            ("x=a", None, false),
+            ("x!=a", None, true),
+            ("x!=a", Some("a"), false),
+            ("x=\"\"", None, true),
+            ("x!=\"\"", None, false),
+            ("x!=\"\"", Some("a"), true),
+            ("x=~\"a|b\"", Some("b"), true),
+            ("x=~\"a|b\"", Some("ab"), false), // the alternatives are anchored as one
+            ("x=~\"a\"", Some("xax"), false),
+            ("x=~\".*\"", None, true),
+            ("x=~\".+\"", None, false),
+            ("x!~\".+\"", None, true),
+            ("x!~\"a.*\"", Some("abc"), false),
+            ("x!~\"a.*\"", Some("b"), true),
+            ("x=~\".*\"", Some("a\nb"), false), // `.` is no newline
+            ("x=~\"(?s).*\"", Some("a\nb"), true),
+            ("x=~\"a$\"", Some("a\n"), false),
+            ("x=~\"(?i)NODE\"", Some("node"), true),
+            (r#"x=~"(.*\s)?node-condition-k8s(\s.*)?""#, Some("page node-condition-k8s"), true),
+            (r#"x=~"(.*\s)?node-condition-k8s(\s.*)?""#, Some("page,node-condition-k8s"), false),
+            ("x=~\"é.\"", Some("éü"), true),
+            ("x=~\"\"", None, true),
+            ("x=~\"a)|(b\"", Some("ax"), true), // as Alertmanager: the anchors are put around the text
+        ] {
+            let labels: Vec<_> = value.map(|value| ("x", value)).into_iter().collect();
+            let matcher: Matcher = matcher.parse().unwrap();
+            assert_eq!(matcher.matches(&alert(&labels)), expected, "{matcher} {value:?}");
+        }
+    }
+
+    #[test]
+    fn an_invalid_expression_is_refused_with_its_reason() {
+        for (text, message) in [
+            ("x=~\"(a\"", "\"(a\" is no valid regular expression: unclosed group"),
+            (
+                "x!~\"a{2,1}\"",
+                "\"a{2,1}\" is no valid regular expression: invalid repetition count range, the start must be <= the end",
+            ),
+            (
+                "x=~\"(\\pL{999}){99}\"",
+                "\"(\\\\pL{999}){99}\" is no valid regular expression: it is too large",
+            ),
+        ] {
+            assert_eq!(
+                text.parse::<Matcher>().map_err(|message| message.to_string()),
+                Err(message.into()),
+                "{text}"
+            );
+        }
+        assert!("x=\"(a\"".parse::<Matcher>().is_ok(), "no expression");
     }
 }
