@@ -9,13 +9,17 @@ mod alertmanager;
 mod api;
 mod error;
 mod fnv;
+mod front;
 mod http;
 pub mod kubelet;
+mod prometheus;
 mod random;
 mod time;
 
 pub use alertmanager::{Alertmanager, Route};
 pub use api::{ApiServer, Store, node};
 pub use error::{Error, Result};
+pub use front::{Authority, Front, Identity};
 pub use http::{Fault, Faults, Request};
 pub use kubelet::{Kubelet, KubeletOptions};
+pub use prometheus::Prometheus;

@@ -12,7 +12,8 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use self::answer::Am;
-use self::state::{Auth, Shown, State};
+pub(crate) use self::state::Auth;
+use self::state::{Shown, State};
 use crate::http::{Control, Faults, Request, Server, lock};
 
 /// An Alertmanager over plain HTTP on 127.0.0.1. It stops when dropped.

@@ -31,17 +31,17 @@ pub(super) enum Shown {
 }
 
 /// The value that an `Authorization` header must have.
-pub(super) struct Auth {
-    pub(super) header: String,
-    pub(super) challenge: &'static str,
+pub(crate) struct Auth {
+    pub(crate) header: String,
+    pub(crate) challenge: &'static str,
 }
 
 impl Auth {
-    pub(super) fn bearer(token: &str) -> Self {
+    pub(crate) fn bearer(token: &str) -> Self {
         Self { header: format!("Bearer {token}"), challenge: "Bearer" }
     }
 
-    pub(super) fn basic(user: &str, password: &str) -> Self {
+    pub(crate) fn basic(user: &str, password: &str) -> Self {
         Self {
             header: format!("Basic {}", BASE64_STANDARD.encode(format!("{user}:{password}"))),
             challenge: "Basic",

@@ -1,0 +1,180 @@
+//! What stands before a server: TLS with certificates of a test's own making, or a proxy.
+
+use std::net::{SocketAddr, TcpListener};
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+
+use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::WebPkiClientVerifier;
+use rustls::{RootCertStore, ServerConfig};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional};
+use tokio::net::TcpStream;
+use tokio::sync::oneshot;
+use tokio_rustls::TlsAcceptor;
+
+use crate::http::lock;
+
+/// A certificate authority.
+pub struct Authority {
+    issuer: Issuer<'static, KeyPair>,
+    /// Its own certificate, in PEM.
+    pub certificate: String,
+}
+
+/// A certificate and its key, in PEM.
+pub struct Identity {
+    pub certificate: String,
+    pub key: String,
+}
+
+#[expect(clippy::expect_used, reason = "without certificates no such test can run")]
+impl Authority {
+    pub fn new(name: &str) -> Self {
+        let mut params = CertificateParams::default();
+        params.distinguished_name.push(DnType::CommonName, name);
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let key = KeyPair::generate().expect("a key");
+        let certificate = params.self_signed(&key).expect("a certificate").pem();
+        Self { issuer: Issuer::new(params, key), certificate }
+    }
+
+    /// For a server of these names, or a client.
+    pub fn issue(&self, names: &[&str]) -> Identity {
+        let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+        let params = CertificateParams::new(names).expect("names");
+        let key = KeyPair::generate().expect("a key");
+        let certificate = params.signed_by(&key, &self.issuer).expect("a certificate").pem();
+        Identity { certificate, key: key.serialize_pem() }
+    }
+}
+
+/// A port of 127.0.0.1 whose connections end at another server. It stops when dropped.
+pub struct Front {
+    address: SocketAddr,
+    /// The heads of `CONNECT` requests, as they came.
+    heads: Arc<Mutex<Vec<String>>>,
+    stop: Option<oneshot::Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+#[derive(Clone)]
+enum Kind {
+    Tls(TlsAcceptor),
+    Proxy,
+}
+
+#[expect(clippy::expect_used, reason = "without a loopback port and certificates no such test can run")]
+impl Front {
+    /// TLS before the server at `url`; with `clients`, only for who has a certificate of that authority.
+    pub fn tls(url: &str, identity: &Identity, clients: Option<&Authority>) -> Self {
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
+            .with_safe_default_protocol_versions()
+            .expect("versions of TLS");
+        let builder = match clients {
+            None => builder.with_no_client_auth(),
+            Some(authority) => {
+                let mut roots = RootCertStore::empty();
+                let certificate = CertificateDer::from_pem_slice(authority.certificate.as_bytes());
+                roots.add(certificate.expect("PEM")).expect("an authority");
+                let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
+                builder.with_client_cert_verifier(verifier.build().expect("a verifier"))
+            }
+        };
+        let certificate = CertificateDer::from_pem_slice(identity.certificate.as_bytes()).expect("PEM");
+        let key = PrivateKeyDer::from_pem_slice(identity.key.as_bytes()).expect("PEM");
+        let config = builder.with_single_cert(vec![certificate], key).expect("a certificate with its key");
+        Self::start(url, Kind::Tls(TlsAcceptor::from(Arc::new(config))))
+    }
+
+    /// A proxy that knows `CONNECT`, and whatever host is asked for, it is the server at `url`.
+    pub fn proxy(url: &str) -> Self {
+        Self::start(url, Kind::Proxy)
+    }
+
+    fn start(url: &str, kind: Kind) -> Self {
+        let target: SocketAddr = url
+            .split('/')
+            .nth(2)
+            .and_then(|authority| authority.parse().ok())
+            .expect("a URL with an address");
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port on 127.0.0.1");
+        listener.set_nonblocking(true).expect("a non-blocking socket");
+        let address = listener.local_addr().expect("the address of the socket");
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        let (stop, stopped) = oneshot::channel::<()>();
+        let heads = Arc::new(Mutex::new(Vec::new()));
+        let seen = Arc::clone(&heads);
+        let thread = std::thread::spawn(move || {
+            runtime.block_on(async {
+                tokio::select! {
+                    () = accept(listener, target, kind, seen) => {}
+                    _ = stopped => {}
+                }
+            });
+            runtime.shutdown_background();
+        });
+        Self { address, heads, stop: Some(stop), thread: Some(thread) }
+    }
+
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    pub fn heads(&self) -> Vec<String> {
+        lock(&self.heads).clone()
+    }
+}
+
+impl Drop for Front {
+    fn drop(&mut self) {
+        drop(self.stop.take());
+        if let Some(thread) = self.thread.take() {
+            _ = thread.join();
+        }
+    }
+}
+
+async fn accept(listener: TcpListener, target: SocketAddr, kind: Kind, heads: Arc<Mutex<Vec<String>>>) {
+    let Ok(listener) = tokio::net::TcpListener::from_std(listener) else { return };
+    loop {
+        let Ok((stream, _)) = listener.accept().await else { continue };
+        let (kind, heads) = (kind.clone(), Arc::clone(&heads));
+        // An error is a connection that ended early: somebody's doing at either end.
+        tokio::spawn(async move {
+            let _ = carry(stream, target, kind, &heads).await;
+        });
+    }
+}
+
+async fn carry(
+    mut stream: TcpStream,
+    target: SocketAddr,
+    kind: Kind,
+    heads: &Mutex<Vec<String>>,
+) -> std::io::Result<()> {
+    match kind {
+        Kind::Tls(acceptor) => {
+            let mut stream = acceptor.accept(stream).await?;
+            copy_bidirectional(&mut stream, &mut TcpStream::connect(target).await?).await?;
+        }
+        Kind::Proxy => {
+            let mut head = Vec::new();
+            while !head.ends_with(b"\r\n\r\n") {
+                head.push(stream.read_u8().await?);
+            }
+            lock(heads).push(String::from_utf8_lossy(&head).into_owned());
+            if head.starts_with(b"CONNECT ") {
+                stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n").await?;
+                copy_bidirectional(&mut stream, &mut TcpStream::connect(target).await?).await?;
+            } else {
+                let mut server = TcpStream::connect(target).await?;
+                server.write_all(&head).await?;
+                copy_bidirectional(&mut stream, &mut server).await?;
+            }
+        }
+    }
+    Ok(())
+}
