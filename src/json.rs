@@ -6,7 +6,7 @@ use std::pin::pin;
 use std::time::Duration;
 
 use futures::{Stream, StreamExt};
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, DeserializeSeed};
 use tokio::sync::mpsc;
 
 /// Why an answer could not be read.
@@ -44,11 +44,27 @@ where
     C: AsRef<[u8]> + Send + 'static,
     E: std::error::Error + 'static,
 {
+    read_by(std::marker::PhantomData, chunks, max_bytes, stall).await
+}
+
+/// The same by a seed, which can choose what it keeps.
+pub(crate) async fn read_by<S, T, C, E>(
+    seed: S,
+    chunks: impl Stream<Item = Result<C, E>>,
+    max_bytes: u64,
+    stall: Duration,
+) -> Result<T, ReadError>
+where
+    S: for<'de> DeserializeSeed<'de, Value = T> + Send + 'static,
+    T: Send + 'static,
+    C: AsRef<[u8]> + Send + 'static,
+    E: std::error::Error + 'static,
+{
     let (sender, receiver) = mpsc::channel(8);
     let parser = tokio::task::spawn_blocking(move || {
         let reader = BufReader::with_capacity(64 << 10, Chunks { receiver, current: None, read: 0 });
         let mut json = serde_json::Deserializer::from_reader(reader);
-        T::deserialize(&mut json).and_then(|value| json.end().map(|()| value))
+        seed.deserialize(&mut json).and_then(|value| json.end().map(|()| value))
     });
     let fed = feed(chunks, sender, max_bytes, stall).await;
     let parsed = parser.await.map_err(|panic| ReadError::Json(panic.to_string()))?;

@@ -23,7 +23,7 @@ use crate::core::selection::{Selection, mixed_clusters, select};
 use crate::core::source::{Gathered, WATCHDOG, gather};
 use crate::error::{Error, Exit, Result};
 use crate::settings::{SourceSettings, SyncSettings};
-use crate::source::Sources;
+use crate::source::{NoCluster, Sources};
 use crate::ui::Ui;
 
 pub(super) async fn run(settings: &SyncSettings, cluster: &Arc<Cluster>, ui: &Ui) -> Result<Exit> {
@@ -58,12 +58,15 @@ async fn round(
     ui: &Ui,
     progress: &Progress,
 ) -> Result<Report> {
-    let sources = Sources::new(source);
+    let sources = Sources::new(source, Arc::new(NoCluster))?;
     let fetched = sources.fetch(settings.round.canary.name());
     let (fetched, listed) = futures::join!(fetched, list(settings, cluster));
     let (nodes, targets) = listed?;
     let canary_was_seen = memory.canary.as_deref() == Some(WATCHDOG);
-    let Gathered { alerts, trust } = gather(fetched?, &settings.round.canary, canary_was_seen);
+    let Gathered { alerts, trust } = gather(fetched, &settings.round.canary, canary_was_seen);
+    for note in sources.take_notes() {
+        ui.note(&format!("note: {note}"));
+    }
     if let Some(error) = trust::misconfigured(&trust) {
         return Err(error); // nothing that it says or does not say means anything
     }

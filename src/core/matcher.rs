@@ -63,7 +63,7 @@ pub(super) fn reason(error: &regex::Error) -> String {
 impl Matcher {
     /// Whether the alert satisfies it. A label that is absent is the empty string, as in Alertmanager.
     pub fn matches(&self, alert: &Alert) -> bool {
-        let value = alert.labels.get(&self.name).map_or("", String::as_str);
+        let value = alert.labels.get(&self.name).unwrap_or_default();
         let equal = match &self.pattern {
             None => value == self.value,
             Some(Pattern(pattern)) => pattern.is_match(value),
@@ -157,10 +157,7 @@ mod tests {
     }
 
     fn alert(labels: &[(&str, &str)]) -> Alert {
-        Alert {
-            labels: labels.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect(),
-            ..Alert::default()
-        }
+        Alert { labels: labels.iter().copied().collect(), ..Alert::default() }
     }
 
     /// What a real Alertmanager answers to the same is compared in `tests/it/matchers.rs`.

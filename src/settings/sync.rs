@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use jiff::SignedDuration;
-use reqwest::Url;
+use url::Url;
 
 use crate::cli::{DryRun, Format, OnUnavailable, SyncArgs, Via};
 use crate::core::alert::Priority;
@@ -24,8 +24,10 @@ pub struct SourceSettings {
     pub filters: Vec<Matcher>,
     pub canary: Canary,
     pub warmup: SignedDuration,
-    /// The longest wait for an answer or its next part.
+    /// The longest that one member may take, with all of its requests.
     pub timeout: Duration,
+    /// Whether an expression wants to see all annotations; otherwise only `summary` is kept.
+    pub keep_annotations: bool,
     pub http_config: Option<PathBuf>,
     pub via: Via,
 }
@@ -199,6 +201,7 @@ fn source(args: &SyncArgs) -> Result<SourceSettings> {
         canary: canary(&args.require_alert),
         warmup: args.warmup,
         timeout: Duration::from_secs(30),
+        keep_annotations: args.match_expr.is_some(),
         http_config: args.http_config.clone(),
         via: args.via,
     })

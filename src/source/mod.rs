@@ -1,42 +1,331 @@
-//! Alert sources. Each gives the alerts that fire, and says how far that can be trusted.
+//! Alert sources: each member says what fires, or why it cannot be asked. What that means together is for `core::source`.
 
 mod alertmanager;
+mod connection;
+mod http_config;
+mod list;
+mod prometheus;
+mod request;
+mod tls;
 
-use crate::core::source::{Failure, FailureReason, Group, Member};
-use crate::error::Error;
-use crate::settings::SourceSettings;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use alertmanager::Alertmanager;
+use futures::future::{BoxFuture, join_all};
+use http::header::AUTHORIZATION;
+use jiff::{SignedDuration, Timestamp};
+use percent_encoding::percent_decode_str;
+use tokio::time::Instant;
+use url::Url;
 
-/// All sources.
-pub struct Sources(Result<Alertmanager, Failure>);
+use crate::core::matcher::Matcher;
+use crate::core::source::{Answer, Failure, FailureReason, Group, Member, Warming};
+use crate::error::{Error, Result};
+use crate::settings::{Address, SourceApi, SourceGroup, SourceSettings};
+
+use self::connection::Client;
+use self::http_config::{HttpConfig, Loaded};
+use self::request::{Requests, shown};
+
+pub use connection::{ByteStream, Dial};
+/// The whole of `--http-config` that touches no file, for a fuzz target.
+#[doc(hidden)]
+pub use http_config::{HttpConfig as ParsedHttpConfig, Mistake, parse as parse_http_config};
+
+/// One member of a source inside the cluster.
+#[derive(Clone)]
+pub struct Endpoint {
+    /// As it is shown, the same in each round: `svc://monitoring/alertmanager-operated/alertmanager-main-0`.
+    pub name: String,
+    /// Its host names the member to the server (`Host`) and to TLS, even if `dial` is what reaches it.
+    pub url: Url,
+    /// Opens a connection to it; `None` = the URL says where it is.
+    pub dial: Option<Dial>,
+}
+
+/// Finds the members behind an address that is no URL. Asked in each round: pods come and go.
+pub trait Endpoints: Send + Sync {
+    fn endpoints<'a>(
+        &'a self,
+        address: &'a Address,
+    ) -> BoxFuture<'a, std::result::Result<Vec<Endpoint>, Failure>>;
+}
+
+/// Finds nothing: for who has only URLs.
+pub struct NoCluster;
+
+impl Endpoints for NoCluster {
+    fn endpoints<'a>(
+        &'a self,
+        address: &'a Address,
+    ) -> BoxFuture<'a, std::result::Result<Vec<Endpoint>, Failure>> {
+        let what = format!("{} is in a cluster, and none can be reached from here", name_of(address));
+        let failure =
+            Failure { reason: FailureReason::Http, is_misconfigured: true, what, hints: Vec::new() };
+        Box::pin(std::future::ready(Err(failure)))
+    }
+}
+
+/// All sources. Connections are kept from round to round.
+pub struct Sources {
+    settings: SourceSettings,
+    endpoints: Arc<dyn Endpoints>,
+    /// By group and name of the member.
+    clients: Mutex<BTreeMap<(usize, String), Arc<Client>>>,
+    /// Members of which it was told that they do not say since when they are up, and what is still to be told.
+    told: Mutex<BTreeSet<String>>,
+    notes: Mutex<Vec<String>>,
+}
+
+/// What every member is asked.
+struct Asked<'a> {
+    filters: &'a [Matcher],
+    canary: Option<&'a str>,
+    warmup: SignedDuration,
+    keep_annotations: bool,
+}
+
+/// What a member said, beyond its alerts.
+#[derive(Default)]
+struct Heard {
+    answer: Answer,
+    /// How many members its cluster has, itself included.
+    peers: Option<usize>,
+    hides_its_start: bool,
+}
 
 impl Sources {
-    /// Contacts nothing yet.
-    pub fn new(settings: &SourceSettings) -> Self {
-        Self(Alertmanager::new(settings))
+    /// Contacts nothing yet; a configuration that is wrong in itself is refused.
+    pub fn new(settings: &SourceSettings, endpoints: Arc<dyn Endpoints>) -> Result<Self> {
+        let config = read_config(settings.http_config.as_deref())?;
+        let has_userinfo = |address: &Address| match address {
+            Address::Url(url) => !url.username().is_empty() || url.password().is_some(),
+            _ => false,
+        };
+        if config.auth.is_some() && settings.groups.iter().flat_map(|group| &group.members).any(has_userinfo)
+        {
+            return Err(Error::usage(TWO_IDENTITIES).hint("leave NAME:PASSWORD@ out of the URL"));
+        }
+        Ok(Self {
+            settings: settings.clone(),
+            endpoints,
+            clients: Mutex::default(),
+            told: Mutex::default(),
+            notes: Mutex::default(),
+        })
     }
 
-    /// What each member says; `canary` is the alert that always fires.
-    pub async fn fetch(&self, canary: Option<&str>) -> Result<Vec<Group>, Error> {
-        let mut peers = 0;
-        let (name, answer) = match &self.0 {
-            Ok(source) => (source.shown(), source.fetch(canary, &mut peers).await),
-            Err(failure) => (String::new(), Err(failure.clone())),
+    /// Asks all members of all groups at once. `canary` is the alert that must fire, if one is wanted.
+    ///
+    /// It takes as long as the slowest member, which is `settings.timeout` at most after it was found.
+    pub async fn fetch(&self, canary: Option<&str>) -> Vec<Group> {
+        let loaded = read_config(self.settings.http_config.as_deref())
+            .map_err(|error| error.lines().collect::<Vec<_>>())
+            .and_then(|config| {
+                let path = self.settings.http_config.as_deref().unwrap_or(Path::new(""));
+                config.load().map_err(|why| vec![format!("{}: {why}", path.display())])
+            })
+            .map_err(configuration_failure);
+        let asked = Asked {
+            filters: &self.settings.filters,
+            canary,
+            warmup: self.settings.warmup,
+            keep_annotations: self.settings.keep_annotations,
         };
-        Ok(vec![Group { members: vec![Member { name, answer }], has_unasked_members: peers > 1 }])
+        let groups = self.settings.groups.iter().enumerate();
+        let fetched = groups.map(|(index, group)| self.fetch_group(index, group, &loaded, &asked));
+        let (groups, used): (Vec<_>, Vec<_>) = join_all(fetched).await.into_iter().unzip();
+        let used: BTreeSet<_> = used.into_iter().flatten().collect();
+        lock(&self.clients).retain(|key, _| used.contains(key));
+        groups
+    }
+
+    /// What a person should know besides, once.
+    pub fn take_notes(&self) -> Vec<String> {
+        std::mem::take(&mut lock(&self.notes))
+    }
+
+    async fn fetch_group(
+        &self,
+        index: usize,
+        group: &SourceGroup,
+        loaded: &std::result::Result<Loaded, Failure>,
+        asked: &Asked<'_>,
+    ) -> (Group, Vec<(usize, String)>) {
+        let found = join_all(group.members.iter().map(|address| self.find(address))).await;
+        let mut endpoints = Vec::new();
+        let mut members = Vec::new();
+        for (address, found) in group.members.iter().zip(found) {
+            match found {
+                Ok(found) if found.is_empty() => members.push(Member {
+                    name: name_of(address),
+                    answer: Err(Failure {
+                        reason: FailureReason::Http,
+                        is_misconfigured: false,
+                        what: format!("{} has no ready endpoint", name_of(address)),
+                        hints: Vec::new(),
+                    }),
+                }),
+                Ok(found) => endpoints.extend(found),
+                Err(failure) => members.push(Member { name: name_of(address), answer: Err(failure) }),
+            }
+        }
+        let fetched = endpoints.iter().map(|endpoint| async {
+            let loaded = loaded.as_ref().map_err(Clone::clone)?;
+            self.fetch_member(index, &group.api, endpoint, loaded, asked).await
+        });
+        let mut peers = 0;
+        let heard = join_all(fetched).await;
+        for (endpoint, heard) in endpoints.iter().zip(heard) {
+            let answer = heard.map(|heard| {
+                peers = peers.max(heard.peers.unwrap_or_default());
+                if heard.hides_its_start && !asked.warmup.is_zero() {
+                    self.tell_of_hidden_start(&endpoint.name);
+                }
+                heard.answer
+            });
+            members.push(Member { name: endpoint.name.clone(), answer });
+        }
+        let used = endpoints.iter().map(|endpoint| (index, endpoint.name.clone())).collect();
+        (Group { has_unasked_members: peers > endpoints.len(), members }, used)
+    }
+
+    async fn find(&self, address: &Address) -> std::result::Result<Vec<Endpoint>, Failure> {
+        match address {
+            Address::Url(url) => Ok(vec![Endpoint { name: name_of(address), url: url.clone(), dial: None }]),
+            _ => self.endpoints.endpoints(address).await,
+        }
+    }
+
+    async fn fetch_member(
+        &self,
+        group: usize,
+        api: &SourceApi,
+        endpoint: &Endpoint,
+        loaded: &Loaded,
+        asked: &Asked<'_>,
+    ) -> std::result::Result<Heard, Failure> {
+        let client = self.client(group, endpoint, loaded)?;
+        let mut base = endpoint.url.clone();
+        let mut headers = loaded.headers.clone();
+        let mut secrets = loaded.secrets.clone();
+        if !base.username().is_empty() || base.password().is_some() {
+            if headers.contains_key(AUTHORIZATION) {
+                return Err(configuration_failure(vec![TWO_IDENTITIES.into()]));
+            }
+            let decode = |text: &str| percent_decode_str(text).decode_utf8_lossy().into_owned();
+            let password = decode(base.password().unwrap_or_default());
+            headers
+                .insert(AUTHORIZATION, http_config::basic(&decode(base.username()), &password, &mut secrets));
+            secrets.push(password.into());
+            // Neither fails for a URL that has a host.
+            let _ = (base.set_username(""), base.set_password(None));
+        }
+        let requests = Requests {
+            client: &client,
+            name: &endpoint.name,
+            base,
+            headers,
+            secrets: &secrets,
+            follows_redirects: loaded.follows_redirects,
+            deadline: Instant::now() + self.settings.timeout,
+            timeout: self.settings.timeout,
+            api: match api {
+                SourceApi::Alertmanager { .. } => "Alertmanager",
+                SourceApi::Prometheus => "Prometheus",
+            },
+        };
+        match api {
+            SourceApi::Alertmanager { receiver } => alertmanager::fetch(&requests, receiver, asked).await,
+            SourceApi::Prometheus => prometheus::fetch(&requests, asked).await,
+        }
+    }
+
+    /// The client of the last round, unless something that it is made of has changed.
+    fn client(
+        &self,
+        group: usize,
+        endpoint: &Endpoint,
+        loaded: &Loaded,
+    ) -> std::result::Result<Arc<Client>, Failure> {
+        let key = (group, endpoint.name.clone());
+        if let Some(client) = lock(&self.clients).get(&key)
+            && client.is_of(endpoint.dial.as_ref(), loaded)
+        {
+            return Ok(Arc::clone(client));
+        }
+        let client = Client::new(endpoint.dial.clone(), loaded)
+            .map_err(|why| configuration_failure(vec![format!("{}: {why}", self.config_name())]))?;
+        let client = Arc::new(client);
+        lock(&self.clients).insert(key, Arc::clone(&client));
+        Ok(client)
+    }
+
+    fn config_name(&self) -> String {
+        self.settings.http_config.as_deref().map_or("TLS".into(), |path| path.display().to_string())
+    }
+
+    fn tell_of_hidden_start(&self, name: &str) {
+        if lock(&self.told).insert(name.to_owned()) {
+            let note = format!("{name} does not say since when it is up: --warmup has no effect");
+            lock(&self.notes).push(note);
+        }
     }
 }
 
-fn unavailable(what: impl std::fmt::Display) -> Failure {
+const TWO_IDENTITIES: &str = "a name in the URL and one in the --http-config file exclude each other";
+
+/// As an address is shown: without credentials.
+fn name_of(address: &Address) -> String {
+    match address {
+        Address::Url(url) => shown(url),
+        Address::Service { namespace, name, port } => {
+            let port = port.as_deref().map(|port| format!(":{port}")).unwrap_or_default();
+            format!("svc://{namespace}/{name}{port}")
+        }
+        Address::Auto => "auto".into(),
+    }
+}
+
+/// Without a file: nothing special, and redirects are followed.
+fn read_config(path: Option<&Path>) -> Result<HttpConfig> {
+    let Some(path) = path else { return Ok(HttpConfig::default()) };
+    let text = http_config::read_text(path).map_err(|why| Error::usage(format!("--http-config: {why}")))?;
+    // Prometheus' rule: relative to the file that names them.
+    let directory = path.parent().unwrap_or(Path::new(""));
+    http_config::parse(&text, directory).map_err(|mistake| {
+        let place = match mistake.line {
+            0 => path.display().to_string(),
+            line => format!("{}:{line}", path.display()),
+        };
+        let error = Error::usage(format!("{place}: {}", mistake.what));
+        mistake.hint.into_iter().fold(error, Error::hint)
+    })
+}
+
+/// What is wrong on this side: every member fails of it, and waiting does not help.
+fn configuration_failure(lines: Vec<String>) -> Failure {
+    let mut lines = lines.into_iter();
+    let what = lines.next().unwrap_or_default();
     Failure {
         reason: FailureReason::Http,
-        is_misconfigured: false,
-        what: what.to_string(),
-        hints: Vec::new(),
+        is_misconfigured: true,
+        what: what.trim_start_matches("error: ").to_owned(),
+        hints: lines.map(|line| line.trim_start_matches("hint: ").to_owned()).collect(),
     }
 }
 
-fn misconfigured(what: impl std::fmt::Display) -> Failure {
-    Failure { is_misconfigured: true, ..unavailable(what) }
+/// Both times are by the member's clock, so ours may be wrong.
+fn warm_up(answer: &mut Answer, started: Timestamp, answered_at: Timestamp, warmup: SignedDuration) {
+    let up_for = answered_at.duration_since(started);
+    let now = Timestamp::now();
+    answer.started = now.saturating_sub(up_for).ok();
+    answer.warming = (!warmup.is_zero() && up_for <= warmup)
+        .then(|| Warming { up_for, until: now.saturating_add(warmup - up_for).unwrap_or(Timestamp::MAX) });
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // Nothing that holds it can leave it half changed.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -22,6 +22,7 @@ mod permissions;
 mod prompts;
 mod restart;
 mod schemas;
+mod sources;
 mod status;
 mod sync;
 mod transcripts;
