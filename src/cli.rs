@@ -12,7 +12,7 @@ use regex::Regex;
 use crate::core::alert::Priority;
 use crate::core::prefix::Prefix;
 
-pub use sync::{OnUnavailable, SyncArgs, Via};
+pub use sync::{MatchingArgs, OnUnavailable, SourceArgs, SyncArgs, Via};
 
 const EXIT_CODES: &str = "\
 Exit codes:

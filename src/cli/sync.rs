@@ -39,38 +39,8 @@ pub struct SyncArgs {
     #[arg(short = 'l', long, value_name = "SELECTOR")]
     pub selector: Option<String>,
 
-    /// Alertmanager: a URL, whose path prefix is kept, svc://NAMESPACE/SERVICE[:PORT] in the cluster, or auto; may be
-    /// repeated for the members of one cluster of Alertmanagers
-    #[arg(long = "alertmanager", value_name = "URL", help_heading = "Alert source")]
-    pub alertmanagers: Vec<String>,
-    /// The receiver whose alerts count, with --alertmanager
-    #[arg(long, value_name = "NAME", help_heading = "Alert source")]
-    pub receiver: Option<String>,
-    /// Prometheus: a URL, or svc://NAMESPACE/SERVICE[:PORT] in the cluster; may be repeated
-    #[arg(long = "prometheus", value_name = "URL", help_heading = "Alert source")]
-    pub prometheuses: Vec<String>,
-    /// All of --prometheus evaluate the same rules: one of them is enough
-    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value = "false", value_name = "BOOL", action = clap::ArgAction::Set, value_parser = boolean, help_heading = "Alert source")]
-    pub prometheus_ha: bool,
-    /// Only alerts that match, in Alertmanager's syntax; may be repeated
-    #[arg(long = "filter", value_name = "MATCHER", help_heading = "Alert source")]
-    pub filters: Vec<Matcher>,
-    /// Take all alerts of a Prometheus, without --filter or --match-expr
-    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value = "false", value_name = "BOOL", action = clap::ArgAction::Set, value_parser = boolean, help_heading = "Alert source")]
-    pub all_alerts: bool,
-    /// An alert that always fires: while it is missing, its source is not believed. "auto" is Watchdog once it was seen;
-    /// empty = none
-    #[arg(long, value_name = "ALERTNAME", default_value = "auto", help_heading = "Alert source")]
-    pub require_alert: String,
-    /// How long a source must have been up before its silence is believed
-    #[arg(long, value_name = "DURATION", value_parser = duration, default_value = "5m", help_heading = "Alert source")]
-    pub warmup: SignedDuration,
-    /// Credentials, TLS and proxy for the sources, in Prometheus' http_config format; read anew for each round
-    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, help_heading = "Alert source")]
-    pub http_config: Option<PathBuf>,
-    /// How svc:// is reached: through the API server from outside, directly in a pod of the cluster
-    #[arg(long, value_name = "WAY", default_value = "auto", help_heading = "Alert source")]
-    pub via: Via,
+    #[command(flatten)]
+    pub source: SourceArgs,
     /// Silenced alerts count too
     #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value = "false", value_name = "BOOL", action = clap::ArgAction::Set, value_parser = boolean, help_heading = "Alert source")]
     pub silenced: bool,
@@ -81,24 +51,8 @@ pub struct SyncArgs {
     #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value = "true", value_name = "BOOL", action = clap::ArgAction::Set, value_parser = boolean, help_heading = "Alert source")]
     pub hold_pending: bool,
 
-    /// Labels that name a node, in order
-    #[arg(long = "node-label", value_name = "LABEL", value_delimiter = ',', help_heading = "Matching", default_values_t = crate::core::matching::NODE_LABELS.map(String::from))]
-    pub node_labels: Vec<String>,
-    /// Label that tells clusters apart
-    #[arg(long, value_name = "LABEL", default_value = "cluster", help_heading = "Matching")]
-    pub cluster_label: String,
-    /// Label that carries the priority, 0 to 999
-    #[arg(long, value_name = "LABEL", default_value = "priority", help_heading = "Matching")]
-    pub priority_label: String,
-    /// Priority of alerts that carry none, by severity, such as critical=1,warning=5 [default: 9 for all]
-    #[arg(long, value_name = "SEVERITY=PRIORITY", value_delimiter = ',', value_parser = key_value, help_heading = "Matching")]
-    pub severity_priority: Vec<(String, String)>,
-    /// Skip alerts with a malformed priority, and exit 1
-    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value = "false", value_name = "BOOL", action = clap::ArgAction::Set, value_parser = boolean, help_heading = "Matching")]
-    pub strict: bool,
-    /// CEL expression that decides alone whether an alert speaks of a node: over labels, annotations, FullName, ShortName
-    #[arg(long, value_name = "CEL", help_heading = "Matching")]
-    pub match_expr: Option<String>,
+    #[command(flatten)]
+    pub matching: MatchingArgs,
 
     /// Prefix of the condition types that are ours
     #[arg(long, value_name = "PREFIX", default_value_t = Prefix::default(), help_heading = "Conditions")]
@@ -166,6 +120,66 @@ pub struct SyncArgs {
     /// Form of the result
     #[arg(short, long, value_name = "FORMAT")]
     pub output: Option<Format>,
+}
+
+/// Where alerts come from: the same for every command that reads them.
+#[derive(Debug, Args)]
+pub struct SourceArgs {
+    /// Alertmanager: a URL, whose path prefix is kept, svc://NAMESPACE/SERVICE[:PORT] in the cluster, or auto; may be
+    /// repeated for the members of one cluster of Alertmanagers
+    #[arg(long = "alertmanager", value_name = "URL", help_heading = "Alert source")]
+    pub alertmanagers: Vec<String>,
+    /// The receiver whose alerts count, with --alertmanager
+    #[arg(long, value_name = "NAME", help_heading = "Alert source")]
+    pub receiver: Option<String>,
+    /// Prometheus: a URL, or svc://NAMESPACE/SERVICE[:PORT] in the cluster; may be repeated
+    #[arg(long = "prometheus", value_name = "URL", help_heading = "Alert source")]
+    pub prometheuses: Vec<String>,
+    /// All of --prometheus evaluate the same rules: one of them is enough
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value = "false", value_name = "BOOL", action = clap::ArgAction::Set, value_parser = boolean, help_heading = "Alert source")]
+    pub prometheus_ha: bool,
+    /// Only alerts that match, in Alertmanager's syntax; may be repeated
+    #[arg(long = "filter", value_name = "MATCHER", help_heading = "Alert source")]
+    pub filters: Vec<Matcher>,
+    /// Take all alerts of a Prometheus, without --filter or --match-expr
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value = "false", value_name = "BOOL", action = clap::ArgAction::Set, value_parser = boolean, help_heading = "Alert source")]
+    pub all_alerts: bool,
+    /// An alert that always fires: while it is missing, its source is not believed. "auto" is Watchdog once it was seen;
+    /// empty = none
+    #[arg(long, value_name = "ALERTNAME", default_value = "auto", help_heading = "Alert source")]
+    pub require_alert: String,
+    /// How long a source must have been up before its silence is believed
+    #[arg(long, value_name = "DURATION", value_parser = duration, default_value = "5m", help_heading = "Alert source")]
+    pub warmup: SignedDuration,
+    /// Credentials, TLS and proxy for the sources, in Prometheus' http_config format; read anew for each round
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, help_heading = "Alert source")]
+    pub http_config: Option<PathBuf>,
+    /// How svc:// is reached: through the API server from outside, directly in a pod of the cluster
+    #[arg(long, value_name = "WAY", default_value = "auto", help_heading = "Alert source")]
+    pub via: Via,
+}
+
+/// Which alert speaks of which node.
+#[derive(Debug, Args)]
+pub struct MatchingArgs {
+    /// Labels that name a node, in order
+    #[arg(long = "node-label", value_name = "LABEL", value_delimiter = ',', help_heading = "Matching", default_values_t = crate::core::matching::NODE_LABELS.map(String::from))]
+    pub node_labels: Vec<String>,
+    /// Label that tells clusters apart
+    #[arg(long, value_name = "LABEL", default_value = "cluster", help_heading = "Matching")]
+    pub cluster_label: String,
+    /// Label that carries the priority, 0 to 999
+    #[arg(long, value_name = "LABEL", default_value = "priority", help_heading = "Matching")]
+    pub priority_label: String,
+    /// Priority of alerts that carry none, by severity, such as critical=1,warning=5 [default: 9 for all]
+    #[arg(long, value_name = "SEVERITY=PRIORITY", value_delimiter = ',', value_parser = key_value, help_heading = "Matching")]
+    pub severity_priority: Vec<(String, String)>,
+    /// Skip alerts with a malformed priority, and exit 1
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value = "false", value_name = "BOOL", action = clap::ArgAction::Set, value_parser = boolean, help_heading = "Matching")]
+    pub strict: bool,
+    /// CEL expression that decides alone whether an alert speaks of a node: over labels, annotations, FullName, ShortName
+    #[arg(long, value_name = "CEL", help_heading = "Matching")]
+    pub match_expr: Option<String>,
 }
 
 /// What becomes of a condition that no source confirms.

@@ -1,5 +1,6 @@
 //! What `sync` is to do, validated.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -7,7 +8,7 @@ use std::time::Duration;
 use jiff::SignedDuration;
 use url::Url;
 
-use crate::cli::{DryRun, Format, OnUnavailable, SyncArgs, Via};
+use crate::cli::{DryRun, Format, MatchingArgs, OnUnavailable, SourceArgs, SyncArgs, Via};
 use crate::core::alert::Priority;
 use crate::core::condition::ConditionPolicy;
 use crate::core::matcher::Matcher;
@@ -95,31 +96,22 @@ pub struct SyncSettings {
 impl SyncSettings {
     /// Checks what no single flag can: which ones go together.
     pub fn resolve(args: SyncArgs) -> Result<Self> {
-        let source = if args.purge { None } else { Some(source(&args)?) };
+        let source =
+            if args.purge { None } else { Some(SourceSettings::resolve(&args.source, &args.matching)?) };
         if args.exit_code && args.dry_run == DryRun::None {
             return Err(Error::usage("--exit-code goes with --dry-run").hint("add --dry-run=client"));
         }
         if args.purge && args.output.is_some() {
             return Err(Error::usage("--output shows a round; --purge has none").hint("leave --output out"));
         }
-        let severity_priority = args
-            .severity_priority
-            .iter()
-            .map(|(severity, text)| match Priority::parse(text) {
-                Some(priority) => Ok((severity.clone(), priority)),
-                None => Err(Error::usage(format!(
-                    "--severity-priority {severity}={text}: a priority is a number from 0 to 999"
-                ))),
-            })
-            .collect::<Result<_>>()?;
         Ok(Self {
             source,
             selection: SelectionPolicy {
                 prefix: args.prefix.clone(),
-                node_labels: args.node_labels,
-                priority_label: args.priority_label,
-                severity_priority,
-                strict: args.strict,
+                severity_priority: severity_priority(&args.matching)?,
+                node_labels: args.matching.node_labels,
+                priority_label: args.matching.priority_label,
+                strict: args.matching.strict,
                 silenced: args.silenced,
                 inhibited: args.inhibited,
                 hold_pending: args.hold_pending,
@@ -135,12 +127,12 @@ impl SyncSettings {
                         .then_some(args.unavailable_grace),
                     interval: args.interval,
                 },
-                canary: canary(&args.require_alert),
+                canary: canary(&args.source.require_alert),
                 max_clear: args.max_clear,
                 force_clear: args.force_clear,
             },
-            match_expr: args.match_expr,
-            cluster_label: args.cluster_label,
+            match_expr: args.matching.match_expr,
+            cluster_label: args.matching.cluster_label,
             nodes: args.nodes.iter().map(|name| node_name(name)).collect::<Result<_>>()?,
             selector: args.selector,
             lease: (!args.no_lease)
@@ -163,48 +155,54 @@ impl SyncSettings {
     }
 }
 
-fn source(args: &SyncArgs) -> Result<SourceSettings> {
-    let mut groups = Vec::new();
-    if !args.alertmanagers.is_empty() {
-        groups.push(SourceGroup {
-            api: alertmanager_api(args)?,
-            members: addresses("--alertmanager", &args.alertmanagers)?,
-        });
-    }
-    if !args.prometheuses.is_empty() {
-        if args.filters.is_empty() && args.match_expr.is_none() && !args.all_alerts {
-            return Err(Error::usage(
-                "--prometheus lists all alerts, whatever they are about: say which are meant",
-            )
-            .hint(r#"--filter 'notify=~"(.*\s)?node-condition-k8s(\s.*)?"'"#)
-            .hint("--all-alerts takes them all"));
+impl SourceSettings {
+    /// Checks which source flags go together.
+    pub(super) fn resolve(args: &SourceArgs, matching: &MatchingArgs) -> Result<Self> {
+        let mut groups = Vec::new();
+        if !args.alertmanagers.is_empty() {
+            groups.push(SourceGroup {
+                api: alertmanager_api(args)?,
+                members: addresses("--alertmanager", &args.alertmanagers)?,
+            });
         }
-        let members = addresses("--prometheus", &args.prometheuses)?;
-        if members.contains(&Address::Auto) {
-            return Err(Error::usage("--prometheus auto: only --alertmanager can be found automatically")
+        if !args.prometheuses.is_empty() {
+            if args.filters.is_empty() && matching.match_expr.is_none() && !args.all_alerts {
+                return Err(Error::usage(
+                    "--prometheus lists all alerts, whatever they are about: say which are meant",
+                )
+                .hint(r#"--filter 'notify=~"(.*\s)?node-condition-k8s(\s.*)?"'"#)
+                .hint("--all-alerts takes them all"));
+            }
+            let members = addresses("--prometheus", &args.prometheuses)?;
+            if members.contains(&Address::Auto) {
+                return Err(Error::usage(
+                    "--prometheus auto: only --alertmanager can be found automatically",
+                )
                 .hint("--prometheus svc://monitoring/prometheus-operated"));
+            }
+            let groups_of = |members| SourceGroup { api: SourceApi::Prometheus, members };
+            if args.prometheus_ha {
+                groups.push(groups_of(members));
+            } else {
+                groups.extend(members.into_iter().map(|member| groups_of(vec![member])));
+            }
         }
-        let groups_of = |members| SourceGroup { api: SourceApi::Prometheus, members };
-        if args.prometheus_ha {
-            groups.push(groups_of(members));
-        } else {
-            groups.extend(members.into_iter().map(|member| groups_of(vec![member])));
+        if groups.is_empty() {
+            return Err(Error::usage("no alert source is given").hint(
+                "add --alertmanager http://alertmanager.monitoring:9093 --receiver node-condition-k8s",
+            ));
         }
+        Ok(Self {
+            groups,
+            filters: args.filters.clone(),
+            canary: canary(&args.require_alert),
+            warmup: args.warmup,
+            timeout: Duration::from_secs(30),
+            keep_annotations: matching.match_expr.is_some(),
+            http_config: args.http_config.clone(),
+            via: args.via,
+        })
     }
-    if groups.is_empty() {
-        return Err(Error::usage("no alert source is given")
-            .hint("add --alertmanager http://alertmanager.monitoring:9093 --receiver node-condition-k8s"));
-    }
-    Ok(SourceSettings {
-        groups,
-        filters: args.filters.clone(),
-        canary: canary(&args.require_alert),
-        warmup: args.warmup,
-        timeout: Duration::from_secs(30),
-        keep_annotations: args.match_expr.is_some(),
-        http_config: args.http_config.clone(),
-        via: args.via,
-    })
 }
 
 fn canary(text: &str) -> Canary {
@@ -215,7 +213,19 @@ fn canary(text: &str) -> Canary {
     }
 }
 
-fn alertmanager_api(args: &SyncArgs) -> Result<SourceApi> {
+pub(super) fn severity_priority(args: &MatchingArgs) -> Result<BTreeMap<String, Priority>> {
+    args.severity_priority
+        .iter()
+        .map(|(severity, text)| match Priority::parse(text) {
+            Some(priority) => Ok((severity.clone(), priority)),
+            None => Err(Error::usage(format!(
+                "--severity-priority {severity}={text}: a priority is a number from 0 to 999"
+            ))),
+        })
+        .collect()
+}
+
+fn alertmanager_api(args: &SourceArgs) -> Result<SourceApi> {
     let Some(receiver) = args.receiver.clone().filter(|receiver| !receiver.is_empty()) else {
         return Err(Error::usage(
             "--receiver is needed with --alertmanager: it says which alerts concern nodes",
