@@ -34,6 +34,7 @@ pub struct Cluster {
     /// Host and port of the proxy in between.
     proxy: Option<String>,
     timeout: Duration,
+    in_cluster: bool,
     seen_warnings: Mutex<BTreeSet<String>>,
     on_warning: WarningHandler,
 }
@@ -45,7 +46,7 @@ impl Cluster {
         args: &KubernetesArgs,
         on_warning: impl Fn(&str) + Send + Sync + 'static,
     ) -> Result<Self> {
-        let config = config::load(args).await?;
+        let (config, in_cluster) = config::load(args).await?;
         let timeout = args.request_timeout.unwrap_or_default().unsigned_abs();
         let url = config.cluster_url.to_string();
         let host_and_port = |proxy: &http::Uri| {
@@ -64,9 +65,32 @@ impl Cluster {
             url,
             proxy,
             timeout,
+            in_cluster,
             seen_warnings: Mutex::default(),
             on_warning: Box::new(on_warning),
         })
+    }
+
+    /// Whether this is a pod of the cluster, which reaches other pods directly. A kubeconfig, even in a pod, may be of
+    /// another cluster.
+    pub fn is_in_cluster(&self) -> bool {
+        self.in_cluster
+    }
+
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    pub(super) fn client(&self) -> kube::Client {
+        self.client.clone()
+    }
+
+    pub(super) fn timeout(&self) -> Duration {
+        self.timeout
+    }
+
+    pub(super) fn timed_out(&self) -> String {
+        format!("{} did not answer within {}s (--request-timeout)", self.url, self.timeout.as_secs())
     }
 
     /// How many distinct warnings the server has sent.
@@ -143,12 +167,7 @@ impl Cluster {
         let sent = json::within(self.timeout, self.client.send(request.map(Body::from))).await;
         let response = match sent {
             None => {
-                let limit = format!(
-                    "{} did not answer within {}s (--request-timeout)",
-                    self.url,
-                    self.timeout.as_secs()
-                );
-                return Err((ApiError::Broken(limit), None));
+                return Err((ApiError::Broken(self.timed_out()), None));
             }
             Some(Err(error)) => return Err((self.transport(&error), None)),
             Some(Ok(response)) => response,
@@ -165,7 +184,7 @@ impl Cluster {
         Err((ApiError::Status(Box::new(read_status(response, self.timeout).await)), retry_after))
     }
 
-    fn transport(&self, error: &kube::Error) -> ApiError {
+    pub(super) fn transport(&self, error: &kube::Error) -> ApiError {
         let cause = root_cause(error);
         let refused = cause
             .downcast_ref::<std::io::Error>()

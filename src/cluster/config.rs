@@ -36,25 +36,26 @@ pub fn kubeconfig_names(args: &KubernetesArgs) -> Result<KubeconfigNames> {
     })
 }
 
-/// Reads what `args` point at; nothing is contacted, but an exec credential plugin may run.
-pub(super) async fn load(args: &KubernetesArgs) -> Result<Config> {
-    let mut config = read_config(args).await?;
+/// Reads what `args` point at; nothing is contacted, but an exec credential plugin may run. And whether it is the
+/// account of the pod that this runs in.
+pub(super) async fn load(args: &KubernetesArgs) -> Result<(Config, bool)> {
+    let (mut config, in_cluster) = read_config(args).await?;
     // Evictions and patches need to know about a 429 at once; `api` retries what is to be retried.
     config.default_retry = false;
     config.headers.push((USER_AGENT, HeaderValue::from_static(AGENT)));
-    Ok(config)
+    Ok((config, in_cluster))
 }
 
-async fn read_config(args: &KubernetesArgs) -> Result<Config> {
+async fn read_config(args: &KubernetesArgs) -> Result<(Config, bool)> {
     match read(args)? {
-        Some(kubeconfig) => from_kubeconfig(kubeconfig, args).await,
+        Some(kubeconfig) => Ok((from_kubeconfig(kubeconfig, args).await?, false)),
         None if in_a_pod() => {
             let mut config = Config::incluster().map_err(|error| {
                 Error::usage(format!("cannot use the pod's service account: {}", first_line(&error)))
             })?;
             override_user(&mut config.auth_info, args);
             config.proxy_url = proxy_of_environment(&config.cluster_url)?;
-            Ok(config)
+            Ok((config, true))
         }
         None => Err(Error::usage("no kubeconfig was found, and this is not a pod of a cluster")
             .hint("set KUBECONFIG, or add --kubeconfig FILE")),

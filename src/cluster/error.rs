@@ -34,14 +34,20 @@ impl Rule<'_> {
     pub const NODES: Rule<'static> = Rule { group: "", resource: "nodes", namespace: None };
     pub const NODES_STATUS: Rule<'static> = Rule { group: "", resource: "nodes/status", namespace: None };
 
-    fn missing(&self, verb: &str) -> String {
+    pub const SERVICES: Rule<'static> = Rule { group: "", resource: "services", namespace: None };
+    pub const ENDPOINT_SLICES: Rule<'static> =
+        Rule { group: "discovery.k8s.io", resource: "endpointslices", namespace: None };
+    pub const PORT_FORWARD: Rule<'static> = Rule { group: "", resource: "pods/portforward", namespace: None };
+
+    fn missing(&self, verbs: &[&str]) -> String {
         let Self { group, resource, namespace } = self;
         let role = match namespace {
             Some(namespace) => format!("a Role in {namespace}"),
             None => "the ClusterRole".to_owned(),
         };
+        let verbs = verbs.join(r#"", ""#);
         format!(
-            r#"{role} needs the rule: {{apiGroups: ["{group}"], resources: ["{resource}"], verbs: ["{verb}"]}}"#
+            r#"{role} needs the rule: {{apiGroups: ["{group}"], resources: ["{resource}"], verbs: ["{verbs}"]}}"#
         )
     }
 
@@ -88,6 +94,12 @@ impl ApiError {
 
     /// In kubectl's words, with the rule that is missing if one is.
     pub fn explain(&self, verb: &str, rule: &Rule<'_>) -> Error {
+        self.explain_verbs(&[verb], rule)
+    }
+
+    /// The same for a request that needs several permissions.
+    pub(super) fn explain_verbs(&self, verbs: &[&str], rule: &Rule<'_>) -> Error {
+        let verb = verbs.last().copied().unwrap_or_default();
         let resource = rule.resource;
         let as_kubectl = || Error::in_kubectls_words(self.to_string());
         match self {
@@ -97,7 +109,9 @@ impl ApiError {
                     status.message
                 ))
                 .hint("kubectl auth whoami"),
-                403 => as_kubectl().hint(rule.missing(verb)).hint(rule.can_i(verb)),
+                403 => verbs
+                    .iter()
+                    .fold(as_kubectl().hint(rule.missing(verbs)), |error, verb| error.hint(rule.can_i(verb))),
                 429 | 500.. => as_kubectl().hint("kubectl get --raw '/readyz?verbose'"),
                 _ => as_kubectl(),
             },

@@ -1,4 +1,4 @@
-//! Kubernetes I/O: the client, nodes and Leases.
+//! Kubernetes I/O: the client, nodes and Leases; Services and the pods behind them.
 
 mod api;
 mod config;
@@ -6,6 +6,8 @@ mod error;
 mod leases;
 mod names;
 mod nodes;
+mod port_forward;
+mod services;
 mod watch;
 
 pub use api::Cluster;
@@ -13,4 +15,6 @@ pub use config::{KubeconfigNames, kubeconfig_names};
 pub use error::{ApiError, Rule};
 pub use leases::{Hold, LeaseError, LeaseKey};
 pub use nodes::Written;
+pub use port_forward::{PORT_FORWARD_VERBS, PortForward};
+pub use services::{Endpoint, PodKey, ServiceKey};
 pub use watch::{NodeSelection, SeenNodes};
