@@ -1,5 +1,6 @@
 //! Flags and help texts, nothing else. What they mean together is settled in `settings`.
 
+mod check;
 mod sync;
 
 use std::ops::RangeInclusive;
@@ -12,12 +13,13 @@ use regex::Regex;
 use crate::core::alert::Priority;
 use crate::core::prefix::Prefix;
 
+pub use check::CheckArgs;
 pub use sync::{MatchingArgs, OnUnavailable, SourceArgs, SyncArgs, Via};
 
 const EXIT_CODES: &str = "\
 Exit codes:
   0    done, or nothing to do
-  1    failed: API, network or file error; some of several nodes failed; status --exit-code cannot tell
+  1    failed: API, network or file error; some of several nodes failed; a check failed; status --exit-code cannot tell
   2    usage or configuration error; nothing was changed
   4    declined at a prompt, or a prompt was needed and there is no terminal and no --yes
   9    busy: another holds the Lease
@@ -51,6 +53,7 @@ pub struct Cli {
 pub enum Command {
     Status(Box<StatusArgs>),
     Sync(Box<SyncArgs>),
+    Check(Box<CheckArgs>),
     Version(VersionArgs),
     Completion(CompletionArgs),
     /// List the flags that every command takes.

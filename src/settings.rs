@@ -14,9 +14,11 @@ use serde_saphyr::Spanned;
 use crate::cli::Cli;
 use crate::error::{Error, Result};
 
+mod check;
 mod status;
 mod sync;
 
+pub use check::CheckSettings;
 pub use status::{Column, SortBy, StatusFormat, StatusSettings};
 pub use sync::{Address, Canary, LeaseSettings, SourceApi, SourceGroup, SourceSettings, SyncSettings};
 

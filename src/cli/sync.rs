@@ -124,6 +124,7 @@ pub struct SyncArgs {
 
 /// Where alerts come from: the same for every command that reads them.
 #[derive(Debug, Args)]
+#[allow(clippy::doc_markdown)] // the texts are help
 pub struct SourceArgs {
     /// Alertmanager: a URL, whose path prefix is kept, svc://NAMESPACE/SERVICE[:PORT] in the cluster, or auto; may be
     /// repeated for the members of one cluster of Alertmanagers
@@ -161,6 +162,7 @@ pub struct SourceArgs {
 
 /// Which alert speaks of which node.
 #[derive(Debug, Args)]
+#[allow(clippy::doc_markdown)] // the texts are help
 pub struct MatchingArgs {
     /// Labels that name a node, in order
     #[arg(long = "node-label", value_name = "LABEL", value_delimiter = ',', help_heading = "Matching", default_values_t = crate::core::matching::NODE_LABELS.map(String::from))]

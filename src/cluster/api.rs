@@ -34,7 +34,7 @@ pub struct Cluster {
     /// Host and port of the proxy in between.
     proxy: Option<String>,
     timeout: Duration,
-    in_cluster: bool,
+    is_inside: bool,
     seen_warnings: Mutex<BTreeSet<String>>,
     on_warning: WarningHandler,
 }
@@ -46,7 +46,7 @@ impl Cluster {
         args: &KubernetesArgs,
         on_warning: impl Fn(&str) + Send + Sync + 'static,
     ) -> Result<Self> {
-        let (config, in_cluster) = config::load(args).await?;
+        let (config, is_inside) = config::load(args).await?;
         let timeout = args.request_timeout.unwrap_or_default().unsigned_abs();
         let url = config.cluster_url.to_string();
         let host_and_port = |proxy: &http::Uri| {
@@ -65,7 +65,7 @@ impl Cluster {
             url,
             proxy,
             timeout,
-            in_cluster,
+            is_inside,
             seen_warnings: Mutex::default(),
             on_warning: Box::new(on_warning),
         })
@@ -74,7 +74,7 @@ impl Cluster {
     /// Whether this is a pod of the cluster, which reaches other pods directly. A kubeconfig, even in a pod, may be of
     /// another cluster.
     pub fn is_in_cluster(&self) -> bool {
-        self.in_cluster
+        self.is_inside
     }
 
     pub fn url(&self) -> &str {

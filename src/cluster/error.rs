@@ -34,6 +34,8 @@ impl Rule<'_> {
     pub const NODES: Rule<'static> = Rule { group: "", resource: "nodes", namespace: None };
     pub const NODES_STATUS: Rule<'static> = Rule { group: "", resource: "nodes/status", namespace: None };
 
+    pub const LEASES: Rule<'static> =
+        Rule { group: "coordination.k8s.io", resource: "leases", namespace: None };
     pub const SERVICES: Rule<'static> = Rule { group: "", resource: "services", namespace: None };
     pub const ENDPOINT_SLICES: Rule<'static> =
         Rule { group: "discovery.k8s.io", resource: "endpointslices", namespace: None };
@@ -82,6 +84,11 @@ impl ApiError {
             Some(code) => code == StatusCode::TOO_MANY_REQUESTS || code.is_server_error(),
             None => matches!(self, Self::Transport(_)),
         }
+    }
+
+    /// Nobody answered, or not in time: other requests fare no better.
+    pub fn is_unreachable(&self) -> bool {
+        matches!(self, Self::Transport(_) | Self::Broken(_))
     }
 
     /// Whether the next request would fail as well: permission is missing, or nobody answers.

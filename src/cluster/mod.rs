@@ -1,8 +1,10 @@
 //! Kubernetes I/O: the client, nodes and Leases; Services and the pods behind them.
 
+mod access;
 mod api;
 mod config;
 mod error;
+mod lease_state;
 mod leases;
 mod names;
 mod nodes;
@@ -10,9 +12,11 @@ mod port_forward;
 mod services;
 mod watch;
 
+pub use access::Permission;
 pub use api::Cluster;
 pub use config::{KubeconfigNames, kubeconfig_names};
 pub use error::{ApiError, Rule};
+pub use lease_state::LeaseState;
 pub use leases::{Hold, LeaseError, LeaseKey};
 pub use nodes::Written;
 pub use port_forward::{PORT_FORWARD_VERBS, PortForward};

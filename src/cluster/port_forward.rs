@@ -1,5 +1,5 @@
 //! A connection to a port of a pod through the API server and the kubelet, as `kubectl port-forward` makes it: it needs
-//! no route to the pod, passes NetworkPolicies and reaches what listens on the pod's loopback only.
+//! no route to the pod, passes network policies and reaches what listens on the pod's loopback only.
 //!
 //! One WebSocket carries one connection: when it fails, its user opens another.
 

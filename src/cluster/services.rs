@@ -114,7 +114,7 @@ impl Cluster {
                 "name the Service, and no permission for all namespaces is needed: --alertmanager svc://NAMESPACE/SERVICE",
             )
         };
-        let found = alertmanagers(operated.map_err(explain)?, labelled.map_err(explain)?);
+        let found = alertmanagers(&operated.map_err(explain)?, &labelled.map_err(explain)?);
         match &found[..] {
             [one] => Ok(one.clone()),
             [] => Err(Error::new(
@@ -148,11 +148,11 @@ fn request_of<K: Resource<DynamicType = ()>>(namespace: Option<&str>) -> kube::c
 
 /// One Service for each Alertmanager: the operator's stands for all of its namespace, and of those that lead to the
 /// same pods the headless one is taken, by which all of them can be told apart.
-fn alertmanagers(operated: Vec<Service>, labelled: Vec<Service>) -> Vec<ServiceKey> {
+fn alertmanagers(operated: &[Service], labelled: &[Service]) -> Vec<ServiceKey> {
     let mut taken = BTreeSet::new();
     let mut found = BTreeSet::new();
-    let mut labelled: Vec<Service> = labelled
-        .into_iter()
+    let mut labelled: Vec<&Service> = labelled
+        .iter()
         .filter(|service| {
             let spec = service.spec.as_ref();
             spec.is_some_and(|spec| {
@@ -161,12 +161,12 @@ fn alertmanagers(operated: Vec<Service>, labelled: Vec<Service>) -> Vec<ServiceK
         })
         .collect();
     labelled.sort_by_key(|service| (!is_headless(service), service.metadata.name.clone()));
-    for service in &operated {
+    for service in operated {
         let Some(key) = key_of(service) else { continue };
         taken.insert((key.namespace.clone(), None));
         found.insert(key);
     }
-    for service in &labelled {
+    for service in labelled {
         let Some(key) = key_of(service) else { continue };
         let selector: Option<BTreeMap<String, String>> =
             service.spec.as_ref().and_then(|spec| spec.selector.clone());

@@ -148,7 +148,7 @@ fn a_port_that_says_https_is_asked_so() {
     assert_eq!(ready(&slices).0, ["svc://mon/am/am-0 https://10.1.0.7:443"]);
 }
 
-fn found(operated: Vec<Service>, labelled: Vec<Service>) -> Vec<String> {
+fn found(operated: &[Service], labelled: &[Service]) -> Vec<String> {
     alertmanagers(operated, labelled).iter().map(ToString::to_string).collect()
 }
 
@@ -162,8 +162,8 @@ fn of_the_services_of_one_alertmanager_one_is_taken() {
     // kube-prometheus: the operator's own Service, and the one that the manifests add.
     assert_eq!(
         found(
-            vec![service("mon", "alertmanager-operated", "None", "am")],
-            vec![
+            &[service("mon", "alertmanager-operated", "None", "am")],
+            &[
                 service("mon", "alertmanager-main", "10.96.0.1", "am"),
                 service("mon", "alertmanager-operated", "None", "am"),
             ],
@@ -172,21 +172,18 @@ fn of_the_services_of_one_alertmanager_one_is_taken() {
     );
     // prometheus-community's chart of Alertmanager alone.
     assert_eq!(
-        found(vec![], vec![service("am", "x", "10.96.0.1", "x"), service("am", "x-headless", "None", "x")]),
+        found(&[], &[service("am", "x", "10.96.0.1", "x"), service("am", "x-headless", "None", "x")]),
         ["svc://am/x-headless"]
     );
     assert_eq!(
         found(
-            vec![service("mon", "alertmanager-operated", "None", "am")],
-            vec![service("b", "two", "None", "two"), service("b", "one", "10.96.0.1", "one")],
+            &[service("mon", "alertmanager-operated", "None", "am")],
+            &[service("b", "two", "None", "two"), service("b", "one", "10.96.0.1", "one")],
         ),
         ["svc://b/one", "svc://b/two", "svc://mon/alertmanager-operated"]
     );
     assert_eq!(
-        found(
-            vec![],
-            vec![named("a", "away", json!({"type": "ExternalName"})), named("a", "none", json!({}))]
-        ),
+        found(&[], &[named("a", "away", json!({"type": "ExternalName"})), named("a", "none", json!({}))]),
         [""; 0]
     );
 }

@@ -1,5 +1,6 @@
 //! One thin file per subcommand.
 
+mod check;
 mod completion;
 mod options;
 mod render;
@@ -13,7 +14,7 @@ use std::sync::Arc;
 use crate::cli::{Cli, Command, KubernetesArgs};
 use crate::cluster::Cluster;
 use crate::error::{Error, Exit, Result};
-use crate::settings::{StatusSettings, SyncSettings};
+use crate::settings::{CheckSettings, StatusSettings, SyncSettings};
 use crate::ui::Ui;
 
 /// Runs the command that was given.
@@ -30,6 +31,12 @@ pub async fn run(cli: Cli, ui: Arc<Ui>) -> Result<Exit> {
             let settings = SyncSettings::resolve(*args)?;
             let cluster = connect(&kubernetes, &ui).await?;
             let exit = sync::run(&settings, &cluster, &ui).await?;
+            refuse_warnings(&kubernetes, &cluster, exit)
+        }
+        Command::Check(args) => {
+            let settings = CheckSettings::resolve(*args)?;
+            let cluster = connect(&kubernetes, &ui).await?;
+            let exit = stop::until_stopped(None, Box::pin(check::run(&settings, &cluster, &ui))).await??;
             refuse_warnings(&kubernetes, &cluster, exit)
         }
         Command::Version(args) => stop::until_stopped(None, version::run(&args, &kubernetes, &ui)).await?,

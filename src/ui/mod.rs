@@ -5,6 +5,7 @@ pub mod jsonpath;
 mod live;
 mod table;
 mod text;
+mod verdict;
 
 use std::borrow::Cow;
 use std::io::{IsTerminal, Write};
@@ -20,6 +21,7 @@ pub use custom_columns::CustomColumns;
 pub use live::{Footer, Live};
 pub use table::{Cell, Table};
 pub use text::escape;
+pub use verdict::Verdict;
 
 /// The terminal, or whatever stands in its place.
 pub struct Ui {
@@ -54,6 +56,15 @@ impl Ui {
     pub fn result(&self, line: &str) {
         let mut out = self.out.lock().unwrap_or_else(PoisonError::into_inner);
         if writeln!(out, "{}", escape(line)).and_then(|()| out.flush()).is_err() {
+            *out = Box::new(std::io::sink());
+        }
+    }
+
+    /// One line of the result, with a mark before it.
+    pub fn verdict(&self, verdict: Verdict, line: &str) {
+        let mark = verdict.mark(verdict::speaks_utf8(), self.colors_result);
+        let mut out = self.out.lock().unwrap_or_else(PoisonError::into_inner);
+        if writeln!(out, "{mark} {}", escape(line)).and_then(|()| out.flush()).is_err() {
             *out = Box::new(std::io::sink());
         }
     }

@@ -10,6 +10,7 @@ mod support;
 
 mod bad_input;
 mod chain;
+mod check;
 mod complete;
 mod deploy;
 mod flags;

@@ -107,6 +107,21 @@ fn status_report() {
 }
 
 #[test]
+fn check_report() {
+    let world = World::sandbox();
+    let fine = validates("check-report.json", &world.run(&["check", "-o", "json"]).exits(0).stdout);
+    assert_eq!(fine["missing"], json!([]));
+    world.user_who_may(&[]);
+    let bad = validates("check-report.json", &world.run(&["check", "-o", "json"]).exits(1).stdout);
+    let kinds: Vec<&Value> =
+        bad["missing"].as_array().unwrap().iter().map(|object| &object["kind"]).collect();
+    assert_eq!(kinds, ["ClusterRole", "ClusterRoleBinding", "Role", "RoleBinding"]);
+    let mut strange = bad.clone();
+    strange["checks"][0]["status"] = json!("great");
+    assert!(!is_valid("check-report.json", &strange));
+}
+
+#[test]
 fn version() {
     let world = World::sandbox();
     validates("version.json", &world.run(&["version", "-o", "json"]).exits(0).stdout);

@@ -183,6 +183,14 @@ impl World {
                 ("", "nodes", "watch"),
                 ("", "nodes/status", "patch"),
                 ("coordination.k8s.io", "leases", "get"),
+                ("coordination.k8s.io", "leases", "create"),
+                ("coordination.k8s.io", "leases", "update"),
+                ("coordination.k8s.io", "leases", "watch"),
+                ("", "services", "get"),
+                ("", "services", "list"),
+                ("discovery.k8s.io", "endpointslices", "list"),
+                ("", "pods/portforward", "get"),
+                ("", "pods/portforward", "create"),
             ];
             api.allow_all();
             for (_, resource, verb) in all.iter().filter(|rule| !rules.contains(rule)) {
@@ -367,6 +375,18 @@ impl World {
 
     pub fn run(&self, arguments: &[&str]) -> Run {
         self.tidy(binary::run(&mut self.command(arguments)))
+    }
+
+    /// The same, with more of an environment.
+    pub fn run_with(&self, arguments: &[&str], change: impl FnOnce(&mut Command)) -> Run {
+        let mut command = self.command(arguments);
+        change(&mut command);
+        self.tidy(binary::run(&mut command))
+    }
+
+    /// Something that goes on while the binary runs.
+    pub fn spawn(&self, work: impl Future<Output = ()> + Send + 'static) -> tokio::task::JoinHandle<()> {
+        self.runtime.spawn(work)
     }
 
     /// `sync` on this world's alerts, conditions and Lease; `more` may override each of these flags.

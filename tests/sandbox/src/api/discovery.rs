@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use super::resource::{RESOURCES, Resource};
 
 const ACCESS_REVIEWS: &str = "authorization.k8s.io";
+const REVIEWS: &str = "authentication.k8s.io";
 
 /// The document of a path under `/api` or `/apis`; `None` if there is no such group or version.
 pub(super) fn document(path: &str) -> Option<Value> {
@@ -37,7 +38,7 @@ pub(super) fn version() -> Value {
 /// Every served group but the core's.
 fn groups() -> Vec<&'static str> {
     let mut groups: Vec<_> =
-        RESOURCES.iter().map(|resource| resource.group).chain([ACCESS_REVIEWS]).collect();
+        RESOURCES.iter().map(|resource| resource.group).chain([ACCESS_REVIEWS, REVIEWS]).collect();
     groups.sort_unstable();
     groups.dedup();
     groups.retain(|group| !group.is_empty());
@@ -61,6 +62,18 @@ fn resources(group: &str) -> Value {
         resources.push(json!({
             "name": "selfsubjectaccessreviews", "singularName": "selfsubjectaccessreview",
             "namespaced": false, "kind": "SelfSubjectAccessReview", "verbs": ["create"],
+        }));
+    }
+    if group == REVIEWS {
+        resources.push(json!({
+            "name": "selfsubjectreviews", "singularName": "selfsubjectreview",
+            "namespaced": false, "kind": "SelfSubjectReview", "verbs": ["create"],
+        }));
+    }
+    if group.is_empty() {
+        resources.push(json!({
+            "name": "pods/portforward", "singularName": "", "namespaced": true,
+            "kind": "PodPortForwardOptions", "verbs": ["create", "get"],
         }));
     }
     let version = if group.is_empty() { "v1".to_owned() } else { format!("{group}/v1") };

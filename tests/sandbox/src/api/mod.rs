@@ -2,6 +2,7 @@
 
 mod discovery;
 mod managed;
+mod port_forward;
 mod resource;
 mod route;
 mod selector;
@@ -13,6 +14,7 @@ mod verbs;
 mod view;
 mod watch;
 
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
@@ -42,6 +44,7 @@ struct Api {
     hooks: Mutex<Vec<Hook>>,
     denied: Mutex<Vec<(String, String)>>,
     bookmarks: Mutex<Duration>,
+    forwards: port_forward::Targets,
     control: Arc<Control>,
 }
 
@@ -72,6 +75,7 @@ impl ApiServer {
             hooks: Mutex::default(),
             denied: Mutex::default(),
             bookmarks: Mutex::new(Duration::from_secs(5)),
+            forwards: port_forward::Targets::default(),
             control: Arc::clone(&control),
         });
         let double: Arc<dyn Double> = api.clone();
@@ -144,7 +148,12 @@ impl ApiServer {
         *lock(&self.api.bookmarks) = period;
     }
 
-    /// Breaks the connections of all running watches.
+    /// Where a pod's port is: port-forwards to it lead there. Any other port refuses connections.
+    pub fn forward(&self, pod: &str, port: u16, to: SocketAddr) {
+        lock(&self.api.forwards).insert((pod.to_owned(), port), to);
+    }
+
+    /// Breaks the connections of all running watches and port-forwards.
     pub fn drop_watches(&self) {
         self.control.cut.send_replace(());
     }
@@ -199,6 +208,7 @@ impl Double for Api {
             Route::Discovery => discovery::document(&request.path)
                 .map_or_else(not_found, |document| Reply::json(200, &document)),
             Route::SelfSubjectAccessReview => self.review(request),
+            Route::SelfSubjectReview => review_of_user(request),
             Route::Objects(info) => self.objects(info, request).unwrap_or_else(|status| status.reply()),
             Route::UnknownResource => Status::no_such_resource().reply(),
             Route::UnknownPath => not_found(),
@@ -217,6 +227,19 @@ impl Api {
     fn objects(&self, info: Info, request: &Request) -> status::Result<Reply> {
         if self.denies(info.verb, &info.rule_resource()) {
             return Err(info.forbidden());
+        }
+        if info.subresource == "portforward" {
+            // Kubernetes 1.35 and later want both permissions of a WebSocket, and do not say which one is missing.
+            if self.denies("create", &info.rule_resource()) {
+                return Err(info.forbidden_silently());
+            }
+            return port_forward::start(
+                &lock(&self.store),
+                &info,
+                request,
+                &self.forwards,
+                self.control.cut.subscribe(),
+            );
         }
         if info.verb == "watch" {
             let bookmarks = *lock(&self.bookmarks);
@@ -250,6 +273,17 @@ impl Api {
         review["status"] = json!({"allowed": allowed});
         Reply::json(201, &review)
     }
+}
+
+/// Whoever is impersonated, else the one user that there is.
+fn review_of_user(request: &Request) -> Reply {
+    let impersonated = request.header("impersonate-user");
+    let name = if impersonated.is_empty() { route::USER } else { impersonated };
+    Reply::json(
+        201,
+        &json!({"kind": "SelfSubjectReview", "apiVersion": "authentication.k8s.io/v1", "metadata": {},
+        "status": {"userInfo": {"username": name, "groups": ["system:authenticated"]}}}),
+    )
 }
 
 fn not_found() -> Reply {

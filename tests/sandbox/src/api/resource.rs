@@ -135,6 +135,22 @@ pub(super) static RESOURCES: &[Resource] = &[
         selectable: &["spec.nodeName", "status.phase"],
         ..BASE
     },
+    Resource {
+        kind: "Service",
+        plural: "services",
+        singular: "service",
+        short: &["svc"],
+        status: true,
+        selectable: &["spec.clusterIP", "spec.type"],
+        ..BASE
+    },
+    Resource {
+        group: "discovery.k8s.io",
+        kind: "EndpointSlice",
+        plural: "endpointslices",
+        singular: "endpointslice",
+        ..BASE
+    },
     Resource { kind: "ConfigMap", plural: "configmaps", singular: "configmap", short: &["cm"], ..BASE },
     Resource {
         group: "coordination.k8s.io",

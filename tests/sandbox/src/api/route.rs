@@ -14,6 +14,8 @@ pub(super) enum Route {
     /// A discovery document; the path says which.
     Discovery,
     SelfSubjectAccessReview,
+    /// Who asks?
+    SelfSubjectReview,
     Objects(Info),
     UnknownResource,
     UnknownPath,
@@ -42,6 +44,7 @@ impl Route {
             ["apis", "authorization.k8s.io", "v1", "selfsubjectaccessreviews"] => {
                 Self::SelfSubjectAccessReview
             }
+            ["apis", "authentication.k8s.io", "v1", "selfsubjectreviews"] => Self::SelfSubjectReview,
             ["api", version, ref rest @ ..] => {
                 Info::of(request, "", version, rest).map_or(Self::UnknownResource, Self::Objects)
             }
@@ -72,7 +75,12 @@ impl Info {
         if namespace.is_some() != resource.namespaced && (namespace.is_some() || !name.is_empty()) {
             return None;
         }
-        let known = subresource.is_empty() || resource.status && subresource == "status";
+        let known = match subresource {
+            "" => true,
+            "status" => resource.status,
+            "portforward" => resource.plural == "pods",
+            _ => false,
+        };
         if !known {
             return None;
         }
@@ -119,6 +127,12 @@ impl Info {
             self.rule_resource(),
             self.resource.group,
         );
+        Status::forbidden(message, self.resource, &self.authorized_name)
+    }
+
+    /// As the API server refuses a WebSocket to whom `create` is not allowed.
+    pub(super) fn forbidden_silently(&self) -> Status {
+        let message = format!("{} \"{}\" is forbidden: ", self.resource.full_name(), self.authorized_name);
         Status::forbidden(message, self.resource, &self.authorized_name)
     }
 }

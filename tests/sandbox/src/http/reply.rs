@@ -1,12 +1,15 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures::future::BoxFuture;
 use futures::stream::{self, BoxStream, StreamExt};
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderName};
 use http::{HeaderValue, StatusCode};
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full, StreamBody};
 use hyper::body::Frame;
+use hyper::upgrade::Upgraded;
+use hyper_util::rt::TokioIo;
 use serde::Serialize;
 
 /// The connection ends here, in the middle of whatever it was.
@@ -23,11 +26,15 @@ impl std::error::Error for Cut {}
 
 pub(crate) type Body = UnsyncBoxBody<Bytes, Cut>;
 
+/// What goes on over a connection that has changed its protocol.
+pub(crate) type Upgrade = Box<dyn FnOnce(TokioIo<Upgraded>) -> BoxFuture<'static, ()> + Send>;
+
 /// An answer before it is on its way.
 pub(crate) struct Reply {
     pub(crate) status: u16,
     pub(crate) headers: Vec<(HeaderName, HeaderValue)>,
     pub(crate) content: Content,
+    pub(crate) upgrade: Option<Upgrade>,
 }
 
 pub(crate) enum Content {
@@ -37,7 +44,7 @@ pub(crate) enum Content {
 
 impl Reply {
     pub(crate) fn bytes(status: u16, content_type: &str, body: impl Into<Bytes>) -> Self {
-        Self { status, headers: Vec::new(), content: Content::Bytes(body.into()) }
+        Self { status, headers: Vec::new(), content: Content::Bytes(body.into()), upgrade: None }
             .with(CONTENT_TYPE, content_type)
     }
 
@@ -53,7 +60,7 @@ impl Reply {
     }
 
     pub(crate) fn stream(content: BoxStream<'static, Result<Bytes, Cut>>) -> Self {
-        Self { status: 200, headers: Vec::new(), content: Content::Stream(content) }
+        Self { status: 200, headers: Vec::new(), content: Content::Stream(content), upgrade: None }
             .with(CONTENT_TYPE, "application/json")
     }
 
@@ -62,6 +69,12 @@ impl Reply {
         const CHUNK: &[u8] = &[b' '; 64 << 10];
         let chunks = stream::iter(0..mebibytes * 16).map(|_| Ok(Bytes::from_static(CHUNK)));
         Self { status, ..Self::stream(chunks.boxed()) }
+    }
+
+    /// 101: the connection is handed over.
+    pub(crate) fn upgrade(upgrade: Upgrade) -> Self {
+        let content = Content::Bytes(Bytes::new());
+        Self { status: 101, headers: Vec::new(), content, upgrade: Some(upgrade) }
     }
 
     pub(crate) fn with(mut self, name: HeaderName, value: &str) -> Self {

@@ -117,7 +117,7 @@ async fn accept(listener: TcpListener, double: Arc<dyn Double>, control: Arc<Con
         tokio::spawn(async move {
             let service = service_fn(|request| exchange(&*double, &control, request));
             // An error is a connection that ended early: the client's doing, or a fault's.
-            _ = http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
+            _ = http1::Builder::new().serve_connection(TokioIo::new(stream), service).with_upgrades().await;
         });
     }
 }
@@ -126,8 +126,25 @@ async fn accept(listener: TcpListener, double: Arc<dyn Double>, control: Arc<Con
 async fn exchange(
     double: &dyn Double,
     control: &Control,
-    request: hyper::Request<Incoming>,
+    mut request: hyper::Request<Incoming>,
 ) -> Result<http::Response<Body>, Cut> {
+    let upgraded = hyper::upgrade::on(&mut request);
+    let mut reply = reply(double, control, request).await?;
+    if let Some(upgrade) = reply.upgrade.take() {
+        tokio::spawn(async move {
+            if let Ok(upgraded) = upgraded.await {
+                upgrade(TokioIo::new(upgraded)).await;
+            }
+        });
+    }
+    Ok(reply.into_response())
+}
+
+async fn reply(
+    double: &dyn Double,
+    control: &Control,
+    request: hyper::Request<Incoming>,
+) -> Result<Reply, Cut> {
     let (parts, body) = request.into_parts();
     let Ok(body) = Limited::new(body, MAX_BODY).collect().await else { return Err(Cut) };
     let request = Request {
@@ -142,7 +159,7 @@ async fn exchange(
     }
     double.prepare(&request);
     let Some(effect) = control.faults.take(&request) else {
-        return Ok(double.answer(&request).into_response());
+        return Ok(double.answer(&request));
     };
     if let Some(delay) = effect.delay {
         tokio::time::sleep(delay).await;
@@ -159,5 +176,5 @@ async fn exchange(
     } else {
         double.answer(&request)
     };
-    Ok(effect.finish(reply).into_response())
+    Ok(effect.finish(reply))
 }

@@ -1,0 +1,183 @@
+//! Which permission each command needs, whether it is granted, and what would grant it.
+
+use std::collections::BTreeMap;
+
+use futures::future::{join, join_all};
+use serde_json::{Value, json};
+
+use super::line::Line;
+use crate::cli::Via;
+use crate::cluster::{ApiError, Cluster, PORT_FORWARD_VERBS, Permission, Rule};
+use crate::settings::{Address, CheckSettings};
+
+/// The name of what is printed to be applied: no other Role is overwritten by it.
+const ROLE: &str = "sciuro-missing";
+
+/// A permission, and what needs it.
+struct Need {
+    permission: Permission,
+    by: &'static str,
+}
+
+/// What the server said of each, and who asks.
+pub(super) struct Asked {
+    answers: Vec<(Need, Result<bool, ApiError>)>,
+    user: Option<String>,
+}
+
+pub(super) async fn check(settings: &CheckSettings, cluster: &Cluster) -> Asked {
+    let answers = join_all(needs(settings, cluster).into_iter().map(|need| async {
+        let asked = tokio::time::timeout(super::PATIENCE, cluster.may(&need.permission)).await;
+        let answer = asked.unwrap_or_else(|_| Err(ApiError::Broken("it takes too long".to_owned())));
+        (need, answer)
+    }));
+    let user = tokio::time::timeout(super::PATIENCE, cluster.user_name());
+    let (answers, user) = join(answers, user).await;
+    Asked { answers, user: user.ok().and_then(Result::ok).flatten() }
+}
+
+fn needs(settings: &CheckSettings, cluster: &Cluster) -> Vec<Need> {
+    let lease = &settings.lease;
+    let on_lease = |verb| Permission::of(verb, &Rule::LEASES).within(Some(&lease.namespace)).on(&lease.name);
+    let create_lease = Permission::of("create", &Rule::LEASES).within(Some(&lease.namespace));
+    let mut needs = vec![
+        Need { permission: Permission::of("list", &Rule::NODES), by: "status, sync" },
+        Need { permission: Permission::of("watch", &Rule::NODES), by: "status -w, sync --loop" },
+        Need { permission: Permission::of("patch", &Rule::NODES_STATUS), by: "sync" },
+        Need { permission: on_lease("get"), by: "status, sync" },
+        Need { permission: create_lease, by: "sync" },
+        Need { permission: on_lease("update"), by: "sync" },
+        Need { permission: on_lease("watch"), by: "sync" },
+    ];
+    let Some(source) = &settings.source else { return needs };
+    let through_server = match source.via {
+        Via::Auto => !cluster.is_in_cluster(),
+        Via::Direct => false,
+        Via::PortForward => true,
+    };
+    let mut services: Vec<(Option<&str>, Option<&str>)> = source
+        .groups
+        .iter()
+        .flat_map(|group| &group.members)
+        .filter_map(|member| match member {
+            Address::Url(_) => None,
+            Address::Service { namespace, name, .. } => Some((Some(namespace.as_str()), Some(name.as_str()))),
+            Address::Auto => Some((None, None)), // where it is, is not known yet
+        })
+        .collect();
+    services.sort_unstable();
+    services.dedup();
+    for (namespace, name) in services {
+        let get = Permission::of("get", &Rule::SERVICES).within(namespace);
+        if let Some(name) = name {
+            needs.push(Need { permission: get.on(name), by: "sync, svc://" });
+        } else {
+            let list = Permission::of("list", &Rule::SERVICES);
+            needs.push(Need { permission: list, by: "sync, --alertmanager auto" });
+            needs.push(Need { permission: get, by: "sync, --alertmanager auto" });
+        }
+        let slices = Permission::of("list", &Rule::ENDPOINT_SLICES).within(namespace);
+        needs.push(Need { permission: slices, by: "sync, svc://" });
+        if through_server {
+            needs.extend(PORT_FORWARD_VERBS.map(|verb| Need {
+                permission: Permission::of(verb, &Rule::PORT_FORWARD).within(namespace),
+                by: "sync, port-forward",
+            }));
+        }
+    }
+    needs
+}
+
+impl Asked {
+    /// The lines, and the objects that would grant what is missing. A Lease that exists need not be created.
+    pub(super) fn finish(self, lease_exists: bool) -> (Vec<Line>, Vec<Value>) {
+        let mut missing = Vec::new();
+        let mut lines = Vec::new();
+        for (need, answer) in self.answers {
+            let Need { permission, by } = need;
+            let name = format!("may {}", shown(&permission));
+            lines.push(match answer {
+                Ok(true) => Line::ok(name, by),
+                Ok(false)
+                    if lease_exists && permission.verb == "create" && permission.resource == "leases" =>
+                {
+                    Line::ok(name, format!("not needed, the Lease is there ({by})"))
+                }
+                Ok(false) => {
+                    let line = Line::failed(name, format!("not granted; needed by {by}"));
+                    missing.push(permission);
+                    line
+                }
+                Err(error) => {
+                    let reviews = Rule {
+                        group: "authorization.k8s.io",
+                        resource: "selfsubjectaccessreviews",
+                        namespace: None,
+                    };
+                    Line::of_api(name, &error, "create", &reviews)
+                }
+            });
+        }
+        (lines, manifests(&missing, self.user.as_deref()))
+    }
+}
+
+/// `patch nodes/status`, `get leases/sciuro-sync in kube-system`.
+fn shown(permission: &Permission) -> String {
+    let Permission { verb, group, resource, namespace, name } = permission;
+    let group = if group.is_empty() { String::new() } else { format!(".{group}") };
+    let (plain, subresource) = resource.split_once('/').unwrap_or((resource, ""));
+    let subresource = if subresource.is_empty() { String::new() } else { format!("/{subresource}") };
+    let name = name.as_ref().map(|name| format!(" {name}")).unwrap_or_default();
+    let place = namespace.as_ref().map(|namespace| format!(" in {namespace}")).unwrap_or_default();
+    format!("{verb} {plain}{group}{subresource}{name}{place}")
+}
+
+/// A `ClusterRole` or `Role` for each place, bound to the user if the server says who that is.
+fn manifests(missing: &[Permission], user: Option<&str>) -> Vec<Value> {
+    type Of<'p> = (&'p str, &'p str, Option<&'p str>);
+    let mut places: BTreeMap<Option<&str>, BTreeMap<Of<'_>, Vec<&str>>> = BTreeMap::new();
+    for permission in missing {
+        let place = places.entry(permission.namespace.as_deref()).or_default();
+        let of = (permission.group, permission.resource, permission.name.as_deref());
+        place.entry(of).or_default().push(permission.verb);
+    }
+    let mut objects = Vec::new();
+    for (namespace, rules) in places {
+        let rules: Vec<Value> = rules
+            .into_iter()
+            .map(|((group, resource, name), verbs)| {
+                let mut rule = json!({"apiGroups": [group], "resources": [resource], "verbs": verbs});
+                if let Some(name) = name {
+                    rule["resourceNames"] = json!([name]);
+                }
+                rule
+            })
+            .collect();
+        let kind = if namespace.is_some() { "Role" } else { "ClusterRole" };
+        let object = |kind: &str| {
+            let mut object = json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": kind, "metadata": {"name": ROLE}});
+            if let Some(namespace) = namespace {
+                object["metadata"]["namespace"] = namespace.into();
+            }
+            object
+        };
+        let mut role = object(kind);
+        role["rules"] = rules.into();
+        objects.push(role);
+        if let Some(user) = user {
+            let mut binding = object(&format!("{kind}Binding"));
+            binding["roleRef"] = json!({"apiGroup": "rbac.authorization.k8s.io", "kind": kind, "name": ROLE});
+            binding["subjects"] = json!([subject(user)]);
+            objects.push(binding);
+        }
+    }
+    objects
+}
+
+fn subject(user: &str) -> Value {
+    match user.strip_prefix("system:serviceaccount:").and_then(|account| account.split_once(':')) {
+        Some((namespace, name)) => json!({"kind": "ServiceAccount", "namespace": namespace, "name": name}),
+        None => json!({"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": user}),
+    }
+}

@@ -1,0 +1,190 @@
+//! The alert sources: do they answer, can their silence be believed, and do their alerts speak of nodes here.
+
+use futures::future::join;
+use jiff::Timestamp;
+
+use super::line::Line;
+use crate::cluster::Cluster;
+use crate::command::render::count;
+use crate::core::alert::Alert;
+use crate::core::report::human_duration;
+use crate::core::selection::{mixed_clusters, select};
+use crate::core::source::{Answer, Failure, FailureReason, Group, Member};
+use crate::error::Error;
+use crate::settings::{Canary, CheckSettings, SourceSettings};
+use crate::ui::Ui;
+
+const SOURCES: &str = "alert sources";
+const MATCHING: &str = "matching";
+
+pub(super) async fn check(settings: &CheckSettings, cluster: &Cluster, ui: &Ui) -> Vec<Line> {
+    let Some(source) = &settings.source else {
+        return vec![
+            Line::warning(SOURCES, "not configured")
+                .hint("add the flags that sync is given, such as --alertmanager URL --receiver NAME"),
+        ];
+    };
+    let asked = tokio::time::timeout(super::PATIENCE, fetch(source, ui));
+    let listed = tokio::time::timeout(super::PATIENCE, cluster.list_nodes());
+    let (asked, listed) = join(asked, listed).await;
+    let groups = match asked {
+        Err(_) => {
+            return vec![Line::failed(SOURCES, format!("no answer within {}s", super::PATIENCE.as_secs()))];
+        }
+        Ok(Err(error)) => return vec![Line::of(SOURCES, &error)],
+        Ok(Ok(groups)) => groups,
+    };
+    let mut lines: Vec<Line> = groups.iter().flat_map(|group| group_lines(group, source)).collect();
+    let alerts: Vec<Alert> = alerts(groups);
+    lines.push(match listed {
+        Ok(Ok(nodes)) => matching(&alerts, &nodes, source, settings),
+        Ok(Err(error)) => Line::unreadable(MATCHING, &error).softened(),
+        Err(_) => Line::warning(MATCHING, "the nodes cannot be listed in time"),
+    });
+    lines
+}
+
+fn group_lines(group: &Group, source: &SourceSettings) -> Vec<Line> {
+    let mut lines: Vec<Line> = group.members.iter().map(member_line).collect();
+    let answers = || group.members.iter().filter_map(|member| member.answer.as_ref().ok());
+    let names: Vec<&str> = group.members.iter().map(|member| member.name.as_str()).collect();
+    if group.has_unasked_members {
+        lines.push(
+            Line::warning(
+                format!("peers of {}", names.join(", ")),
+                "it has more cluster peers than are asked: what only those know is missing",
+            )
+            .hint("name all of them, or their headless Service: --alertmanager svc://NAMESPACE/SERVICE"),
+        );
+    }
+    let canary = match &source.canary {
+        Canary::None => None,
+        Canary::Auto => Some("Watchdog"),
+        Canary::Named(name) => Some(name.as_str()),
+    };
+    if let Some(canary) = canary {
+        let seen: Vec<bool> = answers().filter_map(|answer| answer.canary).collect();
+        let name = format!("canary {canary}");
+        if seen.contains(&true) {
+            lines.push(Line::ok(name, format!("fires at {}", names.join(", "))));
+        } else if !seen.is_empty() {
+            let message =
+                "does not fire: rules that are no longer evaluated would look like nodes that are fine";
+            lines.push(match source.canary {
+                Canary::Named(_) => Line::failed(name, message),
+                _ => Line::warning(name, message).hint(
+                    "add an alert that always fires, `expr: vector(1)`, and name it by --require-alert",
+                ),
+            });
+        }
+    }
+    lines
+}
+
+fn member_line(member: &Member) -> Line {
+    let name = format!("alert source {}", member.name);
+    let answer = match &member.answer {
+        Ok(answer) => answer,
+        Err(failure) => {
+            let line = Line::failed(name, &failure.what);
+            return failure.hints.iter().fold(line, Line::hint);
+        }
+    };
+    let alerts = count(answer.alerts.len(), "alert");
+    if let Some(warming) = &answer.warming {
+        return Line::warning(
+            name,
+            format!(
+                "{alerts}; started {}s ago, its silence is believed from {} (--warmup)",
+                warming.up_for.as_secs(),
+                warming.until.strftime("%H:%M:%SZ")
+            ),
+        );
+    }
+    if let Some(warning) = answer.warnings.first() {
+        return Line::warning(name, format!("{alerts}, and something is missing: {warning}"));
+    }
+    let up = match answer.started {
+        Some(started) => format!(", up for {}", human_duration(Timestamp::now().duration_since(started))),
+        None => String::new(),
+    };
+    Line::ok(name, format!("{alerts}{up}"))
+}
+
+/// Of all members, as they are: an alert that two of them have counts once.
+fn alerts(groups: Vec<Group>) -> Vec<Alert> {
+    let mut alerts = Vec::new();
+    for group in groups {
+        let mut seen = std::collections::BTreeSet::new();
+        for answer in group.members.into_iter().filter_map(|member| member.answer.ok()) {
+            alerts.extend(answer.alerts.into_iter().filter(|alert| seen.insert(alert.labels.clone())));
+        }
+    }
+    alerts
+}
+
+fn matching(
+    alerts: &[Alert],
+    nodes: &[crate::core::node::Node],
+    source: &SourceSettings,
+    settings: &CheckSettings,
+) -> Line {
+    let selection = select(alerts, nodes, &settings.selection, &settings.cluster_label);
+    if let Some(clusters) = mixed_clusters(&selection, &source.filters, &settings.cluster_label) {
+        let label = &settings.cluster_label;
+        let names: Vec<String> = clusters.iter().map(|cluster| format!("{cluster:?}")).collect();
+        let example = clusters.first().map_or("a.k8s", String::as_str);
+        return Line::failed(
+            MATCHING,
+            format!("alerts of several clusters ({label} {}) match nodes here", names.join(", ")),
+        )
+        .hint(format!("choose this cluster's: --filter '{label}=\"{example}\"'"));
+    }
+    let counts = &selection.counts;
+    let names = count(nodes.len(), "node");
+    let considered = counts.matched + counts.unmatched + counts.ambiguous;
+    if considered == 0 {
+        return Line::ok(MATCHING, format!("nothing fires that could speak of one of {names}"));
+    }
+    let message = format!("{} of {} speak of one of {names}", counts.matched, count(considered, "alert"));
+    if counts.matched == 0 {
+        let line = Line::warning(MATCHING, message);
+        let line = selection
+            .unmatched_examples
+            .iter()
+            .fold(line, |line, alert| line.hint(format!("one of them is {alert}")));
+        return line.hint("which label names the node? --node-label, --filter or --match-expr");
+    }
+    Line::ok(MATCHING, message)
+}
+
+async fn fetch(settings: &SourceSettings, _ui: &Ui) -> Result<Vec<Group>, Error> {
+    let name = match &settings.groups[..] {
+        [group] => match &group.members[..] {
+            [crate::settings::Address::Url(url)] => {
+                let mut url = url.clone();
+                let _ = url.set_username("");
+                let _ = url.set_password(None);
+                url.to_string()
+            }
+            _ => return Err(Error::usage("only one Alertmanager's URL works yet")),
+        },
+        _ => return Err(Error::usage("only one Alertmanager's URL works yet")),
+    };
+    let answer = match crate::source::Alertmanager::new(settings) {
+        Ok(source) => source.fetch().await,
+        Err(error) => Err(error),
+    };
+    let answer = match answer {
+        Ok(answer) => Ok(Answer { alerts: answer.alerts, warming: answer.warming, ..Answer::default() }),
+        Err(error) => {
+            let is_misconfigured = error.is_misconfigured;
+            let error = Error::from(error);
+            let mut lines = error.lines();
+            let what = lines.next().unwrap_or_default().trim_start_matches("error: ").to_owned();
+            let hints = lines.map(|line| line.trim_start_matches("hint: ").to_owned()).collect();
+            Err(Failure { reason: FailureReason::Http, is_misconfigured, what, hints })
+        }
+    };
+    Ok(vec![Group { members: vec![Member { name, answer }], has_unasked_members: false }])
+}

@@ -1,0 +1,41 @@
+//! What `check` is to look at, validated.
+
+use super::sync::{SourceSettings, severity_priority};
+use crate::cli::{CheckArgs, Format};
+use crate::cluster::LeaseKey;
+use crate::core::selection::SelectionPolicy;
+use crate::error::Result;
+
+#[derive(Debug, Clone)]
+pub struct CheckSettings {
+    /// `None`: no source is configured.
+    pub source: Option<SourceSettings>,
+    pub selection: SelectionPolicy,
+    pub match_expr: Option<String>,
+    pub cluster_label: String,
+    pub lease: LeaseKey,
+    pub output: Option<Format>,
+}
+
+impl CheckSettings {
+    pub fn resolve(args: CheckArgs) -> Result<Self> {
+        let has_source = !args.source.alertmanagers.is_empty() || !args.source.prometheuses.is_empty();
+        let source =
+            if has_source { Some(SourceSettings::resolve(&args.source, &args.matching)?) } else { None };
+        Ok(Self {
+            source,
+            selection: SelectionPolicy {
+                prefix: args.prefix,
+                severity_priority: severity_priority(&args.matching)?,
+                node_labels: args.matching.node_labels,
+                priority_label: args.matching.priority_label,
+                strict: args.matching.strict,
+                ..SelectionPolicy::default()
+            },
+            match_expr: args.matching.match_expr,
+            cluster_label: args.matching.cluster_label,
+            lease: LeaseKey { namespace: args.lease_namespace, name: args.lease_name },
+            output: args.output,
+        })
+    }
+}
