@@ -23,6 +23,7 @@ mod permissions;
 mod prompts;
 mod restart;
 mod schemas;
+mod services;
 mod sources;
 mod status;
 mod sync;

@@ -146,7 +146,7 @@ fn matching(
     if considered == 0 {
         return Line::ok(MATCHING, format!("nothing fires that could speak of one of {names}"));
     }
-    let message = format!("{} of {} speak of one of {names}", counts.matched, count(considered, "alert"));
+    let message = format!("{} of {} matched, over {names}", counts.matched, count(considered, "alert"));
     if counts.matched == 0 {
         let line = Line::warning(MATCHING, message);
         let line = selection
