@@ -35,6 +35,10 @@ pub(super) async fn check(settings: &CheckSettings, cluster: &Cluster, ui: &Ui) 
         Ok(Ok(groups)) => groups,
     };
     let mut lines: Vec<Line> = groups.iter().flat_map(|group| group_lines(group, source)).collect();
+    if groups.iter().flat_map(|group| &group.members).all(|member| member.answer.is_err()) {
+        lines.push(Line::warning(MATCHING, "no source answered"));
+        return lines;
+    }
     let alerts: Vec<Alert> = alerts(groups);
     lines.push(match listed {
         Ok(Ok(nodes)) => matching(&alerts, &nodes, source, settings),
