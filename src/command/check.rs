@@ -18,7 +18,7 @@ use crate::ui::Ui;
 /// The longest that one line may take; all are looked at at the same time.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-pub(super) async fn run(settings: &CheckSettings, cluster: &Arc<Cluster>, ui: &Ui) -> Result<Exit> {
+pub(super) async fn run(settings: &CheckSettings, cluster: &Arc<Cluster>, ui: &Arc<Ui>) -> Result<Exit> {
     let ((api, permissions, ours), (upstream, sources)) = futures::join!(
         async {
             futures::join!(

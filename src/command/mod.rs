@@ -3,6 +3,7 @@
 mod check;
 mod completion;
 mod options;
+mod reach;
 mod render;
 mod status;
 mod stop;

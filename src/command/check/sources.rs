@@ -1,30 +1,34 @@
 //! The alert sources: do they answer, can their silence be believed, and do their alerts speak of nodes here.
 
+use std::sync::Arc;
+
 use futures::future::join;
 use jiff::Timestamp;
 
 use super::line::Line;
 use crate::cluster::Cluster;
+use crate::command::reach::Reach;
 use crate::command::render::count;
 use crate::core::alert::Alert;
 use crate::core::report::human_duration;
 use crate::core::selection::{mixed_clusters, select};
-use crate::core::source::{Answer, Failure, FailureReason, Group, Member};
-use crate::error::Error;
-use crate::settings::{Canary, CheckSettings, SourceSettings};
+use crate::core::source::{Canary, Group, Member, gather};
+use crate::error::Result;
+use crate::settings::{CheckSettings, SourceSettings};
+use crate::source::Sources;
 use crate::ui::Ui;
 
 const SOURCES: &str = "alert sources";
 const MATCHING: &str = "matching";
 
-pub(super) async fn check(settings: &CheckSettings, cluster: &Cluster, ui: &Ui) -> Vec<Line> {
+pub(super) async fn check(settings: &CheckSettings, cluster: &Arc<Cluster>, ui: &Arc<Ui>) -> Vec<Line> {
     let Some(source) = &settings.source else {
         return vec![
             Line::warning(SOURCES, "not configured")
                 .hint("add the flags that sync is given, such as --alertmanager URL --receiver NAME"),
         ];
     };
-    let asked = tokio::time::timeout(super::PATIENCE, fetch(source, ui));
+    let asked = tokio::time::timeout(super::PATIENCE, fetch(source, cluster, ui));
     let listed = tokio::time::timeout(super::PATIENCE, cluster.list_nodes());
     let (asked, listed) = join(asked, listed).await;
     let groups = match asked {
@@ -39,7 +43,7 @@ pub(super) async fn check(settings: &CheckSettings, cluster: &Cluster, ui: &Ui) 
         lines.push(Line::warning(MATCHING, "no source answered"));
         return lines;
     }
-    let alerts: Vec<Alert> = alerts(groups);
+    let alerts = gather(groups, &Canary::None, false).alerts;
     lines.push(match listed {
         Ok(Ok(nodes)) => matching(&alerts, &nodes, source, settings),
         Ok(Err(error)) => Line::unreadable(MATCHING, &error).softened(),
@@ -61,12 +65,7 @@ fn group_lines(group: &Group, source: &SourceSettings) -> Vec<Line> {
             .hint("name all of them, or their headless Service: --alertmanager svc://NAMESPACE/SERVICE"),
         );
     }
-    let canary = match &source.canary {
-        Canary::None => None,
-        Canary::Auto => Some("Watchdog"),
-        Canary::Named(name) => Some(name.as_str()),
-    };
-    if let Some(canary) = canary {
+    if let Some(canary) = source.canary.name() {
         let seen: Vec<bool> = answers().filter_map(|answer| answer.canary).collect();
         let name = format!("canary {canary}");
         if seen.contains(&true) {
@@ -115,18 +114,6 @@ fn member_line(member: &Member) -> Line {
     Line::ok(name, format!("{alerts}{up}"))
 }
 
-/// Of all members, as they are: an alert that two of them have counts once.
-fn alerts(groups: Vec<Group>) -> Vec<Alert> {
-    let mut alerts = Vec::new();
-    for group in groups {
-        let mut seen = std::collections::BTreeSet::new();
-        for answer in group.members.into_iter().filter_map(|member| member.answer.ok()) {
-            alerts.extend(answer.alerts.into_iter().filter(|alert| seen.insert(alert.labels.clone())));
-        }
-    }
-    alerts
-}
-
 fn matching(
     alerts: &[Alert],
     nodes: &[crate::core::node::Node],
@@ -162,33 +149,8 @@ fn matching(
     Line::ok(MATCHING, message)
 }
 
-async fn fetch(settings: &SourceSettings, _ui: &Ui) -> Result<Vec<Group>, Error> {
-    let name = match &settings.groups[..] {
-        [group] => match &group.members[..] {
-            [crate::settings::Address::Url(url)] => {
-                let mut url = url.clone();
-                let _ = url.set_username("");
-                let _ = url.set_password(None);
-                url.to_string()
-            }
-            _ => return Err(Error::usage("only one Alertmanager's URL works yet")),
-        },
-        _ => return Err(Error::usage("only one Alertmanager's URL works yet")),
-    };
-    let answer = match crate::source::Alertmanager::new(settings) {
-        Ok(source) => source.fetch().await,
-        Err(error) => Err(error),
-    };
-    let answer = match answer {
-        Ok(answer) => Ok(Answer { alerts: answer.alerts, warming: answer.warming, ..Answer::default() }),
-        Err(error) => {
-            let is_misconfigured = error.is_misconfigured;
-            let error = Error::from(error);
-            let mut lines = error.lines();
-            let what = lines.next().unwrap_or_default().trim_start_matches("error: ").to_owned();
-            let hints = lines.map(|line| line.trim_start_matches("hint: ").to_owned()).collect();
-            Err(Failure { reason: FailureReason::Http, is_misconfigured, what, hints })
-        }
-    };
-    Ok(vec![Group { members: vec![Member { name, answer }], has_unasked_members: false }])
+async fn fetch(source: &SourceSettings, cluster: &Arc<Cluster>, ui: &Arc<Ui>) -> Result<Vec<Group>> {
+    let reach = Reach::new(cluster.clone(), ui.clone(), source.via);
+    let sources = Sources::new(source, Arc::new(reach))?;
+    Ok(sources.fetch(source.canary.name()).await)
 }
