@@ -181,6 +181,11 @@ fn warn_of_odd_alerts(selection: &Selection, matches_nothing: bool, ui: &Ui) {
         (counts.malformed_priority, "alert", "with a malformed priority (0 to 999 is allowed)"),
         (counts.no_alertname, "alert", "without alertname: skipped"),
         (counts.ambiguous, "alert", "that more than one node answers to: not applied"),
+        (
+            counts.expression_errors,
+            "alert",
+            "that --match-expr cannot judge, as when a label is missing: not applied",
+        ),
         (counts.feedback, "alert", "about our own conditions: skipped"),
         (counts.dropped, "condition", "beyond --max-conditions: left out"),
     ] {

@@ -23,12 +23,6 @@ pub enum Match {
     Ambiguous,
 }
 
-impl Match {
-    pub(super) fn place(self) -> Option<usize> {
-        if let Self::Node(place) = self { Some(place) } else { None }
-    }
-}
-
 /// Nodes by every name they answer to.
 #[derive(Debug)]
 pub struct NodeIndex<'a> {

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::Timestamp;
 
 use super::alert::{Alert, Priority, Severity};
+use super::expression::{self, Expression, Verdict};
 use super::matcher::Matcher;
 use super::matching::{Match, NodeIndex};
 use super::node::{FALSE, Node};
@@ -20,6 +21,8 @@ pub struct SelectionPolicy {
     pub prefix: Prefix,
     /// The labels that name a node, in order.
     pub node_labels: Vec<String>,
+    /// Decides in place of them (`--match-expr`).
+    pub expression: Option<Expression>,
     pub priority_label: String,
     /// The priority of alerts that carry none, by their severity.
     pub severity_priority: BTreeMap<String, Priority>,
@@ -42,6 +45,7 @@ impl Default for SelectionPolicy {
         Self {
             prefix: Prefix::default(),
             node_labels: super::matching::NODE_LABELS.map(String::from).to_vec(),
+            expression: None,
             priority_label: "priority".into(),
             severity_priority: BTreeMap::new(),
             strict: false,
@@ -64,7 +68,7 @@ pub struct Selection {
     /// For each node, those of them that stay True if they are.
     pub pending: Vec<BTreeSet<String>>,
     pub counts: Counts,
-    /// Values of the cluster label that the matched alerts carry.
+    /// Values of the cluster label that the matched alerts carry; none if an expression decides by that label.
     pub clusters: BTreeSet<String>,
     /// Up to three alerts that no node answers to, as text.
     pub unmatched_examples: Vec<String>,
@@ -78,6 +82,10 @@ pub struct Counts {
     pub matched: usize,
     pub unmatched: usize,
     pub ambiguous: usize,
+    /// Alerts that the expression matches with no node, whatever its name.
+    pub excluded: usize,
+    /// Alerts that the expression cannot judge.
+    pub expression_errors: usize,
     pub no_alertname: usize,
     pub silenced: usize,
     pub inhibited: usize,
@@ -93,14 +101,15 @@ pub struct Counts {
 }
 
 impl Selection {
-    /// Alerts fire, and none of them speaks of a node here: a sign of labels that do not fit.
+    /// Alerts fire, and none of them speaks of a node here: a sign of labels that do not fit. Those that an expression
+    /// excludes or cannot judge are none: a Prometheus lists all alerts, and its Watchdog never stops.
     pub fn matches_nothing(&self) -> bool {
         self.counts.unmatched + self.counts.ambiguous > 0 && self.counts.matched == 0
     }
 }
 
 /// An alert that speaks for a condition, and its rank among those that do.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 struct Candidate<'a> {
     priority: Priority,
     severity: Severity,
@@ -117,9 +126,63 @@ impl Candidate<'_> {
     }
 }
 
+/// How alerts are matched with nodes: by the labels that name one, or by an expression.
+enum Matching<'a> {
+    Labels(NodeIndex<'a>),
+    Expression(expression::Matching<'a>),
+}
+
+impl<'a> Matching<'a> {
+    fn new(nodes: &'a [Node], policy: &'a SelectionPolicy) -> Self {
+        match &policy.expression {
+            Some(expression) => Self::Expression(expression::Matching::new(expression, nodes)),
+            None => Self::Labels(NodeIndex::new(nodes, &policy.node_labels)),
+        }
+    }
+
+    /// The nodes that the alert speaks of, or why there is none; an expression may name several.
+    fn find(&self, alert: &'a Alert) -> Result<Vec<usize>, Unapplied> {
+        match self {
+            Self::Labels(index) => match index.find(alert) {
+                Match::Node(place) => Ok(vec![place]),
+                Match::Unmatched => Err(Unapplied::Unmatched),
+                Match::Ambiguous => Err(Unapplied::Ambiguous),
+            },
+            Self::Expression(matching) => match matching.find(alert) {
+                Verdict::Nodes(places) => Ok(places),
+                Verdict::Unmatched => Err(Unapplied::Unmatched),
+                Verdict::Excluded => Err(Unapplied::Excluded),
+                Verdict::Failed => Err(Unapplied::Failed),
+            },
+        }
+    }
+}
+
+/// Why an alert raises no condition on any node.
+#[derive(Debug, Clone, Copy)]
+enum Unapplied {
+    Unmatched,
+    Ambiguous,
+    Excluded,
+    Failed,
+}
+
+impl Counts {
+    fn of(&mut self, reason: Unapplied) -> &mut usize {
+        match reason {
+            Unapplied::Unmatched => &mut self.unmatched,
+            Unapplied::Ambiguous => &mut self.ambiguous,
+            Unapplied::Excluded => &mut self.excluded,
+            Unapplied::Failed => &mut self.expression_errors,
+        }
+    }
+}
+
 /// Selects among `alerts` and matches them with `nodes`.
 pub fn select(alerts: &[Alert], nodes: &[Node], policy: &SelectionPolicy, cluster_label: &str) -> Selection {
-    let index = NodeIndex::new(nodes, &policy.node_labels);
+    let matching = Matching::new(nodes, policy);
+    let cluster_is_chosen =
+        policy.expression.as_ref().is_some_and(|expression| expression.names_label(cluster_label));
     let mut selection = Selection {
         firing: vec![BTreeMap::new(); nodes.len()],
         suppressed: vec![BTreeSet::new(); nodes.len()],
@@ -136,38 +199,35 @@ pub fn select(alerts: &[Alert], nodes: &[Node], policy: &SelectionPolicy, cluste
         let Some((condition_type, accepted)) = accept(alert, policy, &mut selection.counts) else {
             continue;
         };
-        let found = index.find(alert);
+        let found = matching.find(alert);
         let priority = match accepted {
             Accepted::With(priority) => priority,
             Accepted::AsItIs => {
-                skipped.extend(found.place().map(|place| (place, condition_type)));
+                skipped.extend(found.into_iter().flatten().map(|place| (place, condition_type.clone())));
                 continue;
             }
             Accepted::Suppressed => {
-                if let Some(place) = found.place() {
+                for place in found.into_iter().flatten() {
                     if alert.pending && policy.hold_pending {
                         selection.pending[place].insert(condition_type.clone());
                     }
-                    selection.suppressed[place].insert(condition_type);
+                    selection.suppressed[place].insert(condition_type.clone());
                 }
                 continue;
             }
         };
-        let place = match found {
-            Match::Node(place) => place,
-            Match::Unmatched => {
-                selection.counts.unmatched += 1;
-                keep_smallest(&mut unmatched, fingerprint, alert);
-                continue;
-            }
-            Match::Ambiguous => {
-                selection.counts.ambiguous += 1;
-                keep_smallest(&mut unmatched, fingerprint, alert);
+        let places = match found {
+            Ok(places) => places,
+            Err(reason) => {
+                *selection.counts.of(reason) += 1;
+                if matches!(reason, Unapplied::Unmatched | Unapplied::Ambiguous) {
+                    keep_smallest(&mut unmatched, fingerprint, alert);
+                }
                 continue;
             }
         };
         selection.counts.matched += 1;
-        if let Some(cluster) = alert.label(cluster_label) {
+        if let Some(cluster) = alert.label(cluster_label).filter(|_| !cluster_is_chosen) {
             selection.clusters.insert(cluster.to_owned());
         }
         let candidate = Candidate {
@@ -177,16 +237,18 @@ pub fn select(alerts: &[Alert], nodes: &[Node], policy: &SelectionPolicy, cluste
             fingerprint,
             alert,
         };
-        candidates
-            .entry(place)
-            .or_default()
-            .entry(condition_type)
-            .and_modify(|best| {
-                if candidate.rank() < best.rank() {
-                    *best = Candidate { ..candidate };
-                }
-            })
-            .or_insert(candidate);
+        for place in places {
+            candidates
+                .entry(place)
+                .or_default()
+                .entry(condition_type.clone())
+                .and_modify(|best| {
+                    if candidate.rank() < best.rank() {
+                        *best = candidate;
+                    }
+                })
+                .or_insert(candidate);
+        }
     }
     for (place, by_type) in candidates {
         let kept = limit(by_type, &nodes[place], policy.max_conditions, &mut selection.counts);

@@ -410,3 +410,92 @@ proptest! {
         prop_assert_eq!(select(&alerts, &nodes, &policy, "cluster"), first);
     }
 }
+
+/// Nodes `node1` and `node2`, and what an expression makes of these alerts.
+fn by_expression(expression: &str, alerts: &[&[(&str, &str)]]) -> Selection {
+    let alerts: Vec<Alert> = alerts
+        .iter()
+        .map(|labels| Alert { labels: labels.iter().copied().collect(), ..Alert::default() })
+        .collect();
+    select_with(&alerts, &[node("node1"), node("node2")], |policy| {
+        policy.expression = Some(expression.parse().unwrap());
+    })
+}
+
+#[test]
+fn row_s19_an_expression_chooses_the_node() {
+    let selection = by_expression(
+        r#"labels["instance"]==FullName"#,
+        &[&[("alertname", "NodeOnFire"), ("instance", "node1"), ("node", "node2")]],
+    );
+    assert_eq!(selection.firing, [[(TYPE.into(), "[P9]".into())].into(), BTreeMap::new()]);
+    assert_eq!((selection.counts.matched, selection.counts.unmatched), (1, 0));
+}
+
+/// The same alerts, one of two sources down: the result is the same, and nothing is cleared.
+#[test]
+fn row_s20_an_expression_in_a_partial_round() {
+    let selection = by_expression(
+        r#"labels["instance"]==FullName"#,
+        &[&[("alertname", "NodeOnFire"), ("instance", "node1")]],
+    );
+    let plan = |node, firing| {
+        let knowledge = Knowledge::new(SourceState::Partial, now());
+        plan(node, firing, &BTreeSet::new(), &knowledge, &ConditionPolicy::default())
+    };
+    let mut nodes = [node("node1"), node("node2")];
+    let confirmed = Condition { last_heartbeat: Some(now()), ..shown("AlertManager_Other", "True") };
+    nodes[1].conditions.push(confirmed);
+    let added = plan(&nodes[0], &selection.firing[0]);
+    assert_eq!(added.iter().map(|change| &*change.condition.type_).collect::<Vec<_>>(), [TYPE]);
+    assert!(plan(&nodes[1], &selection.firing[1]).is_empty());
+}
+
+/// README of upstream, "Prometheus Configuration": an error on the Watchdog, which always fires, is upstream's error
+/// on every node.
+#[test]
+fn an_alert_that_an_expression_cannot_judge_is_its_own_affair() {
+    let selection = by_expression(
+        r#"labels["node"] == FullName && labels["notify"].contains("node-condition-k8s")"#,
+        &[
+            &[("alertname", "Watchdog"), ("severity", "none")],
+            &[("alertname", "NodeOnFire"), ("node", "node1"), ("notify", "page node-condition-k8s")],
+            &[("alertname", "DiskFull"), ("node", "node2"), ("notify", "page")],
+            &[("alertname", "DiskSlow"), ("node", "node9"), ("notify", "node-condition-k8s")],
+            &[("alertname", "Quiet"), ("node", "node2")],
+        ],
+    );
+    assert_eq!(selection.firing, [[(TYPE.into(), "[P9]".into())].into(), BTreeMap::new()]);
+    let counts = &selection.counts;
+    // Watchdog has neither label. Without `notify`, `Quiet` cannot be judged for the node that it names.
+    assert_eq!((counts.alerts, counts.matched, counts.expression_errors), (5, 1, 2));
+    // `DiskSlow` names a node that is not here, `DiskFull` is not meant for nodes.
+    assert_eq!((counts.unmatched, counts.excluded), (1, 1));
+    assert!(!selection.matches_nothing());
+    assert_eq!(selection.unmatched_examples.len(), 1);
+}
+
+#[test]
+fn an_expression_may_match_several_nodes() {
+    let selection = by_expression(
+        r#"labels.rack == "r1" && FullName.startsWith("node")"#,
+        &[&[("alertname", "NodeOnFire"), ("rack", "r1")], &[("alertname", "NodeOnFire"), ("rack", "r2")]],
+    );
+    assert!(selection.firing.iter().all(|firing| firing.contains_key(TYPE)));
+    assert_eq!((selection.counts.matched, selection.counts.unmatched), (1, 1));
+}
+
+#[test]
+fn row_81_an_expression_may_choose_the_cluster() {
+    let alerts: [&[(&str, &str)]; 2] = [
+        &[("alertname", "NodeOnFire"), ("node", "node1"), ("cluster", "a")],
+        &[("alertname", "NodeOnFire"), ("node", "node1"), ("cluster", "b")],
+    ];
+    for (expression, clusters) in [
+        ("labels.node == FullName", 2),
+        ("labels.node == FullName && labels.cluster in [\"a\", \"b\"]", 0),
+        ("labels.node == FullName && labels[\"cluster\"] != \"\"", 0),
+    ] {
+        assert_eq!(by_expression(expression, &alerts).clusters.len(), clusters, "{expression}");
+    }
+}

@@ -1,6 +1,6 @@
 //! What `check` is to look at, validated.
 
-use super::sync::{SourceSettings, severity_priority};
+use super::sync::{SourceSettings, expression, severity_priority};
 use crate::cli::{CheckArgs, Format};
 use crate::cluster::LeaseKey;
 use crate::core::selection::SelectionPolicy;
@@ -11,7 +11,6 @@ pub struct CheckSettings {
     /// `None`: no source is configured.
     pub source: Option<SourceSettings>,
     pub selection: SelectionPolicy,
-    pub match_expr: Option<String>,
     pub cluster_label: String,
     pub lease: LeaseKey,
     pub output: Option<Format>,
@@ -27,12 +26,12 @@ impl CheckSettings {
             selection: SelectionPolicy {
                 prefix: args.prefix,
                 severity_priority: severity_priority(&args.matching)?,
+                expression: expression(&args.matching)?,
                 node_labels: args.matching.node_labels,
                 priority_label: args.matching.priority_label,
                 strict: args.matching.strict,
                 ..SelectionPolicy::default()
             },
-            match_expr: args.matching.match_expr,
             cluster_label: args.matching.cluster_label,
             lease: LeaseKey { namespace: args.lease_namespace, name: args.lease_name },
             output: args.output,

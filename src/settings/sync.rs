@@ -11,6 +11,7 @@ use url::Url;
 use crate::cli::{DryRun, Format, MatchingArgs, OnUnavailable, SourceArgs, SyncArgs, Via};
 use crate::core::alert::Priority;
 use crate::core::condition::ConditionPolicy;
+use crate::core::expression::Expression;
 use crate::core::matcher::Matcher;
 use crate::core::round::RoundPolicy;
 use crate::core::selection::SelectionPolicy;
@@ -75,7 +76,6 @@ pub struct SyncSettings {
     /// `None` for `--purge`, which asks nobody.
     pub source: Option<SourceSettings>,
     pub selection: SelectionPolicy,
-    pub match_expr: Option<String>,
     pub round: RoundPolicy,
     pub cluster_label: String,
     /// Names of the nodes to write; empty = all.
@@ -109,6 +109,7 @@ impl SyncSettings {
             selection: SelectionPolicy {
                 prefix: args.prefix.clone(),
                 severity_priority: severity_priority(&args.matching)?,
+                expression: expression(&args.matching)?,
                 node_labels: args.matching.node_labels,
                 priority_label: args.matching.priority_label,
                 strict: args.matching.strict,
@@ -131,7 +132,6 @@ impl SyncSettings {
                 max_clear: args.max_clear,
                 force_clear: args.force_clear,
             },
-            match_expr: args.matching.match_expr,
             cluster_label: args.matching.cluster_label,
             nodes: args.nodes.iter().map(|name| node_name(name)).collect::<Result<_>>()?,
             selector: args.selector,
@@ -211,6 +211,16 @@ fn canary(text: &str) -> Canary {
         "auto" => Canary::Auto,
         name => Canary::Named(name.to_owned()),
     }
+}
+
+pub(super) fn expression(args: &MatchingArgs) -> Result<Option<Expression>> {
+    let parse = |text: &String| {
+        text.parse().map_err(|why| {
+            Error::usage(format!("--match-expr: {why}"))
+                .hint("labels.node == FullName, for example; --help names what there is")
+        })
+    };
+    args.match_expr.as_ref().map(parse).transpose()
 }
 
 pub(super) fn severity_priority(args: &MatchingArgs) -> Result<BTreeMap<String, Priority>> {

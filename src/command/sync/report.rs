@@ -99,6 +99,8 @@ impl Report {
         for (count, what) in [
             (counts.unmatched, "unmatched"),
             (counts.ambiguous, "ambiguous"),
+            (counts.excluded, "excluded"),
+            (counts.expression_errors, "not judged"),
             (counts.silenced, "silenced"),
             (counts.inhibited, "inhibited"),
         ] {
