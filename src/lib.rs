@@ -9,6 +9,8 @@ pub mod command;
 mod complete;
 pub mod core;
 pub mod error;
+#[doc(hidden)]
+pub mod fuzzing;
 mod json;
 pub mod metrics;
 pub mod settings;

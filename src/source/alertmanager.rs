@@ -2,13 +2,12 @@
 
 use jiff::Timestamp;
 use serde::Deserialize;
-use serde::de::IgnoredAny;
+use serde::de::{DeserializeSeed, IgnoredAny};
 
 use super::list::{Each, annotations};
 use super::request::{Requests, shown};
 use super::{Asked, Heard};
-use crate::core::alert::Alert;
-use crate::core::alert::Labels;
+use crate::core::alert::{Alert, Labels};
 use crate::core::source::{Answer, Failure, FailureReason};
 
 /// Asks in order, over one connection: several answers are then of the same process.
@@ -43,6 +42,12 @@ pub(super) async fn fetch(
     answer.alerts = requests.get_by(&url, each).await?.1;
     heard.answer = answer;
     Ok(heard)
+}
+
+/// The alerts of an answer that is here already.
+pub(crate) fn parse(answer: &[u8]) -> Result<Vec<Alert>, serde_json::Error> {
+    let each = Each::new(|alert: GettableAlert| Some(alert.into_alert(true)));
+    each.deserialize(&mut serde_json::Deserializer::from_reader(answer))
 }
 
 async fn check_receiver(requests: &Requests<'_>, name: &str) -> Result<(), Failure> {

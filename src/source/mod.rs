@@ -28,10 +28,10 @@ use self::connection::Client;
 use self::http_config::{HttpConfig, Loaded};
 use self::request::{Requests, shown};
 
+pub(crate) use alertmanager::parse as parse_alertmanager;
 pub use connection::{ByteStream, Dial};
-/// The whole of `--http-config` that touches no file, for a fuzz target.
-#[doc(hidden)]
-pub use http_config::{HttpConfig as ParsedHttpConfig, Mistake, parse as parse_http_config};
+pub(crate) use http_config::parse as parse_http_config;
+pub(crate) use prometheus::parse as parse_prometheus;
 
 /// One member of a source inside the cluster.
 #[derive(Clone)]

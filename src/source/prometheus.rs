@@ -12,8 +12,7 @@ use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, Visitor};
 use super::list::{Each, annotations};
 use super::request::Requests;
 use super::{Asked, Heard};
-use crate::core::alert::Alert;
-use crate::core::alert::Labels;
+use crate::core::alert::{Alert, Labels};
 use crate::core::matcher::Matcher;
 use crate::core::source::{Answer, Failure, FailureReason};
 
@@ -64,6 +63,13 @@ pub(super) async fn fetch(requests: &Requests<'_>, asked: &Asked<'_>) -> Result<
     }
     heard.answer = answer;
     Ok(heard)
+}
+
+/// The alerts of an answer that is here already.
+pub(crate) fn parse(answer: &[u8]) -> Result<Vec<Alert>, serde_json::Error> {
+    let seed = ListSeed { filters: Arc::default(), canary: Some("Watchdog".into()), keep_annotations: true };
+    let list = seed.deserialize(&mut serde_json::Deserializer::from_reader(answer))?;
+    Ok(list.alerts.unwrap_or_default())
 }
 
 #[derive(Deserialize)]

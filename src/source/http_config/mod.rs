@@ -13,12 +13,12 @@ use secrecy::SecretString;
 use url::Url;
 
 pub(super) use load::{Loaded, LoadedTls, basic, read_text};
-pub use yaml::Mistake;
+pub(crate) use yaml::Mistake;
 use yaml::{Found, Table};
 
 /// How a source is spoken to.
 #[derive(Debug, Clone, Default)]
-pub struct HttpConfig {
+pub(crate) struct HttpConfig {
     pub(super) auth: Option<Auth>,
     pub(super) tls: Tls,
     pub(super) proxy: Proxy,
@@ -108,7 +108,7 @@ const RESERVED: [&str; 18] = [
 ];
 
 /// Reads a configuration; relative file names are relative to `directory`. Touches no file.
-pub fn parse(text: &str, directory: &Path) -> Result<HttpConfig, Mistake> {
+pub(crate) fn parse(text: &str, directory: &Path) -> Result<HttpConfig, Mistake> {
     let mut root = Table::parse(text, &KEYS)?;
     root.one_of(&["basic_auth", "authorization", "oauth2"])?;
     if root.keys().iter().any(|key| key == "oauth2") {

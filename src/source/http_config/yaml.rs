@@ -7,7 +7,7 @@ use serde_saphyr::Spanned;
 
 /// What is wrong with a file, and where.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Mistake {
+pub(crate) struct Mistake {
     /// Counted from 1; 0 = the file as a whole.
     pub line: u64,
     pub what: String,
