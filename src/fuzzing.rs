@@ -7,15 +7,15 @@ use crate::core::node::Node;
 
 /// An Alertmanager's answer.
 pub fn alertmanager(input: &[u8]) {
-    crate::source::parse_alertmanager(input).into_iter().flatten().for_each(look_at);
+    crate::source::parse_alertmanager(input).iter().flatten().for_each(look_at);
 }
 
 /// A Prometheus' answer.
 pub fn prometheus(input: &[u8]) {
-    crate::source::parse_prometheus(input).into_iter().flatten().for_each(look_at);
+    crate::source::parse_prometheus(input).iter().flatten().for_each(look_at);
 }
 
-fn look_at(alert: Alert) {
+fn look_at(alert: &Alert) {
     let again = Alert { labels: alert.labels.iter().collect(), ..Alert::default() };
     assert_eq!(alert.fingerprint(), again.fingerprint());
     let _ = (alert.severity(), alert.annotation("summary"), alert.label("alertname"));

@@ -339,7 +339,7 @@ impl Metrics {
         self.leader.set(i64::from(is_leader));
     }
 
-    /// The OpenMetrics text that a scrape gets.
+    /// The text that a scrape gets, in the `OpenMetrics` format.
     pub fn encode(&self) -> String {
         let mut text = String::new();
         // Writing to a String does not fail.

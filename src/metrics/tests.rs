@@ -1,3 +1,5 @@
+#![allow(clippy::expect_used)] // tests
+
 use std::sync::Arc;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
