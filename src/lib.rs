@@ -39,8 +39,10 @@ pub fn run(arguments: Vec<OsString>) -> Exit {
         Ok(parsed) => parsed,
         Err(failure) => return fail(failure),
     };
-    telemetry::install(cli.global.verbosity, cli.global.log_format);
-    let ui = Arc::new(Ui::terminal(cli.global.color));
+    let loops = matches!(&cli.command, cli::Command::Sync(args) if args.loops);
+    telemetry::install(cli.global.verbosity, cli.global.log_format, loops);
+    let ui = Ui::terminal(cli.global.color);
+    let ui = Arc::new(if loops { ui.into_log() } else { ui });
     for variable in ignored {
         if let Some(instead) = settings::instead_of(&variable) {
             ui.warning(&format!("{variable} is set, but this version cannot honour it: {instead}"));

@@ -7,9 +7,10 @@ use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::cli::LogFormat;
 
-/// `-v 1` tells what was decided, `-v 4` each request of ours, `-v 6` what the libraries say.
-pub(crate) fn install(verbosity: u8, format: LogFormat) {
+/// A loop tells what it does without being asked. `-v 1` tells what was decided, `-v 4` each request of ours, `-v 6` what the libraries say.
+pub(crate) fn install(verbosity: u8, format: LogFormat, loops: bool) {
     let (ours, theirs) = match verbosity {
+        0 if loops => (Level::INFO, Level::ERROR),
         0 => return,
         1..=3 => (Level::INFO, Level::ERROR),
         4..=5 => (Level::DEBUG, Level::WARN),

@@ -2,6 +2,7 @@
 
 mod access;
 mod api;
+mod clock;
 mod config;
 mod error;
 mod lease_state;
@@ -14,10 +15,11 @@ mod watch;
 
 pub use access::Permission;
 pub use api::Cluster;
+pub use clock::Clock;
 pub use config::{KubeconfigNames, kubeconfig_names};
 pub use error::{ApiError, Rule};
 pub use lease_state::LeaseState;
-pub use leases::{Hold, LeaseError, LeaseKey};
+pub use leases::{Candidate, Hold, LeaseError, LeaseKey, Waiting};
 pub use nodes::Written;
 pub use port_forward::{PORT_FORWARD_VERBS, PortForward};
 pub use services::{Endpoint, PodKey, ServiceKey};

@@ -6,7 +6,6 @@ use http::{HeaderValue, Request, StatusCode, header};
 use jiff::Timestamp;
 use kube::api::{ListParams, Patch, PatchParams};
 use kube::core::{ObjectList, PartialObjectMeta};
-use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer};
 use serde_json::{Value, json};
 
@@ -30,8 +29,7 @@ pub enum Written {
 impl Cluster {
     /// All nodes, without their images and managedFields: 5 MB instead of 54 MB per 1,000 nodes.
     pub async fn list_nodes(&self) -> Result<Vec<Node>, ApiError> {
-        let (listed, _): (Vec<Listed>, _) = self.list(&ListParams::default()).await?;
-        Ok(listed.into_iter().map(|listed| listed.0).collect())
+        Ok(self.list_at(None, None).await?.0)
     }
 
     /// The nodes that the selectors match, with what `status` shows besides.
@@ -40,38 +38,30 @@ impl Cluster {
         selector: Option<&str>,
         field_selector: Option<&str>,
     ) -> Result<Vec<ShownNode>, ApiError> {
-        Ok(self.list_shown_at(selector, field_selector).await?.0)
+        Ok(self.list_at(selector, field_selector).await?.0)
     }
 
     /// The same, with the version from which a watch may go on.
-    pub(super) async fn list_shown_at(
+    pub(super) async fn list_at<N: SlimForm>(
         &self,
         selector: Option<&str>,
         field_selector: Option<&str>,
-    ) -> Result<(Vec<ShownNode>, String), ApiError> {
+    ) -> Result<(Vec<N>, String), ApiError> {
         let parameters = ListParams {
             label_selector: selector.map(str::to_owned),
             field_selector: field_selector.map(str::to_owned),
             ..ListParams::default()
         };
-        let (shown, version): (Vec<Shown>, _) = self.list(&parameters).await?;
-        Ok((shown.into_iter().map(|shown| shown.0).collect(), version))
-    }
-
-    async fn list<T: DeserializeOwned + Send + 'static>(
-        &self,
-        parameters: &ListParams,
-    ) -> Result<(Vec<T>, String), ApiError> {
         // No limit and no resourceVersion: one consistent list, which the server takes from its cache.
-        let request = kube::core::Request::new(NODES).list(parameters)?;
-        let list: NodeList<T> = self.call(request).await?;
+        let request = kube::core::Request::new(NODES).list(&parameters)?;
+        let list: NodeList<N> = self.call(request).await?;
         if list.kind != "NodeList" {
             return Err(ApiError::Unexpected(format!(
                 "expected a NodeList, the answer's kind is {:?}",
                 list.kind
             )));
         }
-        Ok((list.items, list.metadata.resource_version))
+        Ok((list.items.into_iter().map(|listed| listed.node).collect(), list.metadata.resource_version))
     }
 
     /// Names of the nodes that a label selector matches, decided by the server.
@@ -175,14 +165,14 @@ fn entry(condition: &Condition) -> Value {
 }
 
 #[derive(Deserialize)]
-#[serde(bound = "T: Deserialize<'de>")]
-struct NodeList<T> {
+#[serde(bound = "N: SlimForm")]
+struct NodeList<N> {
     #[serde(default)]
     kind: String,
     #[serde(default)]
     metadata: ListMeta,
     #[serde(default, deserialize_with = "null_is_default")]
-    items: Vec<T>,
+    items: Vec<Received<N>>,
 }
 
 #[derive(Default, Deserialize)]
@@ -192,25 +182,46 @@ struct ListMeta {
     resource_version: String,
 }
 
-/// Converted one by one while the list arrives, so that only the slim form piles up.
-#[derive(Deserialize)]
-#[serde(from = "SlimNode")]
-struct Listed(Node);
+/// What is kept of a node that the server sends.
+pub trait SlimForm: From<SlimNode> + Send + 'static {
+    fn name(&self) -> &str;
 
-#[derive(Deserialize)]
-#[serde(from = "SlimNode")]
-struct Shown(ShownNode);
+    /// Whether somebody who knows the nodes as they were `before` is to be told at once.
+    fn is_news(&self, before: Option<&Self>) -> bool;
+}
 
-/// A node in an event of a watch.
+impl SlimForm for ShownNode {
+    fn name(&self) -> &str {
+        &self.node.name
+    }
+
+    fn is_news(&self, _before: Option<&Self>) -> bool {
+        true
+    }
+}
+
+/// Conditions are no news: most are a kubelet's heartbeats, and the rest we wrote ourselves.
+impl SlimForm for Node {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn is_news(&self, before: Option<&Self>) -> bool {
+        before.is_none_or(|before| self.uid != before.uid || !self.answers_to_the_same_names(before))
+    }
+}
+
+/// Converted one by one while a list arrives, so that only the slim form piles up.
 #[derive(Deserialize)]
-#[serde(from = "SlimNode")]
-pub(super) struct Watched {
-    pub(super) node: ShownNode,
+#[serde(from = "SlimNode", bound = "N: SlimForm")]
+pub(super) struct Received<N> {
+    pub(super) node: N,
     pub(super) version: String,
 }
 
+/// What is read of a node.
 #[derive(Deserialize)]
-struct SlimNode {
+pub struct SlimNode {
     metadata: SlimMeta,
     #[serde(default)]
     spec: SlimSpec,
@@ -286,28 +297,19 @@ fn lenient_time<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Tim
     Ok(Option::<String>::deserialize(deserializer)?.and_then(|text| text.parse().ok()))
 }
 
-impl From<SlimNode> for Watched {
+impl<N: SlimForm> From<SlimNode> for Received<N> {
     fn from(mut node: SlimNode) -> Self {
         let version = std::mem::take(&mut node.metadata.resource_version);
-        Self { node: Shown::from(node).0, version }
+        Self { node: node.into(), version }
     }
 }
 
-impl From<SlimNode> for Listed {
-    fn from(node: SlimNode) -> Self {
-        Self(Shown::from(node).0.node)
-    }
-}
-
-impl From<SlimNode> for Shown {
-    fn from(node: SlimNode) -> Self {
-        let labels = node.metadata.labels;
-        let unschedulable = node.spec.unschedulable;
-        let remediation = node.metadata.annotations.remediation;
-        let node = Node {
+impl From<SlimNode> for Node {
+    fn from(mut node: SlimNode) -> Self {
+        Self {
             name: node.metadata.name,
             uid: node.metadata.uid,
-            hostname: labels.get("kubernetes.io/hostname").cloned(),
+            hostname: node.metadata.labels.remove("kubernetes.io/hostname"),
             addresses: node.status.addresses.into_iter().map(|address| address.address).collect(),
             provider_id: node.spec.provider_id.filter(|id| !id.is_empty()),
             conditions: node
@@ -323,7 +325,15 @@ impl From<SlimNode> for Shown {
                     last_transition: condition.last_transition_time,
                 })
                 .collect(),
-        };
-        Self(ShownNode { node, labels, unschedulable, remediation })
+        }
+    }
+}
+
+impl From<SlimNode> for ShownNode {
+    fn from(mut node: SlimNode) -> Self {
+        let labels = node.metadata.labels.clone();
+        let unschedulable = node.spec.unschedulable;
+        let remediation = node.metadata.annotations.remediation.take();
+        Self { node: node.into(), labels, unschedulable, remediation }
     }
 }

@@ -1,6 +1,6 @@
 //! Nodes, followed: listed once, then kept up to date by one watch, which outlives restarts of the server.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::pin::pin;
 use std::time::Duration;
 
@@ -17,8 +17,7 @@ use tokio::time::Instant;
 
 use super::api::Cluster;
 use super::error::{ApiError, Rule};
-use super::nodes::{NODES, Watched};
-use crate::core::report::ShownNode;
+use super::nodes::{NODES, Received, SlimForm};
 use crate::error::{Error, root_cause};
 
 /// How long the server is to serve one watch, in seconds; it ends it with a bookmark then.
@@ -44,21 +43,59 @@ pub struct NodeSelection<'s> {
 }
 
 /// The nodes as far as a watch has told.
-#[derive(Debug, Default)]
-pub struct SeenNodes {
-    pub nodes: BTreeMap<String, ShownNode>,
+#[derive(Debug)]
+pub struct SeenNodes<N> {
+    pub nodes: BTreeMap<String, N>,
+    /// Names of those that are news, until whoever follows takes them out.
+    pub news: BTreeSet<String>,
     /// The first list has come.
     pub listed: bool,
     /// Since when no news can come, and why.
     pub interrupted: Option<(Timestamp, String)>,
 }
 
+impl<N> Default for SeenNodes<N> {
+    fn default() -> Self {
+        Self { nodes: BTreeMap::new(), news: BTreeSet::new(), listed: false, interrupted: None }
+    }
+}
+
+impl<N: SlimForm> SeenNodes<N> {
+    /// Whether that is news.
+    fn put(&mut self, node: N) -> bool {
+        let is_news = node.is_news(self.nodes.get(node.name()));
+        if is_news {
+            self.news.insert(node.name().to_owned());
+        }
+        self.nodes.insert(node.name().to_owned(), node);
+        is_news
+    }
+
+    fn remove(&mut self, name: &str) {
+        self.nodes.remove(name);
+        self.news.remove(name);
+    }
+
+    /// All that there is. What was not among them is gone.
+    fn replace(&mut self, nodes: Vec<N>) {
+        let mut gone = std::mem::take(&mut self.nodes);
+        for node in nodes {
+            let before = gone.remove(node.name());
+            if node.is_news(before.as_ref()) {
+                self.news.insert(node.name().to_owned());
+            }
+            self.nodes.insert(node.name().to_owned(), node);
+        }
+        self.news.retain(|name| !gone.contains_key(name));
+    }
+}
+
 #[derive(Deserialize)]
-#[serde(tag = "type", content = "object", rename_all = "UPPERCASE")]
-enum Event {
-    Added(Watched),
-    Modified(Watched),
-    Deleted(Watched),
+#[serde(tag = "type", content = "object", rename_all = "UPPERCASE", bound = "N: SlimForm")]
+enum Event<N> {
+    Added(Received<N>),
+    Modified(Received<N>),
+    Deleted(Received<N>),
     Bookmark(Bookmark),
     Error(Box<Status>),
 }
@@ -77,7 +114,11 @@ struct BookmarkMeta {
 impl Cluster {
     /// Keeps `seen` up to date. Returns only what makes that impossible: at first anything that will not pass, later
     /// only that it is no longer allowed.
-    pub async fn follow_nodes(&self, selection: NodeSelection<'_>, seen: &Sender<SeenNodes>) -> Error {
+    pub async fn follow_nodes<N: SlimForm>(
+        &self,
+        selection: NodeSelection<'_>,
+        seen: &Sender<SeenNodes<N>>,
+    ) -> Error {
         let mut following = Following {
             selection,
             seen,
@@ -107,23 +148,27 @@ impl Cluster {
         }
     }
 
-    async fn list_all(&self, following: &mut Following<'_>) -> Result<GoOn, ApiError> {
+    async fn list_all<N: SlimForm>(&self, following: &mut Following<'_, N>) -> Result<GoOn, ApiError> {
         let NodeSelection { labels, fields } = following.selection;
-        let (nodes, version) = self.list_shown_at(labels, fields).await?;
+        let (nodes, version) = self.list_at(labels, fields).await?;
         if version.is_empty() {
             return Err(ApiError::Unexpected("the list of nodes has no resourceVersion".into()));
         }
         following.version = Some(version);
         following.denied_since = None;
         following.seen.send_modify(|seen| {
-            seen.nodes = nodes.into_iter().map(|node| (node.node.name.clone(), node)).collect();
+            seen.replace(nodes);
             seen.listed = true;
             seen.interrupted = None;
         });
         Ok(GoOn::AtOnce)
     }
 
-    async fn watch_from(&self, version: &str, following: &mut Following<'_>) -> Result<GoOn, ApiError> {
+    async fn watch_from<N: SlimForm>(
+        &self,
+        version: &str,
+        following: &mut Following<'_, N>,
+    ) -> Result<GoOn, ApiError> {
         let NodeSelection { labels, fields } = following.selection;
         let parameters = WatchParams {
             label_selector: labels.map(str::to_owned),
@@ -153,9 +198,9 @@ enum GoOn {
 }
 
 /// How far it is.
-struct Following<'f> {
+struct Following<'f, N> {
     selection: NodeSelection<'f>,
-    seen: &'f Sender<SeenNodes>,
+    seen: &'f Sender<SeenNodes<N>>,
     /// Where a watch goes on; `None`: list first.
     version: Option<String>,
     /// A watch was once allowed.
@@ -164,7 +209,7 @@ struct Following<'f> {
     retry: Retry,
 }
 
-impl Following<'_> {
+impl<N: SlimForm> Following<'_, N> {
     fn connected(&mut self) {
         self.established = true;
         self.denied_since = None;
@@ -175,16 +220,12 @@ impl Following<'_> {
         let event = serde_json::from_slice(line)
             .map_err(|error| ApiError::Unexpected(format!("an event of a watch cannot be read: {error}")))?;
         let version = match event {
-            Event::Added(Watched { node, version }) | Event::Modified(Watched { node, version }) => {
-                self.seen.send_modify(|seen| {
-                    seen.nodes.insert(node.node.name.clone(), node);
-                });
+            Event::Added(Received { node, version }) | Event::Modified(Received { node, version }) => {
+                self.seen.send_if_modified(|seen| seen.put(node));
                 version
             }
-            Event::Deleted(Watched { node, version }) => {
-                self.seen.send_modify(|seen| {
-                    seen.nodes.remove(&node.node.name);
-                });
+            Event::Deleted(Received { node, version }) => {
+                self.seen.send_modify(|seen| seen.remove(node.name()));
                 version
             }
             Event::Bookmark(bookmark) => bookmark.metadata.resource_version,
@@ -294,6 +335,46 @@ mod tests {
                 Err(error) => return (read, Err(error)),
             }
         }
+    }
+
+    fn node(name: &str, uid: &str, address: &str, heartbeat: i64) -> crate::core::node::Node {
+        let condition = crate::core::node::Condition {
+            last_heartbeat: Timestamp::from_second(heartbeat).ok(),
+            ..Default::default()
+        };
+        let addresses = vec![address.to_owned()];
+        crate::core::node::Node {
+            name: name.into(),
+            uid: uid.into(),
+            addresses,
+            conditions: vec![condition],
+            ..Default::default()
+        }
+    }
+
+    #[test]
+    fn only_what_alerts_are_matched_by_is_news() {
+        let mut seen = SeenNodes::default();
+        assert!(seen.put(node("w1", "u1", "10.0.0.1", 0)), "a new node");
+        assert!(!seen.put(node("w1", "u1", "10.0.0.1", 5)), "a heartbeat");
+        assert_eq!(seen.nodes["w1"], node("w1", "u1", "10.0.0.1", 5), "is kept nevertheless");
+        assert!(seen.put(node("w1", "u1", "10.0.0.2", 5)), "another address");
+        assert!(seen.put(node("w1", "u2", "10.0.0.2", 5)), "another node of that name");
+        assert_eq!(std::mem::take(&mut seen.news).into_iter().collect::<Vec<_>>(), ["w1"]);
+        seen.put(node("w2", "u3", "10.0.0.3", 0));
+        seen.remove("w2");
+        assert!(seen.nodes.len() == 1 && seen.news.is_empty(), "what is gone is no news");
+    }
+
+    #[test]
+    fn a_list_after_a_gap_tells_what_changed_in_it() {
+        let mut seen = SeenNodes::default();
+        seen.replace(vec![node("w1", "u1", "a", 0), node("w2", "u2", "b", 0), node("w3", "u3", "c", 0)]);
+        seen.news.clear();
+        seen.put(node("w4", "u4", "d", 0));
+        seen.replace(vec![node("w1", "u1", "a", 9), node("w2", "u9", "b", 0), node("w5", "u5", "e", 0)]);
+        assert_eq!(seen.news.into_iter().collect::<Vec<_>>(), ["w2", "w5"]);
+        assert_eq!(seen.nodes.into_keys().collect::<Vec<_>>(), ["w1", "w2", "w5"]);
     }
 
     #[tokio::test]

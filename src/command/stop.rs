@@ -25,15 +25,14 @@ pub(super) async fn until_stopped<T>(
     hold: Option<&Hold>,
     work: impl Future<Output = T>,
 ) -> Result<T, Stopped> {
-    let lost = async {
+    let work = async {
         match hold {
-            Some(hold) => hold.lost().await,
-            None => std::future::pending().await,
+            Some(hold) => hold.while_held(work).await.ok_or(Stopped::LeaseLost),
+            None => Ok(work.await),
         }
     };
     tokio::select! {
-        done = work => Ok(done),
+        done = work => done,
         signal = signal::received() => Err(Stopped::Signal(signal)),
-        () = lost => Err(Stopped::LeaseLost),
     }
 }

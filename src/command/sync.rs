@@ -1,6 +1,7 @@
-//! `kubectl sciuro sync`: one round. Fetch and list, select, plan, write, say what was done.
+//! `kubectl sciuro sync`: one round, or one after another. Fetch and list, select, plan, write, say what was done.
 
 mod lease;
+mod looping;
 mod purge;
 mod report;
 mod trust;
@@ -27,7 +28,12 @@ use crate::source::{NoCluster, Sources};
 use crate::ui::Ui;
 
 pub(super) async fn run(settings: &SyncSettings, cluster: &Arc<Cluster>, ui: &Ui) -> Result<Exit> {
-    let Some(source) = &settings.source else { return purge::run(settings, cluster, ui).await };
+    let Some(source) = &settings.source else {
+        return Box::pin(purge::run(settings, cluster, ui)).await;
+    };
+    if settings.loops {
+        return Box::pin(looping::run(source, settings, cluster, ui)).await;
+    }
     let hold = lease::take(settings, cluster, ui).await?;
     let memory = lease::remembered(hold.as_ref(), settings, cluster).await;
     let progress = Progress::default();
@@ -59,56 +65,72 @@ async fn round(
     progress: &Progress,
 ) -> Result<Report> {
     let sources = Sources::new(source, Arc::new(NoCluster))?;
-    let fetched = sources.fetch(settings.round.canary.name());
-    let (fetched, listed) = futures::join!(fetched, list(settings, cluster));
+    let (fetched, listed) = futures::join!(fetch(&sources, settings, &memory, ui), list(settings, cluster));
     let (nodes, targets) = listed?;
-    let canary_was_seen = memory.canary.as_deref() == Some(WATCHDOG);
-    let Gathered { alerts, trust } = gather(fetched, &settings.round.canary, canary_was_seen);
+    let is_target = |node: &Node| targets.contains(node);
+    let (plans, mut report) = decide(&fetched?, &memory, &nodes, is_target, source, settings, ui)?;
+    if settings.dry_run == DryRun::Client {
+        progress.plan_only(&plans);
+    } else {
+        write::write(cluster, &plans, settings, progress).await;
+    }
+    report.written = progress.take();
+    Ok(report)
+}
+
+/// What the sources say. If one is not what it was said to be, nothing that it says or does not say means anything.
+async fn fetch(sources: &Sources, settings: &SyncSettings, memory: &Memory, ui: &Ui) -> Result<Gathered> {
+    let groups = sources.fetch(settings.round.canary.name()).await;
     for note in sources.take_notes() {
         ui.note(&format!("note: {note}"));
     }
-    if let Some(error) = trust::misconfigured(&trust) {
-        return Err(error); // nothing that it says or does not say means anything
-    }
+    let canary_was_seen = memory.canary.as_deref() == Some(WATCHDOG);
+    let gathered = gather(groups, &settings.round.canary, canary_was_seen);
+    trust::misconfigured(&gathered.trust).map_or(Ok(gathered), Err)
+}
+
+/// What is to be written, and the report of the round as far as it goes before that.
+fn decide<'n>(
+    Gathered { alerts, trust }: &Gathered,
+    memory: &Memory,
+    nodes: &'n [Node],
+    is_target: impl Fn(&Node) -> bool,
+    source: &SourceSettings,
+    settings: &SyncSettings,
+    ui: &Ui,
+) -> Result<(Vec<NodePlan<'n>>, Report)> {
     let now = Timestamp::from_second(Timestamp::now().as_second()).unwrap_or(Timestamp::UNIX_EPOCH);
 
-    let selection = select(&alerts, &nodes, &settings.selection, &settings.cluster_label);
-    drop(alerts);
-    refuse_mixed_clusters(&selection, source, settings)?;
-    trust::say_sources(&trust, source, ui);
-    let situation = Situation {
-        nodes: &nodes,
-        selection: &selection,
-        mixes_clusters: false, // refused above
-        trust: &trust,
-        memory: &memory,
-        now,
-    };
+    let selection = select(alerts, nodes, &settings.selection, &settings.cluster_label);
+    let mixed = refuse_mixed_clusters(&selection, source, settings);
+    let mixes_clusters = mixed.is_err();
+    match mixed {
+        // A loop goes on with what it can do safely.
+        Err(error) if settings.loops => ui.error(&error),
+        mixed => mixed?,
+    }
+    trust::say_sources(trust, source, ui);
+    let situation = Situation { nodes, selection: &selection, mixes_clusters, trust, memory, now };
     let mut round = round::round(&situation, &settings.round);
     warn_of_odd_alerts(&selection, round.notices.contains(&Notice::NothingMatches), ui);
 
     let plans: Vec<NodePlan<'_>> = nodes
         .iter()
         .zip(std::mem::take(&mut round.changes))
-        .filter(|(node, changes)| targets.contains(node) && !changes.is_empty())
+        .filter(|(node, changes)| !changes.is_empty() && is_target(node))
         .map(|(node, changes)| NodePlan { node, changes })
         .collect();
-    if settings.dry_run == DryRun::Client {
-        progress.plan_only(&plans);
-    } else {
-        write::write(cluster, &plans, settings, progress).await;
-    }
-    let held =
-        std::mem::take(&mut round.held).into_iter().filter(|(place, _)| targets.contains(&nodes[*place]));
-    Ok(Report {
+    let held = std::mem::take(&mut round.held).into_iter().filter(|(place, _)| is_target(&nodes[*place]));
+    let report = Report {
         finished: now,
-        trust,
+        trust: trust.clone(),
         held: held.map(|(place, condition_type)| (nodes[place].name.clone(), condition_type)).collect(),
         round,
         nodes: nodes.len(),
         counts: selection.counts,
-        written: progress.take(),
-    })
+        written: Vec::new(),
+    };
+    Ok((plans, report))
 }
 
 /// Which of the nodes are to be written.

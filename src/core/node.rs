@@ -15,6 +15,14 @@ pub struct Node {
     pub conditions: Vec<Condition>,
 }
 
+impl Node {
+    /// Whether alerts find both by the same names.
+    pub fn answers_to_the_same_names(&self, other: &Self) -> bool {
+        (&self.name, &self.hostname, &self.addresses, &self.provider_id)
+            == (&other.name, &other.hostname, &other.addresses, &other.provider_id)
+    }
+}
+
 /// One entry of `status.conditions`, as stored: `status` may be anything, and types may repeat.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Condition {

@@ -101,6 +101,9 @@ impl SyncSettings {
         if args.exit_code && args.dry_run == DryRun::None {
             return Err(Error::usage("--exit-code goes with --dry-run").hint("add --dry-run=client"));
         }
+        if args.loops {
+            refuse_with_loop(&args)?;
+        }
         if args.purge && args.output.is_some() {
             return Err(Error::usage("--output shows a round; --purge has none").hint("leave --output out"));
         }
@@ -153,6 +156,26 @@ impl SyncSettings {
     pub fn is_limited(&self) -> bool {
         !self.nodes.is_empty() || self.selector.is_some()
     }
+}
+
+/// A loop writes all nodes, and has no end at which it could show something.
+fn refuse_with_loop(args: &SyncArgs) -> Result<()> {
+    let refused = [
+        ("--purge", args.purge),
+        ("--dry-run", args.dry_run != DryRun::None),
+        ("--output", args.output.is_some()),
+        ("NODE", !args.nodes.is_empty()),
+        ("--selector", args.selector.is_some()),
+    ];
+    if let Some((flag, _)) = refused.iter().find(|(_, is_given)| *is_given) {
+        return Err(
+            Error::usage(format!("{flag} does not go with --loop")).hint("run it once, without --loop")
+        );
+    }
+    if args.interval < SignedDuration::from_secs(1) {
+        return Err(Error::usage("--interval must be at least 1s with --loop"));
+    }
+    Ok(())
 }
 
 impl SourceSettings {

@@ -1,6 +1,7 @@
 //! What a person sees: results on stdout, everything else on stderr, prompts only where somebody can answer.
 
 mod custom_columns;
+mod journal;
 pub mod jsonpath;
 mod live;
 mod table;
@@ -15,6 +16,7 @@ use crate::cli::Color;
 use crate::error::{Error, Exit, Result};
 use crate::signal::{self, Signal};
 
+use journal::{Journal, Level};
 use live::Frame;
 
 pub use custom_columns::CustomColumns;
@@ -27,6 +29,8 @@ pub use verdict::Verdict;
 pub struct Ui {
     out: Mutex<Box<dyn Write + Send>>,
     frame: Mutex<Frame>,
+    /// Notes, warnings and errors are log lines.
+    journal: Option<Journal>,
     /// stdout is a terminal on which the cursor can be moved.
     redraws: bool,
     colors_result: bool,
@@ -46,10 +50,22 @@ impl Ui {
         Self {
             out: Mutex::new(Box::new(std::io::stdout())),
             frame: Mutex::default(),
+            journal: None,
             redraws: std::io::stdout().is_terminal() && !is_dumb,
             colors_result: colors(std::io::stdout().is_terminal()),
             colors_notes: colors(std::io::stderr().is_terminal()),
         }
+    }
+
+    /// For what runs for long: notes, warnings and errors become log lines, and are not repeated from round to round.
+    #[must_use]
+    pub fn into_log(self) -> Self {
+        Self { journal: Some(Journal::default()), ..self }
+    }
+
+    /// A new round begins: what it says again was said, what it does not is forgotten.
+    pub fn next_round(&self) {
+        self.journal.iter().for_each(Journal::next_round);
     }
 
     /// One line of the result. A reader that has gone away stops the output, not the work.
@@ -133,7 +149,10 @@ impl Ui {
 
     /// One line for the person, on stderr.
     pub fn note(&self, line: &str) {
-        self.say(&escape(line));
+        match &self.journal {
+            Some(journal) => journal.write(Level::Info, &escape(line)),
+            None => self.say(&escape(line)),
+        }
     }
 
     /// Above the frame, if one is drawn.
@@ -147,13 +166,19 @@ impl Ui {
 
     /// A line that begins with `Warning:`, as kubectl prints the server's, in its colour.
     pub fn warning(&self, line: &str) {
+        if let Some(journal) = &self.journal {
+            return journal.write(Level::Warning, &escape(line));
+        }
         let (on, off) = if self.colors_notes { ("\u{1b}[33;1m", "\u{1b}[0m") } else { ("", "") };
         self.say(&format!("{on}Warning:{off} {}", escape(line)));
     }
 
     /// An error with its hints.
     pub fn error(&self, error: &Error) {
-        error.lines().for_each(|line| self.note(&line));
+        match &self.journal {
+            Some(journal) => error.lines().for_each(|line| journal.write(Level::Error, &escape(&line))),
+            None => error.lines().for_each(|line| self.note(&line)),
+        }
     }
 
     /// Asks, default No. Fails with [`Exit::Declined`] if nobody can answer, naming `flag`, or if the answer is no.

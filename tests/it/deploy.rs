@@ -261,7 +261,6 @@ fn the_account_may_do_what_sync_needs_and_no_more(world: &World) {
         ("patch", "", "nodes/status", ""),
         ("get", coordination, "leases", &lease[..]),
         ("update", coordination, "leases", &lease),
-        ("watch", coordination, "leases", &lease),
         ("get", coordination, "leases", &leader),
     ] {
         assert!(may(verb, group, resource, name), "{verb} {resource} {name}");
@@ -277,6 +276,7 @@ fn the_account_may_do_what_sync_needs_and_no_more(world: &World) {
         ("create", "", "serviceaccounts/token", &copy.id[..]),
         ("create", coordination, "leases", ""),
         ("list", coordination, "leases", ""),
+        ("watch", coordination, "leases", &lease),
         ("delete", coordination, "leases", &lease),
         ("update", coordination, "leases", &leader),
         ("update", coordination, "leases", "kube-scheduler"),

@@ -51,7 +51,7 @@ pub(super) async fn run(settings: &StatusSettings, cluster: &Cluster, ui: &Ui) -
 async fn read_lease(
     settings: &StatusSettings,
     cluster: &Cluster,
-    mut seen: watch::Receiver<SeenNodes>,
+    mut seen: watch::Receiver<SeenNodes<ShownNode>>,
     lease: &watch::Sender<Option<LastSync>>,
 ) -> Infallible {
     loop {
@@ -75,7 +75,7 @@ async fn read_lease(
 async fn show(
     settings: &StatusSettings,
     ui: &Ui,
-    mut seen: watch::Receiver<SeenNodes>,
+    mut seen: watch::Receiver<SeenNodes<ShownNode>>,
     mut last_sync: watch::Receiver<Option<LastSync>>,
 ) -> Result<Exit> {
     // Neither sender ends before this does.
@@ -112,7 +112,7 @@ async fn show(
 /// All that is known at one moment.
 struct Picture<'p> {
     settings: &'p StatusSettings,
-    seen: &'p SeenNodes,
+    seen: &'p SeenNodes<ShownNode>,
     last_sync: &'p LastSync,
     filter: Filter,
     now: Timestamp,

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::report::Report;
 use crate::cli::DryRun;
-use crate::cluster::{Cluster, Hold, LeaseKey};
+use crate::cluster::{Candidate, Cluster, Hold, LeaseKey};
 use crate::command::stop::until_stopped;
 use crate::core::memory::Memory;
 use crate::error::{Error, Result};
@@ -22,24 +22,31 @@ const RELEASE_WITHIN: Duration = Duration::from_secs(5);
 
 /// `None` if no Lease is wanted, or nothing will be written.
 pub(super) async fn take(settings: &SyncSettings, cluster: &Arc<Cluster>, ui: &Ui) -> Result<Option<Hold>> {
-    let Some(lease) = settings.lease.as_ref().filter(|_| settings.dry_run == DryRun::None) else {
+    let Some((key, candidate)) = candidate(settings, cluster).filter(|_| settings.dry_run == DryRun::None)
+    else {
         return Ok(None);
     };
-    let key = LeaseKey { namespace: lease.namespace.clone(), name: lease.name.clone() };
-    let unique = RandomState::new().hash_one(std::process::id());
-    let identity = format!("{}_{unique:016x}", holder());
     let waiting = format!(
         "the Lease {}/{} is held; watching for 15s whether its holder lives",
         key.namespace, key.name
     );
     let acquired = async {
         warn_of_upstream(&key, cluster, ui).await;
-        Hold::acquire(cluster.clone(), key.clone(), &identity, || ui.note(&waiting)).await
+        candidate.take(|| ui.note(&waiting)).await
     };
     match until_stopped(None, acquired).await {
         Ok(hold) => Ok(Some(hold?)),
         Err(stopped) => Err(Error::from(stopped).hint("nothing was changed; run the command again")),
     }
+}
+
+/// Who we are to others that would write. `None` if no Lease is wanted.
+pub(super) fn candidate(settings: &SyncSettings, cluster: &Arc<Cluster>) -> Option<(LeaseKey, Candidate)> {
+    let lease = settings.lease.as_ref()?;
+    let key = LeaseKey { namespace: lease.namespace.clone(), name: lease.name.clone() };
+    let unique = RandomState::new().hash_one(std::process::id());
+    let identity = format!("{}_{unique:016x}", holder());
+    Some((key.clone(), Candidate::new(cluster.clone(), key, identity)))
 }
 
 /// Gives the Lease back. The round is done by then, so a failure is only mentioned.
@@ -59,7 +66,7 @@ pub(super) async fn release(hold: Option<Hold>, report: Option<&Report>, setting
 /// What earlier rounds left. A dry run takes no Lease and looks at it only, if it may.
 pub(super) async fn remembered(hold: Option<&Hold>, settings: &SyncSettings, cluster: &Cluster) -> Memory {
     let annotations = match (hold, &settings.lease) {
-        (Some(hold), _) => hold.annotations().await,
+        (Some(hold), _) => hold.annotations(),
         (None, Some(LeaseSettings { namespace, name })) => {
             let key = LeaseKey { namespace: namespace.clone(), name: name.clone() };
             cluster.lease_annotations(&key).await.ok().flatten().unwrap_or_default()
@@ -70,7 +77,7 @@ pub(super) async fn remembered(hold: Option<&Hold>, settings: &SyncSettings, clu
 }
 
 /// What `status` and the next round want to know. A round over some of the nodes says nothing about all.
-fn annotations(report: &Report, settings: &SyncSettings) -> BTreeMap<String, String> {
+pub(super) fn annotations(report: &Report, settings: &SyncSettings) -> BTreeMap<String, String> {
     if settings.is_limited() {
         return BTreeMap::new();
     }
@@ -86,7 +93,7 @@ fn annotations(report: &Report, settings: &SyncSettings) -> BTreeMap<String, Str
 }
 
 /// `user@host`, for people who wonder who wrote.
-fn holder() -> String {
+pub(super) fn holder() -> String {
     let host = gethostname::gethostname().to_string_lossy().into_owned();
     match std::env::var("USER").or_else(|_| std::env::var("LOGNAME")) {
         Ok(user) if !user.is_empty() => format!("{user}@{host}"),
@@ -95,7 +102,7 @@ fn holder() -> String {
 }
 
 /// Two writers of the same conditions undo each other's work.
-async fn warn_of_upstream(ours: &LeaseKey, cluster: &Cluster, ui: &Ui) {
+pub(super) async fn warn_of_upstream(ours: &LeaseKey, cluster: &Cluster, ui: &Ui) {
     let key = LeaseKey { name: UPSTREAM.into(), ..ours.clone() };
     if key != *ours && cluster.seems_renewed(&key).await {
         ui.warning(&format!(

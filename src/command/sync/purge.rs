@@ -15,7 +15,7 @@ use crate::settings::SyncSettings;
 use crate::ui::Ui;
 
 pub(super) async fn run(settings: &SyncSettings, cluster: &Arc<Cluster>, ui: &Ui) -> Result<Exit> {
-    let (nodes, targets) = until_stopped(None, list(settings, cluster)).await??;
+    let (nodes, targets) = until_stopped(None, Box::pin(list(settings, cluster))).await??;
     let plans: Vec<NodePlan<'_>> = nodes
         .iter()
         .filter(|node| targets.contains(node))

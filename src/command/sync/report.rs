@@ -80,7 +80,7 @@ impl Report {
         Ok(Exit::Done)
     }
 
-    fn summary(&self, settings: &SyncSettings) -> String {
+    pub(super) fn summary(&self, settings: &SyncSettings) -> String {
         let done = |result: &&NodeResult| matches!(result.outcome, Outcome::Written | Outcome::Planned);
         let changes = || self.written.iter().filter(done).flat_map(|result| &result.changes);
         let visible = changes().filter(|change| is_visible(change)).count();
@@ -182,7 +182,7 @@ pub(super) fn print_changes(written: &[NodeResult], settings: &SyncSettings, ui:
     }
 }
 
-fn is_visible(change: &Change) -> bool {
+pub(super) fn is_visible(change: &Change) -> bool {
     change.kind != ChangeKind::Heartbeat
 }
 

@@ -2,6 +2,7 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use futures::{StreamExt, stream};
 
@@ -36,27 +37,37 @@ pub(super) struct NodeResult {
     pub(super) node: String,
     pub(super) changes: Vec<Change>,
     pub(super) outcome: Outcome,
+    pub(super) took: Duration,
 }
 
 /// What has been done so far, also if the work is stopped in the middle.
 #[derive(Debug, Default)]
-pub(super) struct Progress(Mutex<Vec<NodeResult>>);
+pub(super) struct Progress {
+    results: Mutex<Vec<NodeResult>>,
+    is_over: AtomicBool,
+}
 
 impl Progress {
-    fn add(&self, plan: &NodePlan<'_>, outcome: Outcome) {
-        let result = NodeResult { node: plan.node.name.clone(), changes: plan.changes.clone(), outcome };
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(result);
+    /// No further node is begun.
+    pub(super) fn stop(&self) {
+        self.is_over.store(true, Ordering::Relaxed);
+    }
+
+    fn add(&self, plan: &NodePlan<'_>, outcome: Outcome, took: Duration) {
+        let result =
+            NodeResult { node: plan.node.name.clone(), changes: plan.changes.clone(), outcome, took };
+        self.results.lock().unwrap_or_else(PoisonError::into_inner).push(result);
     }
 
     pub(super) fn plan_only(&self, plans: &[NodePlan<'_>]) {
         for plan in plans {
-            self.add(plan, Outcome::Planned);
+            self.add(plan, Outcome::Planned, Duration::ZERO);
         }
     }
 
     /// The results by node, whatever the order in which they came.
     pub(super) fn take(&self) -> Vec<NodeResult> {
-        let mut results = std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner));
+        let mut results = std::mem::take(&mut *self.results.lock().unwrap_or_else(PoisonError::into_inner));
         results.sort_by(|a, b| a.node.cmp(&b.node));
         results
     }
@@ -69,11 +80,11 @@ pub(super) async fn write(
     settings: &SyncSettings,
     progress: &Progress,
 ) {
-    let is_over = AtomicBool::new(false);
     let patch = async |plan: &NodePlan<'_>| {
-        if is_over.load(Ordering::Relaxed) {
-            return progress.add(plan, Outcome::Skipped);
+        if progress.is_over.load(Ordering::Relaxed) {
+            return progress.add(plan, Outcome::Skipped, Duration::ZERO);
         }
+        let started = Instant::now();
         let dry_run = settings.dry_run == DryRun::Server;
         let outcome = match cluster.patch_conditions(plan.node, &plan.changes, dry_run).await {
             Ok(Written::Patched) if dry_run => Outcome::Planned,
@@ -81,12 +92,12 @@ pub(super) async fn write(
             Ok(Written::Gone) => Outcome::Gone,
             Err(error) => {
                 if error.is_final() {
-                    is_over.store(true, Ordering::Relaxed);
+                    progress.stop();
                 }
                 Outcome::Failed(error.explain("patch", &Rule::NODES_STATUS))
             }
         };
-        progress.add(plan, outcome);
+        progress.add(plan, outcome, started.elapsed());
     };
     stream::iter(plans).for_each_concurrent(settings.concurrency, patch).await;
 }

@@ -2,12 +2,14 @@
 
 mod binary;
 mod cluster;
+mod relay;
 mod running;
 mod screen;
 mod world;
 
 pub use binary::{Run, command, run};
 pub use cluster::Cluster;
+pub use relay::Relay;
 pub use running::Running;
 pub use screen::screen;
 pub use world::{World, seconds_ago};

@@ -108,9 +108,19 @@ impl Running {
     /// Ctrl-C, then all that was printed.
     #[track_caller]
     pub fn interrupt(mut self) -> (Vec<String>, Vec<String>) {
-        let killed = Command::new("kill").args(["-INT", &self.child.id().to_string()]).status();
-        assert!(killed.expect("kill").success());
+        self.signal("INT");
         self.ends(130)
+    }
+
+    pub fn signal(&self, name: &str) {
+        let killed = Command::new("kill").args(["-s", name, &self.child.id().to_string()]).status();
+        assert!(killed.expect("kill").success());
+    }
+
+    /// It gets no chance to say or do anything any more.
+    pub fn kill(mut self) {
+        self.child.kill().expect("a process");
+        self.child.wait().expect("an end");
     }
 
     #[track_caller]

@@ -3,12 +3,14 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
 
 use http::Request;
 use jiff::{SignedDuration, Timestamp};
 use sandbox::{Alertmanager, ApiServer, Kubelet, KubeletOptions};
+use sciuro::cli::KubernetesArgs;
+use sciuro::cluster::Cluster;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
@@ -63,6 +65,13 @@ impl World {
         Self::new(directory, kubeconfig.to_owned(), "http://alertmanager.invalid".to_owned(), None)
     }
 
+    /// Whose alerts come from here.
+    #[must_use]
+    pub fn with_alertmanager(mut self, url: String) -> Self {
+        self.alertmanager = url;
+        self
+    }
+
     fn new(
         directory: TempDir,
         kubeconfig: PathBuf,
@@ -106,12 +115,32 @@ impl World {
         &self.kubeconfig
     }
 
+    /// A connection to the API server as the binary makes it, at another URL if one is given.
+    pub fn cluster(&self, url: Option<&str>) -> Arc<Cluster> {
+        let args = KubernetesArgs {
+            kubeconfig: Some(self.kubeconfig.clone()),
+            server: url.map(str::to_owned),
+            request_timeout: Some(SignedDuration::from_secs(30)),
+            ..KubernetesArgs::default()
+        };
+        Arc::new(self.block_on(Cluster::connect(&args, |_| {})).expect("a connection"))
+    }
+
+    pub fn server_url(&self) -> String {
+        self.config.cluster_url.to_string()
+    }
+
     pub fn config(&self) -> kube::Config {
         self.config.clone()
     }
 
     pub fn client(&self) -> kube::Client {
         self.client.clone()
+    }
+
+    /// For what a test lets run beside itself.
+    pub fn runtime(&self) -> &Runtime {
+        &self.runtime
     }
 
     pub fn block_on<F: Future>(&self, future: F) -> F::Output {

@@ -177,17 +177,11 @@ impl Call<'_> {
         let Info { resource, name, .. } = self.info;
         let new = self.body()?;
         self.check_name(&new)?;
-        let Some(old) = store.find(&self.key()).cloned() else {
-            if resource.create_on_update && self.info.subresource.is_empty() {
-                return Ok((201, self.create(store, new)?));
-            }
-            return Err(Status::not_found(resource, name));
-        };
+        let found = store.find(&self.key()).cloned();
         let metadata = &new["metadata"];
-        if let Some(uid) =
-            metadata["uid"].as_str().filter(|uid| !uid.is_empty() && old["metadata"]["uid"] != *uid)
-        {
-            let live = old["metadata"]["uid"].as_str().unwrap_or_default();
+        // An object that is gone has another uid than the one that is meant, too.
+        let live = found.as_ref().and_then(|old| old["metadata"]["uid"].as_str()).unwrap_or_default();
+        if let Some(uid) = metadata["uid"].as_str().filter(|uid| !uid.is_empty() && *uid != live) {
             return Err(Status::conflict(
                 resource,
                 name,
@@ -197,6 +191,12 @@ impl Call<'_> {
                 ),
             ));
         }
+        let Some(old) = found else {
+            if resource.create_on_update && self.info.subresource.is_empty() {
+                return Ok((201, self.create(store, new)?));
+            }
+            return Err(Status::not_found(resource, name));
+        };
         if metadata["resourceVersion"].as_str().unwrap_or_default().is_empty()
             && !resource.unconditional_update
         {

@@ -107,6 +107,8 @@ async fn leases_are_updated_by_version() {
         assert_ne!(updated["metadata"]["resourceVersion"], created["metadata"]["resourceVersion"]);
 
         assert_eq!(cluster.delete(&path).await, 200);
+        let (code, _) = cluster.put(&path, &updated).await;
+        assert_eq!(code, 409, "{}: it is another's place, by its uid", cluster.name);
         let (code, _) = cluster.put(&path, &lease(Some("1"), time)).await;
         assert_eq!(code, 201, "{}: an update may create it", cluster.name);
         cluster.delete(&path).await;
