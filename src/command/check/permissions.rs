@@ -47,7 +47,6 @@ fn needs(settings: &CheckSettings, cluster: &Cluster) -> Vec<Need> {
         Need { permission: on_lease("get"), by: "status, sync" },
         Need { permission: create_lease, by: "sync" },
         Need { permission: on_lease("update"), by: "sync" },
-        Need { permission: on_lease("watch"), by: "sync" },
     ];
     let Some(source) = &settings.source else { return needs };
     let through_server = match source.via {
