@@ -10,7 +10,7 @@ die() { # EXIT_CODE WORDS...
   exit "$code"
 }
 
-# The options of a benchmark are variables; those in `numbers` are checked.
+# The options of a benchmark are variables: those in `numbers`, which are checked, those in `files`, and --binary.
 read_arguments() {
   local name
   while (($#)); do
@@ -19,7 +19,7 @@ read_arguments() {
         usage
         exit
         ;;
-      --*) [[ " ${numbers[*]} binary " == *" ${1#--} "* ]] || die 2 "unknown option: $1 (see --help)" ;;
+      --*) [[ " ${numbers[*]} ${files[*]-} binary " == *" ${1#--} "* ]] || die 2 "unknown option: $1 (see --help)" ;;
       *) die 2 "unknown argument: $1 (see --help)" ;;
     esac
     (($# > 1)) || die 2 "$1 needs a value"
@@ -136,6 +136,22 @@ post_alerts() {
       curl --disable --silent --show-error --fail --noproxy '*' --max-time 60 --header 'Content-Type: application/json' \
         --data-binary @- "$ALERTMANAGER_URL/api/v2/alerts"
   done
+}
+
+# The header of a request whose answer need not be the whole node.
+metadata_only='header = "Accept: application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"'
+
+# Leaves in $work/FILE.curl what curl has to do to write the conditions, or to delete them.
+write_patches() { # FILE DELETES OPTIONS
+  jq --raw-output --from-file "$here/lib/patches.jq" --argjson conditions "$conditions" --argjson now "$now" \
+    --arg server "$server" --arg pki "$pki" --slurpfile nodes "$work/nodes.json" \
+    --argjson deletes "$2" --arg options "$3" "$work/alerts.json" >"$work/$1.curl"
+}
+
+# Needs $work/deletes.curl.
+reset_nodes() {
+  timeout --foreground 180 curl --disable --no-progress-meter --noproxy '*' --parallel --parallel-max 8 --config "$work/deletes.curl"
+  expect_conditions 0 "the conditions were deleted"
 }
 
 # True conditions of ours, and on how many nodes.
