@@ -17,7 +17,7 @@ use prometheus_client::registry::Registry;
 
 use crate::core::condition::{Change, ChangeKind, SourceState};
 use crate::core::selection::Counts;
-use crate::core::source::FailureReason;
+use crate::core::source::JudgedMember;
 
 pub use serve::{Health, Server};
 
@@ -74,20 +74,6 @@ pub enum Patched {
     Written,
     Gone,
     Failed,
-}
-
-/// What a member of a source did in a round.
-#[derive(Debug, Clone)]
-pub struct MemberRound<'m> {
-    /// `alertmanager` or `prometheus`, with its place if there are several.
-    pub source: &'m str,
-    pub member: &'m str,
-    pub took: Duration,
-    pub started: Option<Timestamp>,
-    /// Why it is not believed, if it is not.
-    pub failure: Option<FailureReason>,
-    pub firing: usize,
-    pub pending: usize,
 }
 
 /// All metrics, from the start of the process.
@@ -231,24 +217,22 @@ impl Metrics {
         registry.register("leader", "Whether this process writes", self.leader.clone());
     }
 
-    /// What one member did. `forget_members` first: a pod that is gone has no series.
-    pub fn member(&self, round: &MemberRound<'_>) {
-        let labels = MemberLabels { source: round.source.to_owned(), member: round.member.to_owned() };
-        self.source_up.get_or_create(&labels).set(i64::from(round.failure.is_none()));
-        self.source_fetch_seconds.get_or_create(&labels).set(round.took.as_secs_f64());
-        if let Some(started) = round.started {
+    /// What one member of a source, such as `alertmanager-0`, did. `forget_members` first: a pod that is gone has no series.
+    pub fn member(&self, source: &str, member: &JudgedMember) {
+        let labels = MemberLabels { source: source.to_owned(), member: member.name.clone() };
+        let failure = member.verdict.failure_reason();
+        self.source_up.get_or_create(&labels).set(i64::from(failure.is_none()));
+        self.source_fetch_seconds.get_or_create(&labels).set(member.took.as_secs_f64());
+        if let Some(started) = member.started {
             self.source_start_time_seconds.get_or_create(&labels).set(seconds(started));
         }
-        if let Some(reason) = round.failure {
-            let labels = FetchErrorLabels {
-                source: labels.source.clone(),
-                member: labels.member,
-                reason: reason_label(reason),
-            };
+        if let Some(reason) = failure {
+            let MemberLabels { source, member } = labels;
+            let labels = FetchErrorLabels { source, member, reason: reason.name() };
             self.source_fetch_errors.get_or_create(&labels).inc();
         }
-        for (state, count) in [("firing", round.firing), ("pending", round.pending)] {
-            let labels = AlertLabels { source: round.source.to_owned(), state };
+        for (state, count) in [("firing", member.alerts - member.pending), ("pending", member.pending)] {
+            let labels = AlertLabels { source: source.to_owned(), state };
             let gauge = self.alerts.get_or_create(&labels);
             gauge.set(gauge.get().max(whole(count))); // replicas list the same alerts
         }
@@ -345,18 +329,6 @@ impl Metrics {
         // Writing to a String does not fail.
         let _ = prometheus_client::encoding::text::encode(&mut text, &self.registry);
         text
-    }
-}
-
-fn reason_label(reason: FailureReason) -> &'static str {
-    match reason {
-        FailureReason::Timeout => "timeout",
-        FailureReason::Http => "http",
-        FailureReason::Parse => "parse",
-        FailureReason::Warnings => "warnings",
-        FailureReason::ReceiverMissing => "receiver_missing",
-        FailureReason::CanaryMissing => "canary_missing",
-        FailureReason::TooLarge => "too_large",
     }
 }
 

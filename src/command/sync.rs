@@ -13,6 +13,7 @@ use jiff::Timestamp;
 
 use self::report::Report;
 use self::write::{NodePlan, Progress};
+use super::reach::Reach;
 use super::render;
 use super::stop::{Stopped, until_stopped};
 use crate::cli::DryRun;
@@ -24,10 +25,10 @@ use crate::core::selection::{Selection, mixed_clusters, select};
 use crate::core::source::{Gathered, WATCHDOG, gather};
 use crate::error::{Error, Exit, Result};
 use crate::settings::{SourceSettings, SyncSettings};
-use crate::source::{NoCluster, Sources};
+use crate::source::Sources;
 use crate::ui::Ui;
 
-pub(super) async fn run(settings: &SyncSettings, cluster: &Arc<Cluster>, ui: &Ui) -> Result<Exit> {
+pub(super) async fn run(settings: &SyncSettings, cluster: &Arc<Cluster>, ui: &Arc<Ui>) -> Result<Exit> {
     let Some(source) = &settings.source else {
         return Box::pin(purge::run(settings, cluster, ui)).await;
     };
@@ -59,16 +60,19 @@ pub(super) async fn run(settings: &SyncSettings, cluster: &Arc<Cluster>, ui: &Ui
 async fn round(
     source: &SourceSettings,
     settings: &SyncSettings,
-    cluster: &Cluster,
+    cluster: &Arc<Cluster>,
     memory: Memory,
-    ui: &Ui,
+    ui: &Arc<Ui>,
     progress: &Progress,
 ) -> Result<Report> {
-    let sources = Sources::new(source, Arc::new(NoCluster))?;
-    let (fetched, listed) = futures::join!(fetch(&sources, settings, &memory, ui), list(settings, cluster));
+    let sources = sources(source, cluster, ui)?;
+    let (fetched, listed) = futures::join!(fetch(&sources, settings, &memory), list(settings, cluster));
     let (nodes, targets) = listed?;
+    if let Some(error) = trust::misconfigured(&fetched.trust) {
+        return Err(error); // nothing that it says or does not say means anything
+    }
     let is_target = |node: &Node| targets.contains(node);
-    let (plans, mut report) = decide(&fetched?, &memory, &nodes, is_target, source, settings, ui)?;
+    let (plans, mut report) = decide(&fetched, &memory, &nodes, is_target, source, settings, ui)?;
     if settings.dry_run == DryRun::Client {
         progress.plan_only(&plans);
     } else {
@@ -78,15 +82,16 @@ async fn round(
     Ok(report)
 }
 
-/// What the sources say. If one is not what it was said to be, nothing that it says or does not say means anything.
-async fn fetch(sources: &Sources, settings: &SyncSettings, memory: &Memory, ui: &Ui) -> Result<Gathered> {
+/// The sources, those in the cluster included.
+fn sources(source: &SourceSettings, cluster: &Arc<Cluster>, ui: &Arc<Ui>) -> Result<Sources> {
+    Sources::new(source, Arc::new(Reach::new(cluster.clone(), ui.clone(), source.via)))
+}
+
+/// What the sources say, and how far they are believed.
+async fn fetch(sources: &Sources, settings: &SyncSettings, memory: &Memory) -> Gathered {
     let groups = sources.fetch(settings.round.canary.name()).await;
-    for note in sources.take_notes() {
-        ui.note(&format!("note: {note}"));
-    }
     let canary_was_seen = memory.canary.as_deref() == Some(WATCHDOG);
-    let gathered = gather(groups, &settings.round.canary, canary_was_seen);
-    trust::misconfigured(&gathered.trust).map_or(Ok(gathered), Err)
+    gather(groups, &settings.round.canary, canary_was_seen)
 }
 
 /// What is to be written, and the report of the round as far as it goes before that.

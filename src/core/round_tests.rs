@@ -73,7 +73,10 @@ fn world(count: usize, status: &str, age: SignedDuration) -> World {
 impl World {
     /// A round that is not written.
     pub(super) fn plan(&self, answers: Vec<Result<Answer, Failure>>) -> Round {
-        let members = answers.into_iter().map(|answer| Member { name: "m".into(), answer }).collect();
+        let members = answers
+            .into_iter()
+            .map(|answer| Member { name: "m".into(), took: std::time::Duration::ZERO, answer })
+            .collect();
         let group = Group { members, has_unasked_members: self.has_unasked_members };
         let seen = self.memory.canary.is_some();
         let Gathered { alerts, trust } = gather(vec![group], &self.policy.canary, seen);

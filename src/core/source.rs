@@ -4,6 +4,7 @@
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -25,6 +26,8 @@ pub struct Group {
 pub struct Member {
     /// Its URL without credentials, or `svc://…` with the pod's name.
     pub name: String,
+    /// How long it took to answer, or to fail.
+    pub took: Duration,
     pub answer: Result<Answer, Failure>,
 }
 
@@ -121,13 +124,27 @@ pub enum Verdict {
     Failed(Failure),
 }
 
+impl Verdict {
+    /// Why its silence is not believed, unless it only started a short while ago.
+    pub fn failure_reason(&self) -> Option<FailureReason> {
+        match self {
+            Self::Ok | Self::Warming(_) => None,
+            Self::Warned(_) => Some(FailureReason::Warnings),
+            Self::Failed(failure) => Some(failure.reason),
+        }
+    }
+}
+
 /// A member and what is made of its answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct JudgedMember {
     pub name: String,
     pub verdict: Verdict,
+    pub took: Duration,
     /// How many alerts it lists.
     pub alerts: usize,
+    /// How many of them are pending.
+    pub pending: usize,
     pub started: Option<Timestamp>,
 }
 
@@ -217,14 +234,15 @@ pub fn gather(groups: Vec<Group>, canary: &Canary, canary_was_seen: bool) -> Gat
 
 /// The verdict, and the alerts that count.
 fn judge(member: Member, required: Option<&str>) -> (JudgedMember, Vec<Alert>) {
-    let Member { name, answer } = member;
+    let Member { name, took, answer } = member;
     let answer = answer.and_then(|answer| match required {
         Some(canary) if answer.canary != Some(true) => Err(canary_missing(&name, canary)),
         _ => Ok(answer),
     });
     match answer {
         Err(failure) => {
-            (JudgedMember { name, verdict: Verdict::Failed(failure), alerts: 0, started: None }, Vec::new())
+            let verdict = Verdict::Failed(failure);
+            (JudgedMember { name, verdict, took, alerts: 0, pending: 0, started: None }, Vec::new())
         }
         Ok(Answer { alerts, warming, warnings, started, .. }) => {
             let verdict = match warming {
@@ -232,7 +250,8 @@ fn judge(member: Member, required: Option<&str>) -> (JudgedMember, Vec<Alert>) {
                 Some(warming) => Verdict::Warming(warming),
                 None => Verdict::Ok,
             };
-            (JudgedMember { name, verdict, alerts: alerts.len(), started }, alerts)
+            let pending = alerts.iter().filter(|alert| alert.pending).count();
+            (JudgedMember { name, verdict, took, alerts: alerts.len(), pending, started }, alerts)
         }
     }
 }

@@ -51,7 +51,13 @@ fn failed() -> Result<Answer, Failure> {
 fn group(answers: impl IntoIterator<Item = Result<Answer, Failure>>) -> Group {
     let members = answers.into_iter().enumerate();
     Group {
-        members: members.map(|(number, answer)| Member { name: format!("m{number}"), answer }).collect(),
+        members: members
+            .map(|(number, answer)| Member {
+                name: format!("m{number}"),
+                took: std::time::Duration::ZERO,
+                answer,
+            })
+            .collect(),
         has_unasked_members: false,
     }
 }

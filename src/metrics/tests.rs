@@ -7,6 +7,7 @@ use tokio::net::TcpStream;
 
 use super::*;
 use crate::core::node::Condition;
+use crate::core::source::{Failure, FailureReason, Verdict};
 
 fn change(kind: ChangeKind, was: Option<&str>, status: &str) -> Change {
     let condition = Condition { status: status.into(), ..Condition::default() };
@@ -16,17 +17,22 @@ fn change(kind: ChangeKind, was: Option<&str>, status: &str) -> Change {
 fn one_round() -> Metrics {
     let metrics = Metrics::default();
     metrics.forget_members();
-    let member = |member, failure, firing| MemberRound {
-        source: "alertmanager",
-        member,
+    let member = |name: &str, verdict, alerts| JudgedMember {
+        name: name.into(),
+        verdict,
         took: Duration::from_millis(250),
+        alerts,
+        pending: alerts / 7,
         started: Some(Timestamp::UNIX_EPOCH + jiff::SignedDuration::from_secs(1_500_000_000)),
-        failure,
-        firing,
-        pending: 0,
     };
-    metrics.member(&member("http://a:9093/", None, 7));
-    metrics.member(&member("http://b:9093/", Some(FailureReason::ReceiverMissing), 0));
+    let failure = Failure {
+        reason: FailureReason::ReceiverMissing,
+        is_misconfigured: true,
+        what: String::new(),
+        hints: Vec::new(),
+    };
+    metrics.member("alertmanager-0", &member("http://a:9093/", Verdict::Ok, 7));
+    metrics.member("alertmanager-0", &member("http://b:9093/", Verdict::Failed(failure), 0));
     metrics.selection(&Counts { alerts: 7, matched: 3, unmatched: 2, silenced: 2, ..Counts::default() });
     let changes = [
         change(ChangeKind::Add, None, "True"),

@@ -49,6 +49,16 @@ pub enum SourceApi {
     Prometheus,
 }
 
+impl SourceApi {
+    /// Whose it is, in lower case.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Alertmanager { .. } => "alertmanager",
+            Self::Prometheus => "prometheus",
+        }
+    }
+}
+
 /// Where a source is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Address {

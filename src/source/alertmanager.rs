@@ -23,9 +23,7 @@ pub(super) async fn fetch(
             heard.peers = status.cluster.peers.map(|peers| peers.len());
             super::warm_up(&mut answer, status.uptime, answered_at, asked.warmup);
         }
-        Err(error) if error.status.is_some_and(|status| status == 403 || status == 404) => {
-            heard.hides_its_start = true;
-        }
+        Err(error) if error.status.is_some_and(|status| status == 403 || status == 404) => {}
         Err(error) => return Err(error.into()),
     }
     check_receiver(requests, receiver).await?;

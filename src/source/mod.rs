@@ -11,6 +11,7 @@ mod tls;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use futures::future::{BoxFuture, join_all};
 use http::header::AUTHORIZATION;
@@ -73,9 +74,6 @@ pub struct Sources {
     endpoints: Arc<dyn Endpoints>,
     /// By group and name of the member.
     clients: Mutex<BTreeMap<(usize, String), Arc<Client>>>,
-    /// Members of which it was told that they do not say since when they are up, and what is still to be told.
-    told: Mutex<BTreeSet<String>>,
-    notes: Mutex<Vec<String>>,
 }
 
 /// What every member is asked.
@@ -92,7 +90,6 @@ struct Heard {
     answer: Answer,
     /// How many members its cluster has, itself included.
     peers: Option<usize>,
-    hides_its_start: bool,
 }
 
 impl Sources {
@@ -107,13 +104,7 @@ impl Sources {
         {
             return Err(Error::usage(TWO_IDENTITIES).hint("leave NAME:PASSWORD@ out of the URL"));
         }
-        Ok(Self {
-            settings: settings.clone(),
-            endpoints,
-            clients: Mutex::default(),
-            told: Mutex::default(),
-            notes: Mutex::default(),
-        })
+        Ok(Self { settings: settings.clone(), endpoints, clients: Mutex::default() })
     }
 
     /// Asks all members of all groups at once. `canary` is the alert that must fire, if one is wanted.
@@ -141,11 +132,6 @@ impl Sources {
         groups
     }
 
-    /// What a person should know besides, once.
-    pub fn take_notes(&self) -> Vec<String> {
-        std::mem::take(&mut lock(&self.notes))
-    }
-
     async fn fetch_group(
         &self,
         index: usize,
@@ -156,36 +142,42 @@ impl Sources {
         let found = join_all(group.members.iter().map(|address| self.find(address))).await;
         let mut endpoints = Vec::new();
         let mut members = Vec::new();
+        let unfound = |address: &Address, failure| Member {
+            name: name_of(address),
+            took: Duration::ZERO,
+            answer: Err(failure),
+        };
         for (address, found) in group.members.iter().zip(found) {
             match found {
-                Ok(found) if found.is_empty() => members.push(Member {
-                    name: name_of(address),
-                    answer: Err(Failure {
+                Ok(found) if found.is_empty() => {
+                    let failure = Failure {
                         reason: FailureReason::Http,
                         is_misconfigured: false,
                         what: format!("{} has no ready endpoint", name_of(address)),
                         hints: Vec::new(),
-                    }),
-                }),
+                    };
+                    members.push(unfound(address, failure));
+                }
                 Ok(found) => endpoints.extend(found),
-                Err(failure) => members.push(Member { name: name_of(address), answer: Err(failure) }),
+                Err(failure) => members.push(unfound(address, failure)),
             }
         }
         let fetched = endpoints.iter().map(|endpoint| async {
-            let loaded = loaded.as_ref().map_err(Clone::clone)?;
-            self.fetch_member(index, &group.api, endpoint, loaded, asked).await
+            let begun = Instant::now();
+            let heard = match loaded {
+                Ok(loaded) => self.fetch_member(index, &group.api, endpoint, loaded, asked).await,
+                Err(failure) => Err(failure.clone()),
+            };
+            (heard, begun.elapsed())
         });
         let mut peers = 0;
         let heard = join_all(fetched).await;
-        for (endpoint, heard) in endpoints.iter().zip(heard) {
+        for (endpoint, (heard, took)) in endpoints.iter().zip(heard) {
             let answer = heard.map(|heard| {
                 peers = peers.max(heard.peers.unwrap_or_default());
-                if heard.hides_its_start && !asked.warmup.is_zero() {
-                    self.tell_of_hidden_start(&endpoint.name);
-                }
                 heard.answer
             });
-            members.push(Member { name: endpoint.name.clone(), answer });
+            members.push(Member { name: endpoint.name.clone(), took, answer });
         }
         let used = endpoints.iter().map(|endpoint| (index, endpoint.name.clone())).collect();
         (Group { has_unasked_members: peers > endpoints.len(), members }, used)
@@ -264,13 +256,6 @@ impl Sources {
 
     fn config_name(&self) -> String {
         self.settings.http_config.as_deref().map_or("TLS".into(), |path| path.display().to_string())
-    }
-
-    fn tell_of_hidden_start(&self, name: &str) {
-        if lock(&self.told).insert(name.to_owned()) {
-            let note = format!("{name} does not say since when it is up: --warmup has no effect");
-            lock(&self.notes).push(note);
-        }
     }
 }
 

@@ -23,13 +23,11 @@ pub(super) async fn fetch(requests: &Requests<'_>, asked: &Asked<'_>) -> Result<
         Ok((answered_at, RuntimeInfo { data: Some(StartTime { start_time: Some(start) }) })) => {
             super::warm_up(&mut answer, start, answered_at, asked.warmup);
         }
-        Ok(_) => heard.hides_its_start = true,
+        Ok(_) => {} // it does not say
         // Only Prometheus itself surely has it. Others say 404, 400 (VictoriaMetrics), or show their front page; whether
         // they are what they are said to be, the list of alerts tells.
-        Err(error) if error.status.is_some_and(|status| status.is_client_error() && status != 429) => {
-            heard.hides_its_start = true;
-        }
-        Err(error) if error.failure.reason == FailureReason::Parse => heard.hides_its_start = true,
+        Err(error) if error.status.is_some_and(|status| status.is_client_error() && status != 429) => {}
+        Err(error) if error.failure.reason == FailureReason::Parse => {}
         Err(error) => return Err(error.into()),
     }
     let url = requests.url("api/v1/alerts");

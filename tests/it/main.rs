@@ -34,4 +34,5 @@ mod status;
 mod sync;
 mod transcripts;
 mod trust;
+mod upstream;
 mod watch;

@@ -14,17 +14,18 @@ use tokio::time::MissedTickBehavior;
 use super::report::{Report, failures, is_visible, print_changes, print_failures};
 use super::trust::{down, say_held};
 use super::write::{NodePlan, NodeResult, Outcome, Progress, write};
-use super::{decide, fetch, lease};
+use super::{decide, fetch, lease, sources};
 use crate::cluster::{Candidate, Cluster, Hold, LeaseKey, NodeSelection, SeenNodes, Waiting};
 use crate::command::stop::{Stopped, until_stopped};
 use crate::core::condition::{SourceState, apply};
 use crate::core::memory::Memory;
 use crate::core::node::{Condition, Node};
+use crate::core::round::Notice;
 use crate::core::source::{Gathered, Trust};
 use crate::error::{Error, Exit, Result};
 use crate::metrics::{Health, Metrics, Patched, Server};
 use crate::settings::{SourceSettings, SyncSettings};
-use crate::source::{NoCluster, Sources};
+use crate::source::Sources;
 use crate::ui::{Ui, escape};
 
 /// Nodes that are added this close together are planned together.
@@ -46,7 +47,7 @@ pub(super) async fn run(
     source: &SourceSettings,
     settings: &SyncSettings,
     cluster: &Arc<Cluster>,
-    ui: &Ui,
+    ui: &Arc<Ui>,
 ) -> Result<Exit> {
     let interval = settings.interval.unsigned_abs();
     let (metrics, health) =
@@ -61,7 +62,7 @@ pub(super) async fn run(
             None => std::future::pending().await,
         }
     };
-    let sources = Sources::new(source, Arc::new(NoCluster))?;
+    let sources = sources(source, cluster, ui)?;
     let seen = watch::Sender::new(SeenNodes::default());
     let candidate = lease::candidate(settings, cluster);
     let looping =
@@ -265,18 +266,8 @@ impl Loop<'_> {
         if let Some((since, why)) = interruption {
             self.ui.warning(&format!("no news of nodes since {}: {why}", since.strftime("%H:%M:%SZ")));
         }
-        let fetched = match until_stopped(
-            hold,
-            Box::pin(fetch(&self.sources, self.settings, memory, self.ui)),
-        )
-        .await?
-        {
-            Ok(fetched) => fetched,
-            Err(error) => {
-                self.ui.error(&error);
-                return Ok(());
-            }
-        };
+        let fetched = until_stopped(hold, Box::pin(fetch(&self.sources, self.settings, memory))).await?;
+        self.tell_sources(&fetched.trust);
         // Unless all is known now, what is new may need what fired before.
         let (nodes, _) = self.take_nodes(fetched.trust.state == SourceState::Full);
         let (plans, mut report) =
@@ -376,6 +367,16 @@ impl Loop<'_> {
         });
     }
 
+    fn tell_sources(&self, trust: &Trust) {
+        self.metrics.forget_members();
+        for (place, (group, members)) in self.source.groups.iter().zip(&trust.groups).enumerate() {
+            let source = format!("{}-{place}", group.api.name());
+            for member in members {
+                self.metrics.member(&source, member);
+            }
+        }
+    }
+
     fn tell(&self, report: &Report, took: Duration) {
         print_failures(report.failures(), self.ui);
         say_held(report, self.settings, self.ui);
@@ -391,7 +392,9 @@ impl Loop<'_> {
         }
         let is_success = report.round.state == SourceState::Full && report.failures().next().is_none();
         self.metrics.selection(&report.counts);
-        self.metrics.round(report.round.state, took, is_success.then_some(report.finished), false);
+        let holds_clears =
+            report.round.notices.iter().any(|notice| matches!(notice, Notice::ClearsHeld { .. }));
+        self.metrics.round(report.round.state, took, is_success.then_some(report.finished), holds_clears);
         let seen = self.seen.borrow();
         let statuses = seen.nodes.values().flat_map(|node| &node.conditions);
         let owned = statuses.filter(|condition| self.settings.round.conditions.prefix.owns(&condition.type_));

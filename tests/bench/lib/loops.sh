@@ -50,16 +50,16 @@ clean_up_loops() {
 
 is_running() { kill -0 "${loop[$1]}" 2>/dev/null || die 1 "$1 ended: $(tail -n 5 "$work/$1.log")"; } # NAME
 
-ours() { # USER FLAGS...; what upstream's ConfigMap says, under a user of its own by whom it is told in the audit log
+ours() { # USER FLAGS...; in the place of the shell: what upstream's ConfigMap says, under a user of its own by whom it is told in the audit log
   local user=$1
   shift
-  env SCIURO_ALERTMANAGER_URL="$ALERTMANAGER_URL" SCIURO_ALERT_RECEIVER=node-condition-k8s \
+  exec env SCIURO_ALERTMANAGER_URL="$ALERTMANAGER_URL" SCIURO_ALERT_RECEIVER=node-condition-k8s \
     SCIURO_CEL_EXPRESSION="$upstream_expression" SCIURO_LEADER_NAMESPACE=kube-system \
     "$binary" sync --loop --warmup 0 --as "$user" --as-group system:masters "$@"
 }
 
 theirs() { # VARIABLES...
-  env SCIURO_ALERTMANAGER_URL="$ALERTMANAGER_URL" SCIURO_ALERT_RECEIVER=node-condition-k8s \
+  exec env SCIURO_ALERTMANAGER_URL="$ALERTMANAGER_URL" SCIURO_ALERT_RECEIVER=node-condition-k8s \
     SCIURO_CEL_EXPRESSION="$upstream_expression" SCIURO_LEADER_NAMESPACE=kube-system "$@" "$upstream"
 }
 

@@ -154,6 +154,11 @@ impl World {
         path
     }
 
+    /// The label `test` of this world's alerts.
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
     /// This world's name for a node, a Lease and so on: the same short name never means the same thing twice.
     pub fn name(&self, short: &str) -> String {
         format!("{}-{short}", self.id)
