@@ -4,7 +4,6 @@
 //! What upstream does is the snapshot `upstream_conditions`, made by upstream itself at commit 4738b6b: with
 //! `SCIURO_UPSTREAM=FILE` its binary runs beside ours, and both are compared with the snapshot. Its metrics need port 8080.
 
-use std::collections::BTreeMap;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -24,12 +23,9 @@ mod control_plane {
     }
 }
 
-/// A condition without the prefix: type, status, reason, message, and whether its transition time is the one it had.
-type Conditions = BTreeMap<String, Vec<(String, String, String, String, bool)>>;
-
 fn upstreams_config_map_gives_upstreams_conditions(world: &World) {
     let ours = world.prefix();
-    let theirs = format!("{ours}up_");
+    let theirs = format!("Up{ours}"); // neither prefix begins with the other
     let nodes: Vec<String> =
         (0..NODES).map(|number| world.bare_node(&format!("n{number:03}.rack{}.k8s", number % 7))).collect();
     for (number, node) in nodes.iter().enumerate() {
@@ -53,7 +49,7 @@ fn upstreams_config_map_gives_upstreams_conditions(world: &World) {
     running.says("conditions changed");
     let _stopped = running.interrupt();
     let found = read(world, &nodes, &ours);
-    insta::assert_json_snapshot!("upstream_conditions", found);
+    insta::assert_snapshot!("upstream_conditions", found);
 
     if let Some(binary) = std::env::var_os("SCIURO_UPSTREAM") {
         let mut upstream = Command::new(binary);
@@ -66,7 +62,7 @@ fn upstreams_config_map_gives_upstreams_conditions(world: &World) {
         }
         upstream.kill().expect("upstream runs until now");
         upstream.wait().expect("an exit code");
-        assert_eq!(read(world, &nodes, &theirs), found, "upstream's are on the left");
+        insta::assert_snapshot!("upstream_conditions", read(world, &nodes, &theirs));
     }
 }
 
@@ -141,35 +137,23 @@ fn alerts(number: usize, node: &str) -> Vec<(Vec<(&'static str, String)>, String
     alerts
 }
 
-fn read(world: &World, nodes: &[String], prefix: &str) -> Conditions {
+/// A line for each condition: node, type without the prefix, status, reason, message, and whether the transition time is
+/// the one that it had before.
+fn read(world: &World, nodes: &[String], prefix: &str) -> String {
     let list = world.request("GET", "/api/v1/nodes", "application/json", &Value::Null);
-    let mut found = Conditions::new();
+    let an_hour_ago = seconds_ago(SignedDuration::from_hours(1));
+    let mut lines = Vec::new();
     for item in list["items"].as_array().expect("a list") {
         let name = item["metadata"]["name"].as_str().unwrap_or_default();
         let Some(number) = nodes.iter().position(|node| node == name) else { continue };
-        let text = |condition: &Value, field: &str| condition[field].as_str().unwrap_or_default().to_owned();
-        let mut conditions: Vec<_> = item["status"]["conditions"]
-            .as_array()
-            .expect("conditions")
-            .iter()
-            .filter_map(|condition| {
-                let short = condition["type"].as_str()?.strip_prefix(prefix)?;
-                // Theirs begins with ours.
-                (!short.starts_with("up_")).then(|| {
-                    let an_hour_ago = seconds_ago(SignedDuration::from_hours(1));
-                    let is_kept = text(condition, "lastTransitionTime") < an_hour_ago;
-                    (
-                        short.to_owned(),
-                        text(condition, "status"),
-                        text(condition, "reason"),
-                        text(condition, "message"),
-                        is_kept,
-                    )
-                })
-            })
-            .collect();
-        conditions.sort();
-        found.insert(format!("n{number:03}"), conditions);
+        for condition in item["status"]["conditions"].as_array().expect("conditions") {
+            let text = |field: &str| condition[field].as_str().unwrap_or_default();
+            let Some(short) = text("type").strip_prefix(prefix) else { continue };
+            let (status, reason, message) = (text("status"), text("reason"), text("message"));
+            let since = if *text("lastTransitionTime") < *an_hour_ago { "before" } else { "now" };
+            lines.push(format!("n{number:03} {short} {status} since {since} {reason} {message:?}"));
+        }
     }
-    found
+    lines.sort();
+    lines.join("\n")
 }
