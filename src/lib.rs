@@ -40,8 +40,9 @@ pub fn run(arguments: Vec<OsString>) -> Exit {
         Err(failure) => return fail(failure),
     };
     let loops = matches!(&cli.command, cli::Command::Sync(args) if args.loops);
-    telemetry::install(cli.global.verbosity, cli.global.log_format, loops);
-    let ui = Ui::terminal(cli.global.color);
+    let cli::GlobalArgs { verbosity, log_format, color, .. } = cli.global;
+    telemetry::install(verbosity, log_format, loops);
+    let ui = Ui::terminal(color);
     let ui = Arc::new(if loops { ui.into_log() } else { ui });
     for variable in ignored {
         if let Some(instead) = settings::instead_of(&variable) {
@@ -62,7 +63,13 @@ pub fn run(arguments: Vec<OsString>) -> Exit {
     // A parser that still waits for an answer must not keep the process.
     runtime.shutdown_background();
     outcome.unwrap_or_else(|error| {
-        ui.error(&error);
+        // What is wrong with the command line is for whoever typed it.
+        let is_typed = error.exit == Exit::Usage && log_format == cli::LogFormat::Text;
+        if is_typed {
+            Ui::terminal(color).error(&error)
+        } else {
+            ui.error(&error)
+        }
         error.exit
     })
 }

@@ -7,7 +7,8 @@ use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::cli::LogFormat;
 
-/// A loop tells what it does without being asked. `-v 1` tells what was decided, `-v 4` each request of ours, `-v 6` what the libraries say.
+/// A loop tells what it does without being asked. `-v 1` tells what was decided, `-v 4` each request of ours, `-v 6` what the
+/// libraries say.
 pub(crate) fn install(verbosity: u8, format: LogFormat, loops: bool) {
     let (ours, theirs) = match verbosity {
         0 if loops => (Level::INFO, Level::ERROR),
@@ -21,7 +22,8 @@ pub(crate) fn install(verbosity: u8, format: LogFormat, loops: bool) {
         .with_default(theirs)
         .with_target("sciuro", ours)
         .with_target("kube_client", Level::ERROR);
-    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    // Whose line it is matters only to who looks for faults.
+    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_target(verbosity > 3);
     let registry = tracing_subscriber::registry().with(filter);
     match format {
         LogFormat::Text => registry.with(lines.with_ansi(false)).init(),

@@ -32,6 +32,8 @@ pub struct NodeIndex<'a> {
     short: HashMap<String, Match>,
     /// Names of nodes that are known by no full name at all.
     only_short: HashMap<String, Match>,
+    #[cfg(test)]
+    pub(super) resolved: std::cell::Cell<usize>,
 }
 
 impl<'a> NodeIndex<'a> {
@@ -42,6 +44,8 @@ impl<'a> NodeIndex<'a> {
             exact: HashMap::with_capacity(nodes.len() * 4),
             short: HashMap::with_capacity(nodes.len()),
             only_short: HashMap::new(),
+            #[cfg(test)]
+            resolved: std::cell::Cell::default(),
         };
         for (place, node) in nodes.iter().enumerate() {
             index.insert(place, node);
@@ -110,6 +114,8 @@ impl<'a> NodeIndex<'a> {
     }
 
     fn resolve(&self, value: &str) -> Match {
+        #[cfg(test)]
+        self.resolved.set(self.resolved.get() + 1);
         let name = normalise(value);
         self.exact
             .get(&value.trim().to_lowercase()) // a providerID; what normalising leaves of one may name another node

@@ -364,3 +364,21 @@ proptest! {
         prop_assert_eq!(NodeIndex::new(&nodes, &labels).find(&alert), reference::find(&nodes, &alert));
     }
 }
+
+/// 10,000 alerts × 5,000 nodes: an alert costs as many look-ups as it has labels that may name a node, not one a node.
+#[test]
+fn row_79_look_ups_grow_with_the_alerts_not_with_the_nodes() {
+    let nodes: Vec<Node> = (0..5_000)
+        .map(|number| Node { name: format!("w{number}.rack.example"), ..Node::default() })
+        .collect();
+    let labels = NODE_LABELS.map(String::from);
+    let index = NodeIndex::new(&nodes, &labels);
+    let mut matched = 0;
+    for number in 0..10_000 {
+        let (node, instance) = (format!("w{number}"), format!("10.0.0.{number}:9100"));
+        let alert = Alert { labels: [("node", &*node), ("instance", &*instance)].into(), ..Alert::default() };
+        matched += usize::from(matches!(index.find(&alert), Match::Node(_)));
+    }
+    assert_eq!(matched, 5_000);
+    assert!(index.resolved.get() <= 10_000 * 2, "{} look-ups", index.resolved.get());
+}

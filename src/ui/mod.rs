@@ -176,7 +176,10 @@ impl Ui {
     /// An error with its hints.
     pub fn error(&self, error: &Error) {
         match &self.journal {
-            Some(journal) => error.lines().for_each(|line| journal.write(Level::Error, &escape(&line))),
+            Some(journal) => error.lines().for_each(|line| {
+                let line = line.strip_prefix("error: ").unwrap_or(&line); // the level says so
+                journal.write(Level::Error, &escape(line));
+            }),
             None => error.lines().for_each(|line| self.note(&line)),
         }
     }

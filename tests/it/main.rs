@@ -23,6 +23,7 @@ mod leadership;
 mod leases;
 mod looping;
 mod matchers;
+mod metrics;
 mod nodes;
 mod permissions;
 mod prompts;

@@ -1,5 +1,6 @@
 //! How far `sync` trusts its sources, over several runs: rows of `spec/sync.md` §7.
 
+use ::sandbox::Alertmanager;
 use jiff::{SignedDuration, Timestamp};
 use regex::Regex;
 use serde_json::Value;
@@ -196,4 +197,41 @@ fn row_84_one_of_several_members_is_not_enough_at_once() {
         .sync(&["--no-lease", "--force-clear"])
         .exits(0)
         .prints("node/w1 condition/AlertManager_X False (was True)");
+}
+
+/// Two members of one source; each lists what it was told alone.
+fn members(world: &World) -> (Alertmanager, String, String) {
+    let second = Alertmanager::start_blocking();
+    let (one, two) = (world.alertmanager_url().to_owned(), second.url());
+    (second, one, two)
+}
+
+#[test]
+fn row_37_of_two_members_one_that_is_believed_is_enough() {
+    let world = World::sandbox();
+    let node = world.node("w1");
+    world.seed(&node, "X", "True", "[P9]", MINUTE);
+    let (second, one, two) = members(&world);
+    second.faults().on("GET", "/api/v2/alerts").status(500);
+    let run = world.sync(&["--alertmanager", &one, "--alertmanager", &two]);
+    run.exits(0)
+        .prints("node/w1 condition/AlertManager_X False (was True)")
+        .says("api/v2/alerts answered 500 Internal Server Error; another replica answers");
+}
+
+#[test]
+fn row_39_a_young_member_beside_one_that_fails_clears_nothing() {
+    let world = World::sandbox();
+    let node = world.node("w1");
+    world.seed(&node, "X", "True", "[P9]", MINUTE);
+    let (second, one, two) = members(&world);
+    let both = ["--alertmanager", &one, "--alertmanager", &two, "--warmup", "5m"];
+    for alertmanager in [&second, world.alertmanager()] {
+        alertmanager.set_started(Timestamp::now() - MINUTE);
+    }
+    // Both are young: that passes, so it is no failure.
+    world.sync(&both).exits(0).prints("").says("nothing is cleared before");
+    second.faults().on("GET", "/api/v2/alerts").status(500);
+    world.sync(&both).exits(12).prints("").says("answered 500 Internal Server Error");
+    assert_eq!(statuses(&world, &node, "True"), 1);
 }

@@ -266,7 +266,7 @@ fn a_version_that_is_gone_is_answered_by_a_list() {
         .faults()
         .on("GET", "/api/v1/nodes")
         .query("watch=true")
-        .query("allowWatchBookmarks")
+        .query("timeoutSeconds=290") // ours: the kubelets watch, too
         .times(1)
         .status(410);
     let mut watch = watch(&world, &["--no-headers"]);
