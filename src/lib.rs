@@ -66,9 +66,9 @@ pub fn run(arguments: Vec<OsString>) -> Exit {
         // What is wrong with the command line is for whoever typed it.
         let is_typed = error.exit == Exit::Usage && log_format == cli::LogFormat::Text;
         if is_typed {
-            Ui::terminal(color).error(&error)
+            Ui::terminal(color).error(&error);
         } else {
-            ui.error(&error)
+            ui.error(&error);
         }
         error.exit
     })
