@@ -18,7 +18,10 @@ check:
 test:
 	tests/all
 
-# The figures of README, on the real control plane: some minutes, on a quiet machine.
+# The figures of README, on the real control plane: an hour, on a quiet machine. The last three need upstream Sciuro.
 bench:
 	tests/bench/sync
 	tests/bench/status
+	tests/bench/upstream
+	tests/bench/writes
+	tests/bench/latency

@@ -1,5 +1,5 @@
-//! Upstream Sciuro and `sync --loop` do the same with well-formed alerts, driven by the same `ConfigMap`; with malformed ones
-//! they differ as the README says.
+//! Upstream Sciuro and `sync --loop` do the same with well-formed alerts, driven by the same `ConfigMap`. A malformed one costs
+//! its node all conditions there, and here nothing but itself.
 //!
 //! What upstream does is the snapshot `upstream_conditions`, made by upstream itself at commit 4738b6b: with
 //! `SCIURO_UPSTREAM=FILE` its binary runs beside ours, and both are compared with the snapshot. Its metrics need port 8080.
@@ -44,12 +44,24 @@ fn upstreams_config_map_gives_upstreams_conditions(world: &World) {
         }
     }
 
+    // One alert that upstream cannot read keeps all conditions of its node away.
+    let malformed = [world.bare_node("m0.rack0.k8s"), world.bare_node("m1.rack0.k8s")];
+    world.alert(&[("alertname", "Odd"), ("node", &malformed[0]), ("priority", "blah")], "odd", true);
+    world.alert(&[("alertname", "Fine"), ("node", &malformed[0]), ("priority", "2")], "fine", true);
+    world.alert(&[("node", &malformed[1])], "nameless", true);
+    world.alert(&[("alertname", "Fine"), ("node", &malformed[1])], "", true);
+
     let mut sync = world.command(&["sync", "--loop", "--warmup=0", "--force-clear"]);
     let mut running = Running::start(configure(&mut sync, world, &ours, "ours"), str::to_owned);
     running.says("conditions changed");
     let _stopped = running.interrupt();
     let found = read(world, &nodes, &ours);
     insta::assert_snapshot!("upstream_conditions", found);
+    insta::assert_snapshot!(read(world, &malformed, &ours), @r#"
+    n000 Fine True since now AlertIsFiring "[P2] fine"
+    n000 Odd True since now AlertIsFiring "[P9] odd"
+    n001 Fine True since now AlertIsFiring "[P9]"
+    "#);
 
     if let Some(binary) = std::env::var_os("SCIURO_UPSTREAM") {
         let mut upstream = Command::new(binary);
@@ -63,6 +75,7 @@ fn upstreams_config_map_gives_upstreams_conditions(world: &World) {
         upstream.kill().expect("upstream runs until now");
         upstream.wait().expect("an exit code");
         insta::assert_snapshot!("upstream_conditions", read(world, &nodes, &theirs));
+        assert_eq!(read(world, &malformed, &theirs), "");
     }
 }
 
