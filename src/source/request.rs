@@ -1,5 +1,6 @@
 //! One GET to a source: time limit, retries, redirects, and what an error says.
 
+use std::error::Error as _;
 use std::marker::PhantomData;
 use std::time::Duration;
 
@@ -199,7 +200,11 @@ impl Requests<'_> {
         let is_tls = is_tls(error);
         let mut failed =
             self.error(url, FailureReason::Http, format!("cannot reach {asked}: {}", self.redacted(&cause)));
-        failed.may_pass = error.is_connect() && !is_tls;
+        // Never sent: in TLS 1.3 a server refuses a client's certificate after its handshake, and may hang up before we ask.
+        // The next try can hear why.
+        let was_not_sent = std::iter::successors(error.source(), |&cause| cause.source())
+            .any(|cause| cause.downcast_ref::<hyper::Error>().is_some_and(hyper::Error::is_canceled));
+        failed.may_pass = (error.is_connect() || was_not_sent) && !is_tls;
         if is_tls {
             failed.failure.is_misconfigured = true;
             failed.failure.hints =
