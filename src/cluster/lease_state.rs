@@ -5,13 +5,11 @@ use std::time::Duration;
 
 use http::StatusCode;
 use k8s_openapi::api::coordination::v1::Lease;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use kube::Resource;
 use kube::api::{GetParams, PostParams};
 
 use super::api::Cluster;
 use super::error::ApiError;
-use super::leases::LeaseKey;
+use super::leases::{LeaseKey, leases, unheld};
 
 /// A Lease that exists.
 #[derive(Debug, Clone)]
@@ -24,7 +22,7 @@ pub struct LeaseState {
 impl Cluster {
     /// `None` if there is no such Lease, or no such namespace.
     pub async fn lease_state(&self, key: &LeaseKey) -> Result<Option<LeaseState>, ApiError> {
-        match self.call::<Lease>(request(key).get(&key.name, &GetParams::default())?).await {
+        match self.call::<Lease>(leases(key).get(&key.name, &GetParams::default())?).await {
             Ok(lease) => Ok(Some(LeaseState {
                 holder: lease.spec.and_then(|spec| spec.holder_identity).filter(|holder| !holder.is_empty()),
                 annotations: lease.metadata.annotations.unwrap_or_default(),
@@ -56,20 +54,9 @@ impl Cluster {
 
     /// Lets the server check that the Lease can be created, and creates nothing.
     pub async fn could_create_lease(&self, key: &LeaseKey) -> Result<(), ApiError> {
-        let lease = Lease {
-            metadata: ObjectMeta {
-                name: Some(key.name.clone()),
-                namespace: Some(key.namespace.clone()),
-                ..ObjectMeta::default()
-            },
-            spec: None,
-        };
-        let body = serde_json::to_vec(&lease).map_err(|error| ApiError::Unexpected(error.to_string()))?;
+        let body =
+            serde_json::to_vec(&unheld(key)).map_err(|error| ApiError::Unexpected(error.to_string()))?;
         let dry = PostParams { dry_run: true, ..PostParams::default() };
-        self.call::<Lease>(request(key).create(&dry, body)?).await.map(|_| ())
+        self.call::<Lease>(leases(key).create(&dry, body)?).await.map(|_| ())
     }
-}
-
-fn request(key: &LeaseKey) -> kube::core::Request {
-    kube::core::Request::new(Lease::url_path(&(), Some(&key.namespace)))
 }

@@ -135,15 +135,7 @@ impl Cluster {
     }
 
     async fn create_lease(&self, key: &LeaseKey, identity: &str) -> Result<Lease, LeaseError> {
-        let lease = Lease {
-            metadata: ObjectMeta {
-                name: Some(key.name.clone()),
-                namespace: Some(key.namespace.clone()),
-                ..ObjectMeta::default()
-            },
-            spec: None,
-        };
-        let body = serde_json::to_vec(&taken(&lease, identity)).unwrap_or_default();
+        let body = serde_json::to_vec(&taken(&unheld(key), identity)).unwrap_or_default();
         self.lease_call("create", key, leases(key).create(&PostParams::default(), body)).await
     }
 
@@ -186,6 +178,16 @@ impl Cluster {
     }
 }
 
-fn leases(key: &LeaseKey) -> kube::core::Request {
+/// A Lease that nobody holds yet.
+pub(super) fn unheld(key: &LeaseKey) -> Lease {
+    let metadata = ObjectMeta {
+        name: Some(key.name.clone()),
+        namespace: Some(key.namespace.clone()),
+        ..ObjectMeta::default()
+    };
+    Lease { metadata, spec: None }
+}
+
+pub(super) fn leases(key: &LeaseKey) -> kube::core::Request {
     kube::core::Request::new(Lease::url_path(&(), Some(&key.namespace)))
 }

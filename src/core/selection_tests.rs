@@ -1,5 +1,4 @@
-//! Rows of `spec/sync.md` §7 on which alerts count and which one speaks; rows that end in a stored condition
-//! are in `condition_tests.rs`.
+//! Rows of `spec/sync.md` §7 on which alerts count and which one speaks; for stored conditions: `condition_tests.rs`.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
