@@ -13,6 +13,7 @@ pub mod error;
 pub mod fuzzing;
 mod json;
 pub mod metrics;
+pub mod remedy;
 pub mod settings;
 mod signal;
 pub mod source;

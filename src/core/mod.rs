@@ -13,6 +13,7 @@ pub mod matching;
 pub mod memory;
 pub mod node;
 pub mod prefix;
+pub mod remediation;
 pub mod report;
 pub mod round;
 pub mod selection;

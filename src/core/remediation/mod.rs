@@ -1,0 +1,15 @@
+//! The state machine of a remediation: what was written and what is seen → what to do next. Observations and actions are
+//! data; nothing here waits, reads a clock or talks to anybody.
+
+mod action;
+mod record;
+mod seen;
+
+pub use action::{Action, End, RecordWrite, Write};
+pub use record::{
+    Attempt, AttemptOutcome, Baseline, LastOutcome, LastRemediation, Mark, Method, Reason, Record, State,
+    VERSION,
+};
+pub use seen::{
+    Failure, FailureKind, LeaseSeen, NodeSeen, NodeView, Product, Recall, RecordSeen, Seen, Work, WorkSeen,
+};
