@@ -1,0 +1,145 @@
+//! What the API server knows about a node and its pods, read for a bundle: whole objects, Events and logs.
+
+use std::pin::pin;
+use std::time::Duration;
+
+use futures::StreamExt;
+use http::Request;
+use serde_json::Value;
+
+use super::api::Cluster;
+use super::error::ApiError;
+
+/// One container of a pod, for its log.
+#[derive(Debug, Clone, Copy)]
+pub struct LogOf<'l> {
+    pub namespace: &'l str,
+    pub pod: &'l str,
+    pub container: &'l str,
+    /// Of the container's run before this one.
+    pub previous: bool,
+}
+
+/// The end of a log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogTail {
+    pub text: Vec<u8>,
+    /// So many bytes before it were left out.
+    pub left_out: u64,
+}
+
+impl Cluster {
+    /// The node as it is stored, images and managedFields included.
+    pub async fn node_object(&self, name: &str) -> Result<Value, ApiError> {
+        self.call(get(&format!("/api/v1/nodes/{name}"), &[])?).await
+    }
+
+    /// The CSINode of this name.
+    pub async fn csi_node_object(&self, name: &str) -> Result<Value, ApiError> {
+        self.call(get(&format!("/apis/storage.k8s.io/v1/csinodes/{name}"), &[])?).await
+    }
+
+    /// The node's Lease, which its kubelet renews.
+    pub async fn node_lease_object(&self, name: &str) -> Result<Value, ApiError> {
+        let path = format!("/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases/{name}");
+        self.call(get(&path, &[])?).await
+    }
+
+    /// All pods that are bound to the node.
+    pub async fn pod_objects(&self, node: &str) -> Result<Vec<Value>, ApiError> {
+        let selector = format!("spec.nodeName={node}");
+        self.items("/api/v1/pods", &[("fieldSelector", &selector)]).await
+    }
+
+    /// Events about the node itself.
+    pub async fn node_events(&self, node: &str) -> Result<Vec<Value>, ApiError> {
+        let selector = format!("involvedObject.kind=Node,involvedObject.name={node}");
+        self.items("/api/v1/events", &[("fieldSelector", &selector), ("limit", "500")]).await
+    }
+
+    /// Events of kubelets and schedulers about pods, at most 5,000 of them: which are of this node's is for the caller.
+    pub async fn pod_events(&self) -> Result<Vec<Value>, ApiError> {
+        let parameters = [("fieldSelector", "involvedObject.kind=Pod"), ("limit", "5000")];
+        self.items("/api/v1/events", &parameters).await
+    }
+
+    /// The last `keep` bytes of a log, reading at most `read` of it; `since` limits how old its lines are.
+    pub async fn log_tail(
+        &self,
+        of: LogOf<'_>,
+        since: Option<Duration>,
+        keep: usize,
+        read: u64,
+    ) -> Result<LogTail, ApiError> {
+        let path = format!("/api/v1/namespaces/{}/pods/{}/log", of.namespace, of.pod);
+        let since = since.map(|since| since.as_secs().max(1).to_string());
+        let limit = read.to_string();
+        let mut parameters =
+            vec![("container", of.container), ("timestamps", "true"), ("limitBytes", &limit)];
+        if of.previous {
+            parameters.push(("previous", "true"));
+        }
+        if let Some(since) = &since {
+            parameters.push(("sinceSeconds", since));
+        }
+        let mut chunks = pin!(self.stream(get(&path, &parameters)?).await?);
+        let mut tail = LogTail { text: Vec::new(), left_out: 0 };
+        let mut total = 0;
+        while let Some(chunk) = chunks.next().await {
+            let chunk =
+                chunk.map_err(|error| ApiError::Broken(crate::error::root_cause(&error).to_string()))?;
+            total += chunk.len() as u64;
+            tail.text.extend_from_slice(&chunk);
+            // Cut now and then only: each cut moves what stays.
+            if tail.text.len() > 2 * keep {
+                tail.cut(keep);
+            }
+            if total >= read {
+                break;
+            }
+        }
+        tail.cut(keep);
+        Ok(tail)
+    }
+
+    async fn items(&self, path: &str, parameters: &[(&str, &str)]) -> Result<Vec<Value>, ApiError> {
+        #[derive(serde::Deserialize)]
+        struct List {
+            #[serde(default)]
+            items: Vec<Value>,
+        }
+        self.call::<List>(get(path, parameters)?).await.map(|list| list.items)
+    }
+}
+
+impl LogTail {
+    fn cut(&mut self, keep: usize) {
+        let surplus = self.text.len().saturating_sub(keep);
+        if surplus > 0 {
+            self.text.drain(..surplus);
+            self.left_out += surplus as u64;
+        }
+    }
+}
+
+fn get(path: &str, parameters: &[(&str, &str)]) -> Result<Request<Vec<u8>>, ApiError> {
+    let query = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(parameters).finish();
+    let separator = if query.is_empty() { "" } else { "?" };
+    Request::get(format!("{path}{separator}{query}"))
+        .body(Vec::new())
+        .map_err(|error| ApiError::Unexpected(error.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_end_of_a_log_is_kept_and_the_rest_counted() {
+        let mut tail = LogTail { text: b"0123456789".to_vec(), left_out: 5 };
+        tail.cut(4);
+        assert_eq!(tail, LogTail { text: b"6789".to_vec(), left_out: 11 });
+        tail.cut(4);
+        assert_eq!(tail.left_out, 11);
+    }
+}

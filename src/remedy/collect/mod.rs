@@ -1,0 +1,369 @@
+//! Diagnostics, before they are lost: what is in memory, in logs and in pods is gone after the reboot.
+//!
+//! A failing item is listed in `errors.txt` and never fails the step.
+
+mod bundle;
+mod redact;
+mod summary;
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use futures::StreamExt;
+use futures::stream;
+use jiff::Timestamp;
+use regex::Regex;
+use serde_json::Value;
+
+use self::bundle::{Bundle, Entry};
+use self::redact::Redactor;
+use super::{News, Tell};
+use crate::cluster::{Cluster, LogOf};
+
+/// The end of each log, in bytes.
+const LOG_KEPT: usize = 512 << 10;
+/// So much of a log is read for its end.
+const LOG_READ: u64 = 32 << 20;
+/// Requests at a time: with [`LOG_KEPT`] this bounds the memory.
+const AT_A_TIME: usize = 8;
+/// One item may take so long.
+const ITEM_WITHIN: Duration = Duration::from_secs(20);
+
+/// How a bundle is made.
+#[derive(Debug, Clone)]
+pub struct CollectOptions {
+    /// The directory, which is made if it is not there; `None`: stdout.
+    pub directory: Option<PathBuf>,
+    /// Only log lines younger than this.
+    pub since: Option<Duration>,
+    /// Bytes before compression.
+    pub max_size: u64,
+    /// After this the bundle is closed with what there is.
+    pub within: Duration,
+    /// Patterns of the user's beside ours.
+    pub redact: Vec<Regex>,
+}
+
+/// Which remediation this is for.
+#[derive(Debug, Clone)]
+pub struct Subject {
+    pub node: String,
+    /// The record, as JSON.
+    pub record: String,
+    /// The bundle of the same run that is there already.
+    pub bundle: Option<PathBuf>,
+    pub moment: Moment,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Moment {
+    BeforeTheDrain,
+    AfterTheBoot,
+}
+
+/// What became of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Collected {
+    /// `None` if it went to stdout.
+    pub path: Option<PathBuf>,
+    pub files: usize,
+    pub errors: usize,
+}
+
+/// Reads what there is and packs it. Fails only if nothing can be written.
+pub async fn collect(
+    cluster: &Cluster,
+    subject: &Subject,
+    options: &CollectOptions,
+    tell: &dyn Tell,
+) -> std::io::Result<Collected> {
+    let now = Timestamp::now();
+    let scratch = if options.directory.is_none() { Some(Scratch::new()?) } else { None };
+    let directory = match (&options.directory, &scratch) {
+        (Some(directory), _) => directory.as_path(),
+        (None, Some(scratch)) => scratch.0.as_path(),
+        (None, None) => Path::new("."),
+    };
+    make_private(directory)?;
+    let path = match &subject.bundle {
+        Some(path) if path.exists() => path.clone(),
+        _ => directory.join(file_name(&subject.node, now)),
+    };
+    let prefix = if subject.moment == Moment::AfterTheBoot { "after/" } else { "" };
+    let mut collecting = Collecting {
+        cluster,
+        prefix,
+        redactor: Redactor::new(options.redact.clone()),
+        bundle: Bundle::create(&path, options.max_size, now)?,
+        deadline: Instant::now() + options.within,
+        since: options.since,
+        errors: Vec::new(),
+    };
+    collecting.run(subject, tell).await?;
+    let (files, errors) = (collecting.bundle.entries().len(), collecting.errors.len());
+    let path = collecting.bundle.finish()?;
+    if options.directory.is_none() {
+        bundle::to_stdout(&path)?;
+        return Ok(Collected { path: None, files, errors });
+    }
+    Ok(Collected { path: Some(std::path::absolute(&path).unwrap_or(path)), files, errors })
+}
+
+/// `sciuro-<node>-<UTC>.tar.gz`; the API allows no slash in a node's name, and a hostile server must not either.
+fn file_name(node: &str, now: Timestamp) -> String {
+    let node: String =
+        node.chars().map(|c| if c.is_ascii_alphanumeric() || "-.".contains(c) { c } else { '_' }).collect();
+    format!("sciuro-{node}-{}.tar.gz", now.strftime("%Y%m%dT%H%M%SZ"))
+}
+
+fn make_private(directory: &Path) -> std::io::Result<()> {
+    if directory.is_dir() {
+        return Ok(()); // the user's own
+    }
+    let mut builder = std::fs::DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.create(directory)
+}
+
+/// A directory for a bundle that goes to stdout.
+struct Scratch(PathBuf);
+
+impl Scratch {
+    fn new() -> std::io::Result<Self> {
+        let path = std::env::temp_dir().join(format!("kubectl-sciuro-{}", uuid::Uuid::new_v4()));
+        make_private(&path)?;
+        Ok(Self(path))
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+struct Collecting<'c> {
+    cluster: &'c Cluster,
+    prefix: &'static str,
+    redactor: Redactor,
+    bundle: Bundle,
+    deadline: Instant,
+    since: Option<Duration>,
+    /// `name: why`
+    errors: Vec<String>,
+}
+
+/// One log to fetch.
+struct Log {
+    namespace: String,
+    pod: String,
+    container: String,
+    previous: bool,
+}
+
+impl Log {
+    fn file(&self) -> String {
+        let kind = if self.previous { "previous.log" } else { "log" };
+        format!("pods/{}/{}/{}.{kind}", self.namespace, self.pod, self.container)
+    }
+}
+
+impl Collecting<'_> {
+    async fn run(&mut self, subject: &Subject, tell: &dyn Tell) -> std::io::Result<()> {
+        let cluster = self.cluster;
+        let node = subject.node.as_str();
+        let object = self.object("node/node.yaml", cluster.node_object(node)).await?;
+        self.object("node/lease.yaml", cluster.node_lease_object(node)).await?;
+        self.object("node/csinode.yaml", cluster.csi_node_object(node)).await?;
+        let pods =
+            self.fetch("pods", cluster.pod_objects(node)).await.map(|(pods, _)| pods).unwrap_or_default();
+        let events = self.events(node, &pods).await?;
+        for pod in &pods {
+            let (namespace, name) = names(pod);
+            self.add_object(&format!("pods/{namespace}/{name}/pod.yaml"), pod.clone(), Duration::ZERO)?;
+        }
+        self.logs(&pods, tell).await?;
+        self.add_text("remediation.json", &subject.record, Duration::ZERO, None)?;
+        let summary = summary::write(node, object.as_ref(), &pods, &events, self.bundle.entries());
+        self.add_text("summary.md", &summary, Duration::ZERO, None)?;
+        let errors = self.errors.iter().map(|error| format!("{error}\n")).collect::<String>();
+        self.add_text("errors.txt", &errors, Duration::ZERO, None)
+    }
+
+    async fn events(&mut self, node: &str, pods: &[Value]) -> std::io::Result<Vec<Value>> {
+        let mut events = Vec::new();
+        if let Some((of_node, _)) = self.fetch("events of the node", self.cluster.node_events(node)).await {
+            events.extend(of_node);
+        }
+        if let Some((of_pods, _)) = self.fetch("events of pods", self.cluster.pod_events()).await {
+            let here: BTreeSet<(String, String)> = pods.iter().map(names).collect();
+            events.extend(of_pods.into_iter().filter(|event| {
+                let text =
+                    |field: &str| event["involvedObject"][field].as_str().unwrap_or_default().to_owned();
+                here.contains(&(text("namespace"), text("name")))
+            }));
+        }
+        let mut list = Value::Array(events);
+        let redactions = self.redactor.object(&mut list);
+        let text = serde_json::to_string_pretty(&list).unwrap_or_default();
+        self.add("events.json", text.as_bytes(), Duration::ZERO, None, redactions)?;
+        self.add_text("events.txt", &summary::events(&list), Duration::ZERO, None)?;
+        match list {
+            Value::Array(events) => Ok(events),
+            _ => Ok(Vec::new()),
+        }
+    }
+
+    /// The logs of all containers, and of those that were restarted the log before that.
+    async fn logs(&mut self, pods: &[Value], tell: &dyn Tell) -> std::io::Result<()> {
+        let logs: Vec<Log> = pods.iter().flat_map(logs_of).collect();
+        let total = logs.len();
+        let (cluster, since, deadline) = (self.cluster, self.since, self.deadline);
+        let mut fetched = stream::iter(logs)
+            .map(|log| async move {
+                let began = Instant::now();
+                let of = LogOf {
+                    namespace: &log.namespace,
+                    pod: &log.pod,
+                    container: &log.container,
+                    previous: log.previous,
+                };
+                let tail = within(deadline, cluster.log_tail(of, since, LOG_KEPT, LOG_READ)).await;
+                (log, tail, began.elapsed())
+            })
+            .buffered(AT_A_TIME);
+        let mut done = 0;
+        while let Some((log, tail, took)) = fetched.next().await {
+            done += 1;
+            if done % 20 == 0 {
+                tell.tell(News::Wait { elapsed: took, facts: &format!("{done} of {total} logs") });
+            }
+            match tail {
+                Ok(tail) => {
+                    let text = String::from_utf8_lossy(&tail.text);
+                    let cut =
+                        (tail.left_out > 0).then(|| format!("{} bytes before it left out", tail.left_out));
+                    self.add_text(&log.file(), &text, took, cut)?;
+                }
+                Err(why) => self.miss(&log.file(), why, took),
+            }
+        }
+        Ok(())
+    }
+
+    async fn object<E: std::fmt::Display>(
+        &mut self,
+        name: &str,
+        request: impl Future<Output = Result<Value, E>>,
+    ) -> std::io::Result<Option<Value>> {
+        let Some((object, took)) = self.fetch(name, request).await else { return Ok(None) };
+        self.add_object(name, object.clone(), took)?;
+        Ok(Some(object))
+    }
+
+    /// `None`, and noted, if it fails or takes too long.
+    async fn fetch<T, E: std::fmt::Display>(
+        &mut self,
+        name: &str,
+        request: impl Future<Output = Result<T, E>>,
+    ) -> Option<(T, Duration)> {
+        let began = Instant::now();
+        match within(self.deadline, request).await {
+            Ok(value) => Some((value, began.elapsed())),
+            Err(why) => {
+                self.miss(name, why, began.elapsed());
+                None
+            }
+        }
+    }
+
+    fn add_object(&mut self, name: &str, mut object: Value, took: Duration) -> std::io::Result<()> {
+        let redactions = self.redactor.object(&mut object);
+        let text = serde_saphyr::to_string(&object).unwrap_or_default();
+        self.add(name, text.as_bytes(), took, None, redactions)
+    }
+
+    fn add_text(
+        &mut self,
+        name: &str,
+        text: &str,
+        took: Duration,
+        error: Option<String>,
+    ) -> std::io::Result<()> {
+        let (text, redactions) = self.redactor.text(text);
+        self.add(name, text.as_bytes(), took, error, redactions)
+    }
+
+    fn add(
+        &mut self,
+        name: &str,
+        content: &[u8],
+        took: Duration,
+        error: Option<String>,
+        redactions: usize,
+    ) -> std::io::Result<()> {
+        let entry = self.entry(name, took, error, redactions);
+        self.bundle.add(entry, content)
+    }
+
+    fn miss(&mut self, name: &str, why: String, took: Duration) {
+        self.errors.push(format!("{}{name}: {why}", self.prefix));
+        let entry = self.entry(name, took, Some(why), 0);
+        self.bundle.miss(entry);
+    }
+
+    fn entry(&self, name: &str, took: Duration, error: Option<String>, redactions: usize) -> Entry {
+        let duration_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
+        Entry {
+            name: format!("{}{name}", self.prefix),
+            sha256: None,
+            size: 0,
+            duration_ms,
+            error,
+            redactions,
+        }
+    }
+}
+
+async fn within<T, E: std::fmt::Display>(
+    deadline: Instant,
+    request: impl Future<Output = Result<T, E>>,
+) -> Result<T, String> {
+    let left = deadline.saturating_duration_since(Instant::now());
+    if left.is_zero() {
+        return Err("the step's time was over (--collect-timeout)".to_owned());
+    }
+    let limit = left.min(ITEM_WITHIN);
+    match tokio::time::timeout(limit, request).await {
+        Ok(done) => done.map_err(|error| error.to_string()),
+        Err(_) => Err(format!("no answer within {}s", limit.as_secs())),
+    }
+}
+
+fn names(pod: &Value) -> (String, String) {
+    let text = |field: &str| pod["metadata"][field].as_str().unwrap_or_default().to_owned();
+    (text("namespace"), text("name"))
+}
+
+fn logs_of(pod: &Value) -> Vec<Log> {
+    let (namespace, name) = names(pod);
+    ["initContainerStatuses", "containerStatuses", "ephemeralContainerStatuses"]
+        .iter()
+        .filter_map(|field| pod["status"][field].as_array())
+        .flatten()
+        .flat_map(|status| {
+            let container = status["name"].as_str().unwrap_or_default();
+            let restarted = status["restartCount"].as_u64().is_some_and(|count| count > 0);
+            let log = |previous| Log {
+                namespace: namespace.clone(),
+                pod: name.clone(),
+                container: container.to_owned(),
+                previous,
+            };
+            std::iter::once(log(false)).chain(restarted.then(|| log(true)))
+        })
+        .collect()
+}
