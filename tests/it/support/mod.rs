@@ -2,6 +2,7 @@
 
 mod binary;
 mod cluster;
+mod crash;
 mod relay;
 mod running;
 mod screen;
@@ -9,6 +10,7 @@ mod world;
 
 pub use binary::{Run, command, run};
 pub use cluster::Cluster;
+pub use crash::{Boundary, CrashProxy, Moment};
 pub use relay::Relay;
 pub use running::Running;
 pub use screen::screen;

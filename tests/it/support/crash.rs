@@ -1,0 +1,192 @@
+//! A proxy before the API server that kills a process at one of its changes: before the server sees it, or after.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::process::Child;
+use std::sync::{Arc, Mutex};
+
+use http::{Method, Request, Response};
+use http_body_util::BodyExt;
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use kube::client::Body;
+use serde_json::Value;
+use tokio::net::TcpListener;
+
+use super::World;
+
+/// One change of a run: which of its kind it is tells it from run to run.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Boundary {
+    pub method: String,
+    /// Without names: `nodes`, `pods/eviction`, `leases`.
+    pub resource: String,
+    pub nth: usize,
+}
+
+impl fmt::Display for Boundary {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {} #{}", self.method, self.resource, self.nth)
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Moment {
+    /// The server never sees it.
+    Before,
+    /// The server has done it, and nobody is told.
+    After,
+}
+
+/// Passes everything on, and counts what changes something.
+pub struct CrashProxy {
+    url: String,
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    client: kube::Client,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    seen: Vec<Boundary>,
+    counts: BTreeMap<(String, String), usize>,
+    /// Who holds which Lease, to tell a renewal.
+    holders: BTreeMap<String, String>,
+    victim: Option<(Boundary, Moment)>,
+    child: Option<Child>,
+    /// The process is gone: what it had sent before is lost too.
+    killed: bool,
+}
+
+impl CrashProxy {
+    pub fn start(world: &World) -> Self {
+        let shared = Arc::new(Shared { client: world.client(), state: Mutex::default() });
+        let listener = world.block_on(TcpListener::bind("127.0.0.1:0")).expect("a port");
+        let url = format!("http://{}", listener.local_addr().expect("an address"));
+        let accepting = shared.clone();
+        world.runtime().spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                let shared = accepting.clone();
+                let service = service_fn(move |request| {
+                    let shared = shared.clone();
+                    async move { shared.pass(request).await }
+                });
+                tokio::spawn(hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service));
+            }
+        });
+        Self { url, shared }
+    }
+
+    /// For `--server`.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// Lets a process run through here. With a victim it is killed there. Returns whether it was, and its exit code.
+    pub fn run(&self, child: Child, victim: Option<(Boundary, Moment)>) -> (bool, Option<i32>) {
+        {
+            let mut state = self.shared.state.lock().expect("a lock");
+            *state = State { victim, child: Some(child), ..State::default() };
+        }
+        loop {
+            let mut state = self.shared.state.lock().expect("a lock");
+            let child = state.child.as_mut().expect("a process");
+            if let Some(status) = child.try_wait().expect("a status") {
+                return (state.killed, status.code());
+            }
+            drop(state);
+            std::thread::sleep(std::time::Duration::from_millis(20)); // a process has no other way to say that it ended
+        }
+    }
+
+    /// The changes of the last run, in order.
+    pub fn seen(&self) -> Vec<Boundary> {
+        self.shared.state.lock().expect("a lock").seen.clone()
+    }
+}
+
+impl Shared {
+    async fn pass(&self, request: Request<Incoming>) -> Result<Response<Body>, std::io::Error> {
+        let gone = || std::io::Error::other("the process was killed");
+        let (head, body) = request.into_parts();
+        let body = body.collect().await.map_err(std::io::Error::other)?.to_bytes();
+        let moment = self.count(&head.method, head.uri.path(), head.uri.query(), &body);
+        if moment == Some(Moment::Before) {
+            self.kill();
+        }
+        if self.state.lock().expect("a lock").killed {
+            return Err(gone());
+        }
+        let mut passed = Request::builder().method(head.method).uri(head.uri);
+        for (name, value) in &head.headers {
+            if name != http::header::HOST && name != http::header::AUTHORIZATION {
+                passed = passed.header(name, value);
+            }
+        }
+        let passed = passed.body(Body::from(body.to_vec())).map_err(std::io::Error::other)?;
+        let response = self.client.send(passed).await.map_err(std::io::Error::other)?;
+        if moment == Some(Moment::After) {
+            self.kill();
+            return Err(gone());
+        }
+        Ok(response)
+    }
+
+    fn kill(&self) {
+        let mut state = self.state.lock().expect("a lock");
+        if let Some(child) = &mut state.child {
+            child.kill().expect("SIGKILL");
+        }
+        state.killed = true;
+    }
+
+    /// When the process is to be killed, if this is the change at which it is.
+    fn count(&self, method: &Method, path: &str, query: Option<&str>, body: &[u8]) -> Option<Moment> {
+        let resource = resource(path);
+        let is_change = ![Method::GET, Method::HEAD].contains(method)
+            && !resource.ends_with("reviews")
+            && !query.is_some_and(|query| query.contains("dryRun=All"))
+            && !String::from_utf8_lossy(body).contains(r#""dryRun":["All"]"#);
+        if !is_change {
+            return None;
+        }
+        let mut state = self.state.lock().expect("a lock");
+        if resource == "leases" && is_renewal(&mut state.holders, path, body) {
+            return None;
+        }
+        let count = state.counts.entry((method.to_string(), resource.clone())).or_default();
+        *count += 1;
+        let boundary = Boundary { method: method.to_string(), resource, nth: *count };
+        state.seen.push(boundary.clone());
+        match &state.victim {
+            Some((victim, moment)) if *victim == boundary => Some(*moment),
+            _ => None,
+        }
+    }
+}
+
+fn is_renewal(holders: &mut BTreeMap<String, String>, path: &str, body: &[u8]) -> bool {
+    let lease: Value = serde_json::from_slice(body).unwrap_or_default();
+    let holder = lease["spec"]["holderIdentity"].as_str().unwrap_or_default().to_owned();
+    let name = lease["metadata"]["name"].as_str().or(path.rsplit('/').next()).unwrap_or_default().to_owned();
+    !holder.is_empty() && holders.insert(name, holder.clone()) == Some(holder)
+}
+
+/// `/api/v1/namespaces/x/pods/p/eviction` → `pods/eviction`.
+fn resource(path: &str) -> String {
+    let mut parts = path.trim_matches('/').split('/');
+    let skip = if parts.next() == Some("api") { 1 } else { 2 };
+    let mut parts: Vec<&str> = parts.skip(skip).collect();
+    if parts.first() == Some(&"namespaces") && parts.len() > 2 {
+        parts.drain(..2);
+    }
+    match parts.as_slice() {
+        [plural, _, subresource, ..] => format!("{plural}/{subresource}"),
+        [plural, ..] => (*plural).to_owned(),
+        [] => path.to_owned(),
+    }
+}
