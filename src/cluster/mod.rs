@@ -2,6 +2,7 @@
 
 mod access;
 mod api;
+mod claims;
 mod clock;
 mod config;
 mod diagnostics;
@@ -11,11 +12,14 @@ mod leases;
 mod names;
 mod nodes;
 mod port_forward;
+mod record;
+mod remediated;
 mod services;
 mod watch;
 
 pub use access::Permission;
 pub use api::Cluster;
+pub use claims::ClaimsElsewhere;
 pub use clock::Clock;
 pub use config::{KubeconfigNames, kubeconfig_names};
 pub use diagnostics::{LogOf, LogTail};
@@ -24,5 +28,7 @@ pub use lease_state::LeaseState;
 pub use leases::{Candidate, Hold, LeaseError, LeaseKey, Waiting};
 pub use nodes::Written;
 pub use port_forward::{PORT_FORWARD_VERBS, PortForward};
+pub use record::{RecordError, clear_command};
+pub use remediated::{NodeInfo, RemediatedNode, SpeltCondition, Taint, TypedAddress, WatchedNode};
 pub use services::{Endpoint, PodKey, ServiceKey};
 pub use watch::{NodeSelection, SeenNodes};

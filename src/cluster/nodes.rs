@@ -6,6 +6,7 @@ use http::{HeaderValue, Request, StatusCode, header};
 use jiff::Timestamp;
 use kube::api::{ListParams, Patch, PatchParams};
 use kube::core::{ObjectList, PartialObjectMeta};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer};
 use serde_json::{Value, json};
 
@@ -16,7 +17,7 @@ use crate::core::node::{Condition, Node};
 use crate::core::report::ShownNode;
 
 pub(super) const NODES: &str = "/api/v1/nodes";
-const FIELD_MANAGER: &str = "kubectl-sciuro";
+pub(super) const FIELD_MANAGER: &str = "kubectl-sciuro";
 
 /// What became of a patch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -96,7 +97,12 @@ impl Cluster {
         Ok(Written::Patched)
     }
 
-    async fn patch_status(&self, name: &str, body: Value, dry_run: bool) -> Result<Written, ApiError> {
+    pub(super) async fn patch_status(
+        &self,
+        name: &str,
+        body: Value,
+        dry_run: bool,
+    ) -> Result<Written, ApiError> {
         let parameters =
             PatchParams { field_manager: Some(FIELD_MANAGER.into()), dry_run, ..PatchParams::default() };
         let mut request = kube::core::Request::new(NODES).patch_subresource(
@@ -124,7 +130,7 @@ fn answer_with_metadata(request: &mut Request<Vec<u8>>) {
 
 /// 404, or 422 because the uid is another's: the node is gone or replaced. Any other 422 is an admission
 /// policy's, and an error.
-fn is_gone(error: &ApiError) -> bool {
+pub(super) fn is_gone(error: &ApiError) -> bool {
     match (error.code(), error) {
         (Some(StatusCode::NOT_FOUND), _) => true,
         (Some(StatusCode::UNPROCESSABLE_ENTITY), ApiError::Status(status)) => status
@@ -183,14 +189,33 @@ struct ListMeta {
 }
 
 /// What is kept of a node that the server sends.
-pub trait SlimForm: From<SlimNode> + Send + 'static {
+pub trait SlimForm: From<Self::Read> + Send + 'static {
+    /// What is read of it.
+    type Read: Versioned;
+
+    /// How long the server is to serve one watch, in seconds; it ends it with a bookmark then.
+    const SERVE_FOR: u32 = 290;
+
     fn name(&self) -> &str;
 
     /// Whether somebody who knows the nodes as they were `before` is to be told at once.
     fn is_news(&self, before: Option<&Self>) -> bool;
 }
 
+/// Something that was read, with the version of its object.
+pub trait Versioned: DeserializeOwned {
+    fn version(&self) -> &str;
+}
+
+impl Versioned for SlimNode {
+    fn version(&self) -> &str {
+        &self.metadata.resource_version
+    }
+}
+
 impl SlimForm for ShownNode {
+    type Read = SlimNode;
+
     fn name(&self) -> &str {
         &self.node.name
     }
@@ -202,6 +227,8 @@ impl SlimForm for ShownNode {
 
 /// Conditions are no news: most are a kubelet's heartbeats, and the rest we wrote ourselves.
 impl SlimForm for Node {
+    type Read = SlimNode;
+
     fn name(&self) -> &str {
         &self.name
     }
@@ -212,8 +239,6 @@ impl SlimForm for Node {
 }
 
 /// Converted one by one while a list arrives, so that only the slim form piles up.
-#[derive(Deserialize)]
-#[serde(from = "SlimNode", bound = "N: SlimForm")]
 pub(super) struct Received<N> {
     pub(super) node: N,
     pub(super) version: String,
@@ -286,7 +311,7 @@ struct SlimCondition {
     last_transition_time: Option<Timestamp>,
 }
 
-fn null_is_default<'de, D: Deserializer<'de>, T: Default + Deserialize<'de>>(
+pub(super) fn null_is_default<'de, D: Deserializer<'de>, T: Default + Deserialize<'de>>(
     deserializer: D,
 ) -> Result<T, D::Error> {
     Ok(Option::deserialize(deserializer)?.unwrap_or_default())
@@ -297,10 +322,11 @@ fn lenient_time<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Tim
     Ok(Option::<String>::deserialize(deserializer)?.and_then(|text| text.parse().ok()))
 }
 
-impl<N: SlimForm> From<SlimNode> for Received<N> {
-    fn from(mut node: SlimNode) -> Self {
-        let version = std::mem::take(&mut node.metadata.resource_version);
-        Self { node: node.into(), version }
+impl<'de, N: SlimForm> Deserialize<'de> for Received<N> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let read = N::Read::deserialize(deserializer)?;
+        let version = read.version().to_owned();
+        Ok(Self { node: read.into(), version })
     }
 }
 

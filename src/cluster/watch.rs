@@ -20,11 +20,8 @@ use super::error::{ApiError, Rule};
 use super::nodes::{NODES, Received, SlimForm};
 use crate::error::{Error, root_cause};
 
-/// How long the server is to serve one watch, in seconds; it ends it with a bookmark then.
-const SERVE_FOR: u32 = 290;
-
-/// A watch that says nothing for longer than the server should serve it hangs on a dead connection.
-const DEAD_AFTER: Duration = Duration::from_secs(SERVE_FOR as u64 + 10);
+/// A watch that goes on for so much longer than the server should serve it hangs on a dead connection.
+const DEAD_AFTER: Duration = Duration::from_secs(10);
 
 /// No Node is this large: etcd takes 1.5 MiB, and JSON is not five times as long.
 const MAX_EVENT: usize = 8 << 20;
@@ -173,12 +170,12 @@ impl Cluster {
         let parameters = WatchParams {
             label_selector: labels.map(str::to_owned),
             field_selector: fields.map(str::to_owned),
-            timeout: Some(SERVE_FOR),
+            timeout: Some(N::SERVE_FOR),
             bookmarks: true,
             send_initial_events: false,
         };
         let request = kube::core::Request::new(NODES).watch(&parameters, version)?;
-        let dead_at = Instant::now() + DEAD_AFTER;
+        let dead_at = Instant::now() + Duration::from_secs(N::SERVE_FOR.into()) + DEAD_AFTER;
         let mut lines = Lines { chunks: pin!(self.stream(request).await?), buffer: Vec::new(), searched: 0 };
         following.connected();
         let mut go_on = GoOn::AfterAPause;

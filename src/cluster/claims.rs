@@ -1,0 +1,211 @@
+//! Who else claims a node: other tools that cordon, drain or reboot leave their names, and their nodes are left to them.
+
+use std::collections::BTreeMap;
+
+use http::{Request, StatusCode};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+
+use super::api::Cluster;
+use super::error::ApiError;
+use super::remediated::Taint;
+
+/// Annotations on a node, and whose they are.
+const ANNOTATIONS: [(&str, &str); 2] =
+    [("draino.planet.com/conditions", "draino has cordoned it"), ("cke.cybozu.com/reboot", "CKE reboots it")];
+
+/// NVIDIA's maintenance operator and GPU operator keep several annotations with this prefix.
+const NVIDIA: &str = "maintenance.nvidia.com/";
+
+/// Taints on a node, and whose they are.
+const TAINTS: [(&str, &str); 3] = [
+    ("karpenter.sh/disrupted", "karpenter disrupts it"),
+    ("karpenter.sh/disruption", "karpenter disrupts it"), // before 1.0
+    ("ToBeDeletedByClusterAutoscaler", "the cluster autoscaler deletes it"),
+];
+
+/// kured's lock: an annotation on its own DaemonSet.
+const KURED: &str = "/apis/apps/v1/namespaces/kube-system/daemonsets/kured";
+const KURED_LOCK: &str = "weave.works/kured-node-lock";
+
+const NODE_MAINTENANCES: &str = "/apis/nodemaintenance.medik8s.io/v1beta1/nodemaintenances";
+
+/// Claims that are not written on the Node itself.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct ClaimsElsewhere {
+    /// In words.
+    pub claims: Vec<String>,
+    /// What could not be read, and why: no claim, but worth a line.
+    pub unread: Vec<String>,
+}
+
+/// The claims that a Node carries itself.
+pub(super) fn on_node(
+    annotations: &BTreeMap<String, String>,
+    taints: &[Taint],
+    is_being_deleted: bool,
+) -> Vec<String> {
+    let annotated = ANNOTATIONS
+        .iter()
+        .filter(|(name, _)| annotations.contains_key(*name))
+        .map(|(name, what)| format!("{what} (annotation {name})"));
+    let nvidia = annotations
+        .keys()
+        .find(|name| name.starts_with(NVIDIA))
+        .map(|name| format!("NVIDIA's maintenance operator has it (annotation {name})"));
+    let tainted = TAINTS
+        .iter()
+        .filter(|(key, _)| taints.iter().any(|taint| taint.key == *key))
+        .map(|(key, what)| format!("{what} (taint {key})"));
+    let deleted = is_being_deleted.then(|| "it is being deleted (deletionTimestamp)".to_owned());
+    annotated.chain(nvidia).chain(tainted).chain(deleted).collect()
+}
+
+impl Cluster {
+    /// Asks for the claims that are not on the Node: two requests. What is not installed claims nothing.
+    pub async fn claims_elsewhere(&self, node: &str) -> ClaimsElsewhere {
+        let (kured, maintenances) = futures::join!(
+            self.read::<KuredDaemonSet>(KURED),
+            self.read::<NodeMaintenances>(NODE_MAINTENANCES)
+        );
+        let mut found = ClaimsElsewhere::default();
+        let unreadable = format!("kured's lock: the annotation {KURED_LOCK} is not as kured writes it");
+        match kured.map(|daemon_set| daemon_set.and_then(KuredDaemonSet::owners)) {
+            Ok(None) => {}
+            Ok(Some(Err(_))) => found.unread.push(unreadable),
+            Ok(Some(Ok(owners))) if owners.iter().any(|owner| owner == node) => {
+                found.claims.push("kured's lock names it: kured reboots it".to_owned());
+            }
+            Ok(Some(Ok(_))) => {}
+            Err(error) => found.unread.push(format!("kured's lock: {error}")),
+        }
+        match maintenances {
+            Ok(list) => found.claims.extend(list.unwrap_or_default().naming(node)),
+            Err(error) => found.unread.push(format!("NodeMaintenances: {error}")),
+        }
+        found
+    }
+
+    /// `None` if there is no such thing.
+    async fn read<T: DeserializeOwned + Send + 'static>(&self, path: &str) -> Result<Option<T>, ApiError> {
+        let request =
+            Request::get(path).body(Vec::new()).map_err(|error| ApiError::Unexpected(error.to_string()))?;
+        match self.call(request).await {
+            Ok(object) => Ok(Some(object)),
+            Err(error) if error.code() == Some(StatusCode::NOT_FOUND) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+#[derive(Deserialize)]
+struct KuredDaemonSet {
+    metadata: KuredMeta,
+}
+
+#[derive(Deserialize)]
+struct KuredMeta {
+    #[serde(default)]
+    annotations: BTreeMap<String, String>,
+}
+
+/// One owner, or with `--concurrency` several (`kured/pkg/daemonsetlock`).
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum KuredLock {
+    Several { locks: Vec<KuredOwner> },
+    One(KuredOwner),
+}
+
+#[derive(Deserialize)]
+struct KuredOwner {
+    #[serde(rename = "nodeID")]
+    node: String,
+}
+
+impl KuredDaemonSet {
+    /// The nodes that hold the lock; `None` if nobody ever has.
+    fn owners(self) -> Option<Result<Vec<String>, serde_json::Error>> {
+        let lock = self.metadata.annotations.get(KURED_LOCK).filter(|lock| !lock.is_empty())?;
+        Some(serde_json::from_str(lock).map(|lock| match lock {
+            KuredLock::Several { locks } => locks.into_iter().map(|owner| owner.node).collect(),
+            KuredLock::One(owner) => vec![owner.node],
+        }))
+    }
+}
+
+#[derive(Default, Deserialize)]
+struct NodeMaintenances {
+    items: Vec<NodeMaintenance>,
+}
+
+#[derive(Deserialize)]
+struct NodeMaintenance {
+    metadata: Named,
+    #[serde(default)]
+    spec: NodeMaintenanceSpec,
+}
+
+#[derive(Deserialize)]
+struct Named {
+    name: String,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct NodeMaintenanceSpec {
+    node_name: String,
+    reason: String,
+}
+
+impl NodeMaintenances {
+    fn naming(self, node: &str) -> impl Iterator<Item = String> {
+        self.items.into_iter().filter(move |item| item.spec.node_name == node).map(|item| {
+            let reason = if item.spec.reason.is_empty() { "no reason given" } else { &item.spec.reason };
+            format!("the NodeMaintenance {} has it: {reason}", item.metadata.name)
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn each_owner_is_named() {
+        let annotation = |name: &str| BTreeMap::from([(name.to_owned(), "x".to_owned())]);
+        let taint =
+            |key: &str| [Taint { key: key.into(), value: String::new(), effect: "NoSchedule".into() }];
+        for (claims, owner) in [
+            (on_node(&annotation("draino.planet.com/conditions"), &[], false), "draino"),
+            (on_node(&annotation("cke.cybozu.com/reboot"), &[], false), "CKE"),
+            (
+                on_node(&annotation("maintenance.nvidia.com/node-initial-state.unschedulable"), &[], false),
+                "NVIDIA",
+            ),
+            (on_node(&BTreeMap::new(), &taint("karpenter.sh/disrupted"), false), "karpenter"),
+            (on_node(&BTreeMap::new(), &taint("karpenter.sh/disruption"), false), "karpenter"),
+            (on_node(&BTreeMap::new(), &taint("ToBeDeletedByClusterAutoscaler"), false), "autoscaler"),
+            (on_node(&BTreeMap::new(), &[], true), "deleted"),
+        ] {
+            assert!(claims.len() == 1 && claims[0].contains(owner), "{owner}: {claims:?}");
+        }
+        let ours = annotation("sciuro.dev/remediation");
+        assert_eq!(on_node(&ours, &taint("node.kubernetes.io/unschedulable"), false), Vec::<String>::new());
+    }
+
+    #[test]
+    fn the_lock_of_kured_is_read_in_both_forms() {
+        let owners = |lock: &str| {
+            let object = json!({"metadata": {"annotations": {KURED_LOCK: lock}}});
+            serde_json::from_value::<KuredDaemonSet>(object).unwrap().owners()
+        };
+        assert!(owners("").is_none());
+        assert_eq!(owners(r#"{"nodeID":"w1","TTL":0}"#).unwrap().unwrap(), ["w1"]);
+        let several = r#"{"maxOwners":2,"locks":[{"nodeID":"w1"},{"nodeID":"w2"}]}"#;
+        assert_eq!(owners(several).unwrap().unwrap(), ["w1", "w2"]);
+        assert!(owners("w1").unwrap().is_err());
+    }
+}
