@@ -7,6 +7,7 @@ mod clock;
 mod config;
 mod diagnostics;
 mod error;
+mod fleet;
 mod lease_state;
 mod leases;
 mod names;
