@@ -75,7 +75,10 @@ impl CrashProxy {
                     let shared = shared.clone();
                     async move { shared.pass(request).await }
                 });
-                tokio::spawn(hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service));
+                tokio::spawn(
+                    hyper::server::conn::http1::Builder::new()
+                        .serve_connection(TokioIo::new(stream), service),
+                );
             }
         });
         Self { url, shared }
