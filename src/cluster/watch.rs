@@ -247,8 +247,11 @@ impl<N: SlimForm> Following<'_, N> {
     }
 
     /// Tells of a failure that another attempt has not mended: connections end now and then, and nobody need know.
-    fn report(&self, error: &ApiError) {
+    fn report(&mut self, error: &ApiError) {
         if self.retry.failures > 0 {
+            if N::LISTED_ANEW {
+                self.version = None;
+            }
             self.seen.send_modify(|seen| {
                 let since = seen.interrupted.take().map_or_else(Timestamp::now, |(since, _)| since);
                 seen.interrupted = Some((since, error.to_string()));
