@@ -1,6 +1,7 @@
 //! Flags and help texts, nothing else. What they mean together is settled in `settings`.
 
 mod check;
+mod remediate;
 mod sync;
 
 use std::ops::RangeInclusive;
@@ -14,6 +15,10 @@ use crate::core::alert::Priority;
 use crate::core::prefix::Prefix;
 
 pub use check::CheckArgs;
+pub use remediate::{
+    AddressType, DrainArgs, HELPER_IMAGE, OnFailure, ProgressForm, RebootArgs, RebootMethod, RemediateArgs,
+    SkippedStep, Step,
+};
 pub use sync::{MatchingArgs, OnUnavailable, SourceArgs, SyncArgs, Via};
 
 const EXIT_CODES: &str = "\
@@ -21,8 +26,13 @@ Exit codes:
   0    done, or nothing to do
   1    failed: API, network or file error; some of several nodes failed; a check failed; status --exit-code cannot tell
   2    usage or configuration error; nothing was changed
+  3    refused by a safety gate; nothing was changed
   4    declined at a prompt, or a prompt was needed and there is no terminal and no --yes
-  9    busy: another holds the Lease
+  5    drain failed or timed out
+  6    reboot not ordered, or not proven before its deadline
+  7    verification failed; the node stays cordoned
+  8    aborted: by you or another, because somebody else uncordoned the node, or because it was replaced
+  9    busy: another holds a Lease, or an unfinished remediation is on the node
   10   --exit-code given, and something fires or is Unknown (status), or changes are pending (sync)
   11   no alert source could be trusted, or it is configured wrongly
   12   some alert source could not be trusted, or too many conditions would be cleared at once
@@ -53,6 +63,7 @@ pub struct Cli {
 pub enum Command {
     Status(Box<StatusArgs>),
     Sync(Box<SyncArgs>),
+    Remediate(Box<RemediateArgs>),
     Check(Box<CheckArgs>),
     Version(VersionArgs),
     Completion(CompletionArgs),

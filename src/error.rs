@@ -13,9 +13,19 @@ pub enum Exit {
     Failed = 1,
     /// Usage or configuration; nothing was changed.
     Usage = 2,
+    /// A safety gate; nothing was changed.
+    Refused = 3,
     /// Declined at a prompt, or a prompt was needed and nobody could answer it.
     Declined = 4,
-    /// Another holds the Lease.
+    /// The drain failed or took too long.
+    NotDrained = 5,
+    /// The reboot was not ordered, or not proven in time.
+    NotRebooted = 6,
+    /// The verification failed; the node stays cordoned.
+    NotVerified = 7,
+    /// By the user or another, because somebody else uncordoned the node, or because it was replaced.
+    Aborted = 8,
+    /// Another holds a Lease, or an unfinished remediation is on the node.
     Busy = 9,
     /// `--exit-code`, and changes are pending.
     Pending = 10,

@@ -59,7 +59,7 @@ pub fn run(arguments: Vec<OsString>) -> Exit {
     let outcome = runtime.block_on(async {
         signal::listen(ui::show_cursor)
             .map_err(|error| Error::new(Exit::Failed, format!("cannot listen for signals: {error}")))?;
-        command::run(cli, ui.clone()).await
+        Box::pin(command::run(cli, ui.clone())).await
     });
     // A parser that still waits for an answer must not keep the process.
     runtime.shutdown_background();

@@ -15,16 +15,42 @@ use crate::cli::Cli;
 use crate::error::{Error, Result};
 
 mod check;
+mod remediate;
 mod status;
 mod sync;
 
 pub use check::CheckSettings;
+pub use remediate::{
+    CollectSettings, DrainSettings, RebootSettings, RemediateSettings, Targets, Task, VerifySettings,
+};
 pub use status::{Column, SortBy, StatusFormat, StatusSettings};
 pub use sync::{Address, Canary, LeaseSettings, SourceApi, SourceGroup, SourceSettings, SyncSettings};
 
-/// Flags that lose data, lift a protection or install something: they come from the command line, never from a
-/// file that was written for another day.
-const COMMAND_LINE_ONLY: [&str; 7] = ["yes", "purge", "force-clear", "help", "config", "install", "dir"];
+/// Flags that lose data, lift a protection, install something or say what this one run is for: they come from the command
+/// line, never from a file that was written for another day.
+const COMMAND_LINE_ONLY: [&str; 18] = [
+    "yes",
+    "confirm",
+    "override",
+    "purge",
+    "force-clear",
+    "force",
+    "delete-emptydir-data",
+    "disable-eviction",
+    "grace-period",
+    "skip",
+    "until",
+    "resume",
+    "abort",
+    "retry-reboot",
+    "help",
+    "config",
+    "install",
+    "dir",
+];
+
+/// A selector in the file, for `sync` and `status`, does not say which nodes to take down.
+const TYPED_TARGETS: (&str, &str) = ("remediate", "selector");
 
 /// Upstream Sciuro's variables and the flags that they mean.
 const UPSTREAM_VARIABLES: [(&str, &str); 15] = [
@@ -85,6 +111,9 @@ pub fn parse(arguments: Vec<OsString>, environment: &Environment) -> Result<(Cli
     for argument in arguments_of(&command, name) {
         let is_typed = typed.value_source(argument.get_id().as_str()) == Some(ValueSource::CommandLine);
         let Some(flag) = configurable(argument).filter(|_| !is_typed) else { continue };
+        if (name, flag) == TYPED_TARGETS {
+            continue;
+        }
         if let Some((variable, value)) = from_environment(flag, environment) {
             // A comma may be part of a URL: only upstream's variable is a list.
             let values =

@@ -8,6 +8,7 @@ mod config;
 mod diagnostics;
 mod error;
 mod events;
+mod fleet;
 mod helpers;
 mod lease_state;
 mod leases;

@@ -4,6 +4,7 @@ mod check;
 mod completion;
 mod options;
 mod reach;
+mod remediate;
 mod render;
 mod status;
 mod stop;
@@ -15,7 +16,7 @@ use std::sync::Arc;
 use crate::cli::{Cli, Command, KubernetesArgs};
 use crate::cluster::Cluster;
 use crate::error::{Error, Exit, Result};
-use crate::settings::{CheckSettings, StatusSettings, SyncSettings};
+use crate::settings::{CheckSettings, RemediateSettings, StatusSettings, SyncSettings};
 use crate::ui::Ui;
 
 /// Runs the command that was given.
@@ -32,6 +33,12 @@ pub async fn run(cli: Cli, ui: Arc<Ui>) -> Result<Exit> {
             let settings = SyncSettings::resolve(*args)?;
             let cluster = connect(&kubernetes, &ui).await?;
             let exit = sync::run(&settings, &cluster, &ui).await?;
+            refuse_warnings(&kubernetes, &cluster, exit)
+        }
+        Command::Remediate(args) => {
+            let settings = RemediateSettings::resolve(*args)?;
+            let cluster = connect(&kubernetes, &ui).await?;
+            let exit = Box::pin(remediate::run(&settings, &cluster, &ui)).await?;
             refuse_warnings(&kubernetes, &cluster, exit)
         }
         Command::Check(args) => {

@@ -7,6 +7,7 @@ pub mod alert;
 mod brake;
 pub mod condition;
 pub mod expression;
+pub mod gates;
 mod labels;
 pub mod matcher;
 pub mod matching;

@@ -4,6 +4,7 @@ mod custom_columns;
 mod journal;
 pub mod jsonpath;
 mod live;
+mod progress;
 mod table;
 mod text;
 mod verdict;
@@ -11,6 +12,8 @@ mod verdict;
 use std::borrow::Cow;
 use std::io::{IsTerminal, Write};
 use std::sync::{Mutex, PoisonError};
+
+use indicatif::MultiProgress;
 
 use crate::cli::Color;
 use crate::error::{Error, Exit, Result};
@@ -21,6 +24,7 @@ use live::Frame;
 
 pub use custom_columns::CustomColumns;
 pub use live::{Footer, Live};
+pub use progress::{Progress, Step};
 pub use table::{Cell, Table};
 pub use text::escape;
 pub use verdict::Verdict;
@@ -29,6 +33,8 @@ pub use verdict::Verdict;
 pub struct Ui {
     out: Mutex<Box<dyn Write + Send>>,
     frame: Mutex<Frame>,
+    /// Drawn on stderr, below what is written there.
+    bars: MultiProgress,
     /// Notes, warnings and errors are log lines.
     journal: Option<Journal>,
     /// stdout is a terminal on which the cursor can be moved.
@@ -50,6 +56,7 @@ impl Ui {
         Self {
             out: Mutex::new(Box::new(std::io::stdout())),
             frame: Mutex::default(),
+            bars: MultiProgress::new(),
             journal: None,
             redraws: std::io::stdout().is_terminal() && !is_dumb,
             colors_result: colors(std::io::stdout().is_terminal()),
@@ -155,12 +162,12 @@ impl Ui {
         }
     }
 
-    /// Above the frame, if one is drawn.
+    /// Above what is drawn, if anything is.
     fn say(&self, line: &str) {
         let mut frame = self.frame.lock().unwrap_or_else(PoisonError::into_inner);
         frame.aside(|| {
             // Nobody can be told that stderr is closed.
-            let _ = writeln!(std::io::stderr(), "{line}");
+            let _ = self.bars.suspend(|| writeln!(std::io::stderr(), "{line}"));
         });
     }
 

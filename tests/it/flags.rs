@@ -116,6 +116,47 @@ fn a_flag_beats_a_variable_beats_the_file() {
     ends(with_prefix(Some("File_"), Some(""), None), "File_");
 }
 
+/// What lifts a protection, or says which nodes are meant, was not written down for another day.
+#[test]
+fn what_takes_a_node_down_is_typed() {
+    let world = World::sandbox();
+    for flag in [
+        "yes",
+        "confirm",
+        "override",
+        "force",
+        "delete-emptydir-data",
+        "disable-eviction",
+        "grace-period",
+        "skip",
+    ] {
+        let file = world.file("config.yaml", &format!("{flag}: x\n"));
+        run(world.command(&["remediate", "w1"]).env("SCIURO_CONFIG", file))
+            .exits(2)
+            .says(&format!("--{flag} is taken from the command line only"));
+    }
+    let file = world.file("config.yaml", "selector: rack=r7\n");
+    run(world.command(&["remediate"]).env("SCIURO_CONFIG", file).env("SCIURO_SELECTOR", "rack=r7"))
+        .exits(2)
+        .says("no node is given");
+}
+
+#[test]
+fn flags_that_do_not_go_together() {
+    let refused = |arguments: &[&str]| run(&mut command([&["remediate"], arguments].concat())).exits(2);
+    refused(&["w1", "-l", "a=b"]).says("cannot be used with");
+    refused(&["w1", "--abort", "--resume"]).says("cannot be used with");
+    refused(&["w1", "--retry-reboot"]).says("--resume");
+    refused(&["w1", "--override", "no-boot-id"]).says("possible values: self, excluded");
+    refused(&["w1", "--reboot-method", "signal"]).says("possible values: pod, ssh, command, manual");
+    refused(&["w1", "--reboot-method", "command"]).says("needs --reboot-command");
+    refused(&["w1", "--reboot-command", "a 'b"]).says("a quote or a backslash has no end");
+    refused(&["w1", "--lease-duration", "2s"]).says("at least 3s");
+    refused(&["w1", "--max-unavailable", "101%"]).says("it is a share such as 20%");
+    refused(&["w1", "--output-dir", "-", "-o", "json"]).says("both write to stdout");
+    refused(&["W_1"]).says("is not the name of a node");
+}
+
 #[test]
 fn the_default_file_is_read_from_the_configuration_directory() {
     let world = World::sandbox();
@@ -215,6 +256,7 @@ fn help_and_version_need_no_cluster() {
     assert!(help.stdout.starts_with("Examples:\n"), "{}", help.stdout);
     assert!(help.stdout.contains("Usage: kubectl sciuro sync"), "{}", help.stdout);
     insta::assert_snapshot!("sync_help", help.stdout);
+    insta::assert_snapshot!("remediate_help", nowhere(&["remediate", "--help"]).exits(0).stdout);
     insta::assert_snapshot!("help", nowhere(&["-h"]).exits(0).stdout);
     insta::assert_snapshot!("options", nowhere(&["options"]).exits(0).stdout);
     nowhere(&["version", "--client"])

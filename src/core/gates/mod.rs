@@ -1,0 +1,234 @@
+//! Reasons not to take a node down now. Each gate is one small file; what it does not know refuses.
+//!
+//! A refusal is for a person: its reason says what was seen, its hint what to do. `--override NAME` lifts one gate, but
+//! for those that can never be lifted.
+
+mod control_plane;
+mod excluded;
+mod foreign_owner;
+mod kubelet_unreachable;
+mod last_ready;
+mod max_unavailable;
+mod no_boot_id;
+mod own_node;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::str::FromStr;
+
+use super::remediation::Method;
+
+pub use max_unavailable::MaxUnavailable;
+
+/// A gate, by the name that `--override` takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Gate {
+    ControlPlane,
+    MaxUnavailable,
+    LastReady,
+    ForeignOwner,
+    KubeletUnreachable,
+    Excluded,
+    OwnNode,
+    NoBootId,
+}
+
+impl Gate {
+    /// In the order in which they are asked and shown.
+    pub const ALL: [Self; 8] = [
+        Self::NoBootId,
+        Self::OwnNode,
+        Self::Excluded,
+        Self::ForeignOwner,
+        Self::KubeletUnreachable,
+        Self::ControlPlane,
+        Self::LastReady,
+        Self::MaxUnavailable,
+    ];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::ControlPlane => "control-plane",
+            Self::MaxUnavailable => "max-unavailable",
+            Self::LastReady => "last-ready",
+            Self::ForeignOwner => "foreign-owner",
+            Self::KubeletUnreachable => "kubelet-unreachable",
+            Self::Excluded => "excluded",
+            Self::OwnNode => "self",
+            Self::NoBootId => "no-boot-id",
+        }
+    }
+
+    /// Without a boot id of its own nothing could prove the reboot, and the guard could not tell one boot from another.
+    pub fn can_be_overridden(self) -> bool {
+        self != Self::NoBootId
+    }
+
+    /// Those that can be lifted.
+    pub fn overridable() -> impl Iterator<Item = Self> {
+        Self::ALL.into_iter().filter(|gate| gate.can_be_overridden())
+    }
+
+    /// Whether it is asked once more right before the reboot: what it looks at may have changed during the drain.
+    fn is_asked_again(self) -> bool {
+        !matches!(self, Self::OwnNode | Self::NoBootId)
+    }
+
+    fn refuses(self, situation: &Situation<'_>) -> Option<Reason> {
+        match self {
+            Self::ControlPlane => control_plane::refuses(situation),
+            Self::MaxUnavailable => max_unavailable::refuses(situation),
+            Self::LastReady => last_ready::refuses(situation),
+            Self::ForeignOwner => foreign_owner::refuses(situation),
+            Self::KubeletUnreachable => kubelet_unreachable::refuses(situation),
+            Self::Excluded => excluded::refuses(situation),
+            Self::OwnNode => own_node::refuses(situation),
+            Self::NoBootId => no_boot_id::refuses(situation),
+        }
+    }
+}
+
+impl fmt::Display for Gate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl FromStr for Gate {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        Self::ALL.into_iter().find(|gate| gate.name() == text).ok_or_else(|| format!("{text:?} is no gate"))
+    }
+}
+
+/// What the gates know of one node.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[allow(clippy::struct_excessive_bools)] // each is observed on its own
+pub struct FleetNode {
+    pub name: String,
+    /// Its condition Ready is True.
+    pub ready: bool,
+    pub unschedulable: bool,
+    /// A record of a remediation is on it, of whatever state or version.
+    pub in_flight: bool,
+    /// Our field manager owns `spec.unschedulable`, and it is true.
+    pub cordoned_by_us: bool,
+    pub control_plane: bool,
+    /// The label `sciuro.dev/exclude` is there, whatever its value.
+    pub excluded: bool,
+    pub boot_id: String,
+}
+
+impl FleetNode {
+    /// Why workloads cannot count on it, if they cannot.
+    fn trouble(&self) -> Option<&'static str> {
+        if self.in_flight {
+            Some("being remediated")
+        } else if !self.ready {
+            Some("NotReady")
+        } else if self.unschedulable {
+            Some("cordoned")
+        } else {
+            None
+        }
+    }
+}
+
+/// What the gates decide on.
+#[derive(Debug, Clone)]
+pub struct Situation<'s> {
+    /// All nodes of the cluster.
+    pub nodes: &'s [FleetNode],
+    /// The name of the node to take down.
+    pub target: &'s str,
+    pub method: Method,
+    pub max_unavailable: MaxUnavailable,
+    /// Who else claims the target, in words.
+    pub claims: &'s [String],
+    /// The node that this process runs on, if it is a pod that was told.
+    pub own_node: Option<&'s str>,
+    /// The boot id of the machine that this process runs on.
+    pub own_boot_id: Option<&'s str>,
+}
+
+impl Situation<'_> {
+    /// `None` if it is not among the nodes: then it has gone.
+    fn target(&self) -> Option<&FleetNode> {
+        self.nodes.iter().find(|node| node.name == self.target)
+    }
+
+    fn others(&self) -> impl Iterator<Item = &FleetNode> {
+        self.nodes.iter().filter(|node| node.name != self.target)
+    }
+}
+
+/// What a gate saw, and what to do about it.
+struct Reason {
+    reason: String,
+    hint: Option<String>,
+}
+
+impl Reason {
+    fn new(reason: impl Into<String>) -> Self {
+        Self { reason: reason.into(), hint: None }
+    }
+
+    fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+}
+
+/// A gate that stays shut.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refusal {
+    pub gate: Gate,
+    /// May carry what nodes say of themselves: whoever prints it escapes it.
+    pub reason: String,
+    pub hint: Option<String>,
+    pub can_be_overridden: bool,
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.gate, self.reason)
+    }
+}
+
+/// The gates that refuse, before anything is changed.
+pub fn refusals(situation: &Situation<'_>, overridden: &BTreeSet<Gate>) -> Vec<Refusal> {
+    refusals_of(Gate::ALL.into_iter(), situation, overridden)
+}
+
+/// The same right before the reboot, when the target is cordoned and drained.
+pub fn refusals_before_reboot(situation: &Situation<'_>, overridden: &BTreeSet<Gate>) -> Vec<Refusal> {
+    refusals_of(Gate::ALL.into_iter().filter(|gate| gate.is_asked_again()), situation, overridden)
+}
+
+fn refusals_of(
+    gates: impl Iterator<Item = Gate>,
+    situation: &Situation<'_>,
+    overridden: &BTreeSet<Gate>,
+) -> Vec<Refusal> {
+    gates
+        .filter(|gate| !(gate.can_be_overridden() && overridden.contains(gate)))
+        .filter_map(|gate| {
+            let Reason { reason, hint } = gate.refuses(situation)?;
+            Some(Refusal { gate, reason, hint, can_be_overridden: gate.can_be_overridden() })
+        })
+        .collect()
+}
+
+/// `a, b, c and 4 more`.
+fn listed<'n>(names: impl Iterator<Item = &'n str>) -> String {
+    const ENOUGH: usize = 3;
+    let names: Vec<&str> = names.collect();
+    let shown = names.iter().take(ENOUGH).copied().collect::<Vec<_>>().join(", ");
+    match names.len().saturating_sub(ENOUGH) {
+        0 => shown,
+        more => format!("{shown} and {more} more"),
+    }
+}
