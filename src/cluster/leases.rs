@@ -3,6 +3,7 @@
 
 mod candidate;
 mod hold;
+mod pace;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -13,6 +14,7 @@ use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta};
 use kube::Resource;
 use kube::api::{GetParams, PostParams};
+use sha2::{Digest, Sha256};
 
 use super::api::Cluster;
 use super::error::{ApiError, Rule};
@@ -20,12 +22,16 @@ use crate::error::{Error, Exit};
 
 pub use candidate::{Candidate, Waiting};
 pub use hold::Hold;
+pub use pace::Pace;
 
-/// How long a holder that says nothing keeps the Lease.
-const DURATION: Duration = Duration::from_secs(15);
-const RENEW_EVERY: Duration = Duration::from_secs(5);
-/// Without a renewal for this long we stop writing, well before another may take over.
-const RENEW_DEADLINE: Duration = Duration::from_secs(10);
+/// The Leases under which nodes are let into a remediation, and a node is remediated.
+const ADMISSION: &str = "sciuro-admission";
+const NODE: &str = "sciuro-node-";
+
+/// medik8s' operators take turns on a node by a Lease here (`medik8s/common/pkg/lease`).
+const MEDIK8S_NAMESPACE: &str = "medik8s-leases";
+
+const LONGEST_NAME: usize = 253;
 
 const GROUP: &str = "coordination.k8s.io";
 
@@ -34,6 +40,37 @@ const GROUP: &str = "coordination.k8s.io";
 pub struct LeaseKey {
     pub namespace: String,
     pub name: String,
+}
+
+impl LeaseKey {
+    /// For the gates and the first write of a remediation, of whichever node.
+    pub fn admission(namespace: &str) -> Self {
+        Self { namespace: namespace.to_owned(), name: ADMISSION.to_owned() }
+    }
+
+    /// For the remediation of this node. A node's name may be as long as a Lease's: of a long one there is a part and a hash.
+    pub fn of_node(namespace: &str, node: &str) -> Self {
+        let mut name = format!("{NODE}{node}");
+        if name.len() > LONGEST_NAME {
+            let hash = Sha256::digest(node.as_bytes());
+            let hash: String = hash.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+            let room = LONGEST_NAME - hash.len() - 1;
+            let part: String = name.chars().take(room).collect();
+            name = format!("{}-{hash}", part.trim_end_matches(['-', '.']));
+        }
+        Self { namespace: namespace.to_owned(), name }
+    }
+
+    /// By which medik8s' operators keep each other off this node.
+    pub fn of_medik8s(node: &str) -> Self {
+        Self { namespace: MEDIK8S_NAMESPACE.to_owned(), name: format!("node-{node}") }
+    }
+}
+
+/// Who holds a Lease: the actor, and a part that no other process has.
+pub fn holder_identity(actor: &str) -> String {
+    let unique = uuid::Uuid::new_v4().simple().to_string();
+    format!("{actor}#{}", &unique[..16])
 }
 
 /// Why a Lease is not ours.
@@ -52,6 +89,31 @@ pub enum LeaseError {
 }
 
 impl LeaseError {
+    /// There is no such namespace.
+    pub fn is_missing_namespace(&self) -> bool {
+        matches!(self, Self::Api { verb: "create", .. }) && self.is_missing()
+    }
+
+    /// What failed and why, for any Lease. The flags that help are the caller's to name.
+    pub fn explain(self) -> Error {
+        match self {
+            Self::Held { key, holder } => Error::new(
+                Exit::Busy,
+                format!("the Lease {}/{} is held by {holder}", key.namespace, key.name),
+            ),
+            Self::Api { key, verb, error } => {
+                let leases = Rule { group: GROUP, resource: "leases", namespace: Some(&key.namespace) };
+                let explained = error.explain(verb, &leases);
+                if error.code() == Some(StatusCode::NOT_FOUND) {
+                    explained
+                        .hint(format!("kubectl create namespace {}, or --lease-namespace", key.namespace))
+                } else {
+                    explained
+                }
+            }
+        }
+    }
+
     fn code(&self) -> Option<StatusCode> {
         match self {
             Self::Api { error, .. } => error.code(),
@@ -68,28 +130,17 @@ impl LeaseError {
     }
 }
 
+/// With the flags of `sync`.
 impl From<LeaseError> for Error {
     fn from(error: LeaseError) -> Self {
-        match error {
-            LeaseError::Held { key, holder } => Error::new(
-                Exit::Busy,
-                format!("the Lease {}/{} is held by {holder}", key.namespace, key.name),
-            )
-            .hint("let the other finish; --lease-name takes another Lease, --no-lease none"),
-            LeaseError::Api { key, verb, error } => {
-                let leases = Rule { group: GROUP, resource: "leases", namespace: Some(&key.namespace) };
-                let explained = error.explain(verb, &leases);
-                let missing_namespace = error.code() == Some(StatusCode::NOT_FOUND);
-                let denied = error.code() == Some(StatusCode::FORBIDDEN);
-                if missing_namespace {
-                    explained
-                        .hint(format!("kubectl create namespace {}, or --lease-namespace", key.namespace))
-                } else if denied {
-                    explained.hint("--no-lease does without, if nobody else writes")
-                } else {
-                    explained
-                }
-            }
+        let (is_held, code) = (matches!(error, LeaseError::Held { .. }), error.code());
+        let explained = error.explain();
+        if is_held {
+            explained.hint("let the other finish; --lease-name takes another Lease, --no-lease none")
+        } else if code == Some(StatusCode::FORBIDDEN) {
+            explained.hint("--no-lease does without, if nobody else writes")
+        } else {
+            explained
         }
     }
 }
@@ -107,15 +158,25 @@ fn holder(lease: &Lease) -> Option<&str> {
     lease.spec.as_ref()?.holder_identity.as_deref().filter(|holder| !holder.is_empty())
 }
 
-/// The Lease as we write it: ours from now on.
-fn taken(lease: &Lease, identity: &str) -> Lease {
+/// How long the Lease's holder may be silent, as the Lease says.
+fn duration(lease: &Lease) -> Duration {
+    let seconds = lease.spec.as_ref().and_then(|spec| spec.lease_duration_seconds).unwrap_or_default();
+    Duration::from_secs(u64::try_from(seconds).unwrap_or_default())
+}
+
+/// The Lease as `candidate` writes it: its own from now on.
+fn taken(lease: &Lease, candidate: &Candidate) -> Lease {
+    let identity = &candidate.identity;
     let mut lease = lease.clone();
+    if let Some(owner) = &candidate.owner {
+        lease.metadata.owner_references = Some(vec![owner.clone()]);
+    }
     let before = lease.spec.take().unwrap_or_default();
     let now = MicroTime(Timestamp::now());
-    let keeps = before.holder_identity.as_deref() == Some(identity);
+    let keeps = before.holder_identity.as_ref() == Some(identity);
     lease.spec = Some(LeaseSpec {
-        holder_identity: Some(identity.to_owned()),
-        lease_duration_seconds: i32::try_from(DURATION.as_secs()).ok(),
+        holder_identity: Some(identity.clone()),
+        lease_duration_seconds: i32::try_from(candidate.pace.duration.as_secs()).ok(),
         acquire_time: if keeps { before.acquire_time } else { Some(now.clone()) },
         renew_time: Some(now),
         lease_transitions: Some(before.lease_transitions.map_or(0, |count| count + i32::from(!keeps))),
@@ -134,8 +195,9 @@ impl Cluster {
         }
     }
 
-    async fn create_lease(&self, key: &LeaseKey, identity: &str) -> Result<Lease, LeaseError> {
-        let body = serde_json::to_vec(&taken(&unheld(key), identity)).unwrap_or_default();
+    async fn create_lease(&self, candidate: &Candidate) -> Result<Lease, LeaseError> {
+        let key = &candidate.key;
+        let body = serde_json::to_vec(&taken(&unheld(key), candidate)).unwrap_or_default();
         self.lease_call("create", key, leases(key).create(&PostParams::default(), body)).await
     }
 
@@ -173,7 +235,7 @@ impl Cluster {
         let renewed = lease.spec.as_ref().and_then(|spec| spec.renew_time.as_ref());
         holder(&lease).is_some()
             && renewed.is_some_and(|renewed| {
-                Timestamp::now().duration_since(renewed.0).unsigned_abs() < 2 * DURATION
+                Timestamp::now().duration_since(renewed.0).unsigned_abs() < 2 * Pace::SYNC.duration
             })
     }
 }
@@ -190,4 +252,33 @@ pub(super) fn unheld(key: &LeaseKey) -> Lease {
 
 pub(super) fn leases(key: &LeaseKey) -> kube::core::Request {
     kube::core::Request::new(Lease::url_path(&(), Some(&key.namespace)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lease_of_a_long_name_is_its_own_nevertheless() {
+        let name = |node: &str| LeaseKey::of_node("kube-system", node).name;
+        assert_eq!(name("w1.example.com"), "sciuro-node-w1.example.com");
+        let longest = "a".repeat(LONGEST_NAME - NODE.len());
+        assert_eq!(name(&longest), format!("sciuro-node-{longest}"));
+        let long = |last: char| format!("{}.{}{last}", "a".repeat(222), "b".repeat(28));
+        assert_ne!(name(&long('x')), name(&long('y')));
+        for node in [long('x'), format!("{}.{}", "a".repeat(223), "b".repeat(29)), "c".repeat(253)] {
+            let name = name(&node);
+            assert!(name.len() <= LONGEST_NAME && name.starts_with("sciuro-node-"), "{name}");
+            let is_label = |label: &str| {
+                label.starts_with(char::is_alphanumeric) && label.ends_with(char::is_alphanumeric)
+            };
+            assert!(name.split('.').all(is_label), "{name}");
+        }
+    }
+
+    #[test]
+    fn no_two_processes_are_the_same_holder() {
+        let (one, other) = (holder_identity("ops@host"), holder_identity("ops@host"));
+        assert!(one.starts_with("ops@host#") && one != other);
+    }
 }

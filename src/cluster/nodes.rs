@@ -196,6 +196,9 @@ pub trait SlimForm: From<Self::Read> + Send + 'static {
     /// How long the server is to serve one watch, in seconds; it ends it with a bookmark then.
     const SERVE_FOR: u32 = 290;
 
+    /// After an outage all are listed, and not taken for what they were until news come.
+    const LISTED_ANEW: bool = false;
+
     fn name(&self) -> &str;
 
     /// Whether somebody who knows the nodes as they were `before` is to be told at once.

@@ -34,7 +34,7 @@ pub struct RemediatedNode {
     pub labels: BTreeMap<String, String>,
     pub annotations: BTreeMap<String, String>,
     pub taints: Vec<Taint>,
-    /// The field managers that own `spec.unschedulable`, such as `kubectl-cordon`.
+    /// The field managers that own `spec.unschedulable`, such as `kubectl` after `kubectl cordon`.
     pub cordoned_by: Vec<String>,
     pub info: NodeInfo,
     pub addresses: Vec<TypedAddress>,
@@ -281,6 +281,8 @@ impl SlimForm for RemediatedNode {
 
     /// A watch may hang on a dead connection, and a run waits for a machine that may be the server's own.
     const SERVE_FOR: u32 = 30;
+
+    const LISTED_ANEW: bool = true;
 
     fn name(&self) -> &str {
         &self.name

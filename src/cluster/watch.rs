@@ -176,7 +176,8 @@ impl Cluster {
         };
         let request = kube::core::Request::new(NODES).watch(&parameters, version)?;
         let dead_at = Instant::now() + Duration::from_secs(N::SERVE_FOR.into()) + DEAD_AFTER;
-        let mut lines = Lines { chunks: pin!(self.stream(request).await?), buffer: Vec::new(), searched: 0 };
+        let chunks = pin!(self.stream(request).await?);
+        let mut lines = Lines::of(chunks);
         following.connected();
         let mut go_on = GoOn::AfterAPause;
         while let Some(line) = tokio::time::timeout_at(dead_at, lines.next()).await.unwrap_or(Ok(None))? {
@@ -246,8 +247,11 @@ impl<N: SlimForm> Following<'_, N> {
     }
 
     /// Tells of a failure that another attempt has not mended: connections end now and then, and nobody need know.
-    fn report(&self, error: &ApiError) {
+    fn report(&mut self, error: &ApiError) {
         if self.retry.failures > 0 {
+            if N::LISTED_ANEW {
+                self.version = None;
+            }
             self.seen.send_modify(|seen| {
                 let since = seen.interrupted.take().map_or_else(Timestamp::now, |(since, _)| since);
                 seen.interrupted = Some((since, error.to_string()));
@@ -280,7 +284,7 @@ impl Retry {
 }
 
 /// The lines of an answer while it arrives.
-struct Lines<S> {
+pub(super) struct Lines<S> {
     chunks: S,
     buffer: Vec<u8>,
     /// So much of the buffer has no end of a line.
@@ -288,8 +292,12 @@ struct Lines<S> {
 }
 
 impl<S: Stream<Item = Result<Bytes, kube::Error>> + Unpin> Lines<S> {
+    pub(super) fn of(chunks: S) -> Self {
+        Self { chunks, buffer: Vec::new(), searched: 0 }
+    }
+
     /// The next whole line; what a broken connection left of one is never taken for it.
-    async fn next(&mut self) -> Result<Option<Vec<u8>>, ApiError> {
+    pub(super) async fn next(&mut self) -> Result<Option<Vec<u8>>, ApiError> {
         loop {
             let end = self.buffer[self.searched..].iter().position(|&byte| byte == b'\n');
             if let Some(end) = end.map(|end| self.searched + end) {
@@ -323,7 +331,7 @@ mod tests {
 
     async fn read(chunks: &[&'static str]) -> (Vec<String>, Result<(), ApiError>) {
         let chunks: Vec<_> = chunks.iter().map(|chunk| Ok(Bytes::from_static(chunk.as_bytes()))).collect();
-        let mut lines = Lines { chunks: stream::iter(chunks), buffer: Vec::new(), searched: 0 };
+        let mut lines = Lines::of(stream::iter(chunks));
         let mut read = Vec::new();
         loop {
             match lines.next().await {

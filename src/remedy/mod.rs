@@ -3,6 +3,7 @@
 //! It sees `cluster` and `core` only. What a person is to see goes to a [`Tell`].
 
 pub mod collect;
+pub mod reboot;
 
 use std::time::Duration;
 

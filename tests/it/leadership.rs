@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use sciuro::cluster::{Candidate, Clock, Cluster, Hold, LeaseKey, Waiting};
+use sciuro::cluster::{Candidate, Clock, Cluster, Hold, LeaseError, LeaseKey, Pace, Waiting};
+use sciuro::core::remediation::LeaseSeen;
 use serde_json::{Value, json};
 
 use crate::support::{Relay, World, scenarios};
@@ -21,6 +22,12 @@ scenarios![
     what_others_write_on_it_is_no_loss,
     a_deleted_lease_is_lost,
     a_lease_that_is_given_back_goes_to_the_next,
+    a_lease_of_a_node_says_how_long_and_of_which_node,
+    a_renewal_on_request_is_confirmed_or_refused,
+    a_hold_that_outlasts_an_outage_is_in_doubt_and_then_goes_on,
+    a_hold_that_was_taken_over_during_an_outage_is_lost_to_its_holder,
+    a_holder_that_is_silent_has_as_long_as_it_says,
+    a_lease_of_other_tools_is_taken_unless_it_is_held,
 ];
 
 fn candidate(world: &World, cluster: Arc<Cluster>, identity: &str) -> Candidate {
@@ -195,6 +202,128 @@ fn a_lease_that_is_given_back_goes_to_the_next(world: &World) {
     world.block_on(waiting).unwrap();
     assert!(released_at.elapsed() < Duration::from_secs(10), "it did not wait for the Lease to run out");
     assert_eq!(behind.recv().ok(), None, "told once");
+}
+
+/// As short as it may be.
+fn short(world: &World, cluster: Arc<Cluster>, identity: &str) -> Candidate {
+    candidate(world, cluster, identity).with_pace(Pace::of(Duration::ZERO)).outlasting_outages()
+}
+
+fn take(world: &World, candidate: &Candidate) -> Hold {
+    let on_wait = |holder: &str, _| panic!("it is free, and yet {holder} has it");
+    world.block_on(candidate.take(on_wait)).unwrap()
+}
+
+/// Waits until a hold stands like this.
+fn turns(world: &World, hold: &Hold, to: &LeaseSeen) {
+    let mut changes = hold.changes();
+    let turned =
+        async { tokio::time::timeout(Duration::from_secs(60), changes.wait_for(|seen| seen == to)).await };
+    assert!(world.block_on(turned).is_ok(), "{:?}, and never {to:?}", hold.seen());
+    assert_eq!(hold.seen(), *to);
+}
+
+fn a_lease_of_a_node_says_how_long_and_of_which_node(world: &World) {
+    let node = world.bare_node("w1");
+    let uid = world.get_node(&node)["metadata"]["uid"].as_str().unwrap().to_owned();
+    let pace = Pace::of(Duration::from_secs(60));
+    let candidate = candidate(world, world.cluster(None), "first").with_pace(pace).owned_by_node(&node, &uid);
+    let hold = take(world, &candidate);
+    let lease = world.lease().unwrap();
+    assert_eq!(lease["spec"]["leaseDurationSeconds"], 60);
+    let owners = json!([{"apiVersion": "v1", "kind": "Node", "name": node, "uid": uid}]);
+    assert_eq!(lease["metadata"]["ownerReferences"], owners);
+    world.block_on(hold.release(BTreeMap::new())).unwrap();
+    assert_eq!(
+        world.lease().unwrap()["metadata"]["ownerReferences"],
+        owners,
+        "of the node, not of the holder"
+    );
+}
+
+fn a_renewal_on_request_is_confirmed_or_refused(world: &World) {
+    let (clock, ahead) = moving_clock();
+    let pace = Pace::of(Duration::from_secs(60));
+    let candidate =
+        candidate(world, world.cluster(None), "first").with_pace(pace).outlasting_outages().with_clock(clock);
+    let hold = take(world, &candidate);
+    // The lid was closed for an hour, and the runtime has not noticed.
+    ahead.fetch_add(3600, Ordering::SeqCst);
+    assert_eq!(hold.seen(), LeaseSeen::Unsure);
+    assert!(hold.since_renewal() >= Duration::from_secs(3600));
+    let before = renewed(world);
+    world.block_on(hold.renew_now()).unwrap();
+    assert_eq!(hold.seen(), LeaseSeen::Held);
+    assert!(renewed(world) != before && hold.since_renewal() < Duration::from_secs(3600));
+
+    edit(world, &json!({"metadata": {"annotations": {"note": "of somebody"}}}));
+    world.block_on(hold.renew_now()).unwrap();
+    edit(world, &json!({"spec": {"holderIdentity": "thief"}}));
+    for _ in 0..2 {
+        let refused = world.block_on(hold.renew_now());
+        assert!(matches!(&refused, Err(LeaseError::Held { holder, .. }) if holder == "thief"), "{refused:?}");
+        assert_eq!(hold.seen(), LeaseSeen::Lost("thief".into()));
+    }
+    assert_eq!(holder(world), "thief");
+}
+
+fn a_hold_that_outlasts_an_outage_is_in_doubt_and_then_goes_on(world: &World) {
+    let relay = Relay::to(&world.server_url());
+    let hold = take(world, &short(world, world.cluster(Some(relay.url())), "first"));
+    outlive_renewals(world, 1);
+    relay.cut();
+    turns(world, &hold, &LeaseSeen::Unsure);
+    assert!(world.block_on(hold.renew_now()).is_err(), "nobody confirms it");
+    assert!(!hold.is_held());
+    relay.mend();
+    turns(world, &hold, &LeaseSeen::Held);
+    world.block_on(hold.renew_now()).unwrap();
+    assert_eq!(holder(world), "first");
+}
+
+fn a_hold_that_was_taken_over_during_an_outage_is_lost_to_its_holder(world: &World) {
+    let relay = Relay::to(&world.server_url());
+    let hold = take(world, &short(world, world.cluster(Some(relay.url())), "first"));
+    relay.cut();
+    let second = world.block_on(short(world, world.cluster(None), "second").wait(|_| {}));
+    assert!(hold.seen() == LeaseSeen::Unsure && second.is_held(), "{:?}", hold.seen());
+    relay.mend();
+    turns(world, &hold, &LeaseSeen::Lost("second".into()));
+    assert_eq!(holder(world), "second");
+}
+
+fn a_holder_that_is_silent_has_as_long_as_it_says(world: &World) {
+    let pace = Pace::of(Duration::from_secs(60));
+    drop(take(world, &candidate(world, world.cluster(None), "first").with_pace(pace)));
+    let (clock, ahead) = moving_clock();
+    let second = short(world, world.cluster(None), "second").with_clock(clock);
+    let on_wait = |holder: &str, wait: Duration| {
+        assert_eq!((holder, wait.as_secs()), ("first", 60));
+        ahead.fetch_add(60, Ordering::SeqCst);
+    };
+    let hold = world.block_on(second.take(on_wait)).unwrap();
+    assert!(hold.is_held() && holder(world) == "second");
+}
+
+fn a_lease_of_other_tools_is_taken_unless_it_is_held(world: &World) {
+    let taken = || world.block_on(candidate(world, world.cluster(None), "ours").take_unless_held());
+    let hold = taken().unwrap();
+    world.block_on(hold.release(BTreeMap::new())).unwrap();
+    let theirs = |age: i64| {
+        let renewed = jiff::Timestamp::now() - jiff::SignedDuration::from_secs(age);
+        let renewed = renewed.strftime("%Y-%m-%dT%H:%M:%S%.6fZ").to_string();
+        let spec = json!({"holderIdentity": "NHC-w1", "leaseDurationSeconds": 600, "renewTime": renewed});
+        edit(world, &json!({"spec": spec}));
+    };
+    theirs(10);
+    let held = taken();
+    assert!(matches!(&held, Err(LeaseError::Held { holder, .. }) if holder == "NHC-w1"), "{:?}", held.err());
+    theirs(700);
+    assert!(taken().unwrap().is_held());
+    let key = LeaseKey::of_medik8s("w1");
+    let nowhere = Candidate::new(world.cluster(None), key, "ours".into());
+    let missing = world.block_on(nowhere.take_unless_held()).map(drop).unwrap_err();
+    assert!(missing.is_missing_namespace(), "{missing:?}");
 }
 
 #[test]

@@ -27,6 +27,7 @@ scenarios![
     an_abort_that_is_asked_for_is_seen_and_goes_with_the_record,
     claims_of_others_are_seen,
     a_watch_tells_of_one_node_and_of_its_end,
+    events_and_a_condition_tell_how_far_it_is,
 ];
 
 fn read(world: &World, cluster: &Cluster, node: &str) -> RemediatedNode {
@@ -82,6 +83,18 @@ fn finish() -> (LastRemediation, Write) {
     (last.clone(), Write { record: RecordWrite::Finish(last), unschedulable: Some(false) })
 }
 
+/// Writes as a run does it: the controllers write on the Node, too, a taint for its cordon for one.
+fn write(world: &World, cluster: &Cluster, name: &str, write: &Write) -> RemediatedNode {
+    let mut node = read(world, cluster, name);
+    loop {
+        match world.block_on(cluster.write_record(&node, write)) {
+            Ok(node) => return node,
+            Err(RecordError::Conflict(now)) => node = *now,
+            Err(error) => panic!("{error:?}"),
+        }
+    }
+}
+
 fn readable(record: &Record) -> RecordSeen {
     RecordSeen::Readable(Box::new(record.clone()))
 }
@@ -105,13 +118,13 @@ fn a_record_comes_and_goes_with_its_cordon(world: &World) {
     assert_eq!(before.addresses.iter().find(|address| address.kind == "Hostname").unwrap().address, name);
 
     let record = record(&before);
-    let written = world.block_on(cluster.write_record(&before, &put(&record, Some(true)))).unwrap();
-    assert_eq!(written, read(world, &cluster, &name));
+    let written = write(world, &cluster, &name, &put(&record, Some(true)));
+    assert_eq!(written.view, read(world, &cluster, &name).view);
     assert_eq!((&written.view.record, written.view.unschedulable), (&readable(&record), true));
     assert!(before.is_older_than(&written) && !written.is_older_than(&before));
 
     let (last, finish) = finish();
-    let done = world.block_on(cluster.write_record(&written, &finish)).unwrap();
+    let done = write(world, &cluster, &name, &finish);
     assert_eq!((&done.view.record, done.view.unschedulable), (&RecordSeen::None, false));
     assert_eq!(done.record_json(), None);
     let stored: LastRemediation =
@@ -126,7 +139,7 @@ fn a_node_written_by_others_meanwhile_is_a_conflict(world: &World) {
     let name = world.bare_node("w1");
     let before = read(world, &cluster, &name);
     let mut record = record(&before);
-    let stored = world.block_on(cluster.write_record(&before, &put(&record, None))).unwrap();
+    let stored = write(world, &cluster, &name, &put(&record, None));
     edit(world, &name, &json!({"metadata": {"labels": {"rack": "r7"}}}));
 
     record.state = State::Draining;
@@ -138,7 +151,7 @@ fn a_node_written_by_others_meanwhile_is_a_conflict(world: &World) {
         (&stored.view.record, false),
         "nothing was written"
     );
-    let written = world.block_on(cluster.write_record(&now, &put(&record, Some(true)))).unwrap();
+    let written = write(world, &cluster, &name, &put(&record, Some(true)));
     assert_eq!((&written.view.record, written.view.unschedulable), (&readable(&record), true));
 
     // The record alone is there already: its cordon is not.
@@ -196,7 +209,7 @@ fn what_a_later_version_added_is_kept(world: &World) {
     let node = read(world, &cluster, &name);
     assert_eq!(node.view.record, readable(&record));
     record.state = State::WaitBoot;
-    let written = world.block_on(cluster.write_record(&node, &put(&record, None))).unwrap();
+    let written = write(world, &cluster, &name, &put(&record, None));
     assert_eq!(written.view.record, readable(&record));
     let stored: Value = serde_json::from_str(written.record_json().unwrap()).unwrap();
     assert_eq!((&stored["domain"]["zone"], &stored["attempts"][0]["trace"]), (&json!("z1"), &json!("t1")));
@@ -207,11 +220,11 @@ fn an_abort_that_is_asked_for_is_seen_and_goes_with_the_record(world: &World) {
     let cluster = world.cluster(None);
     let name = world.bare_node("w1");
     let node = read(world, &cluster, &name);
-    world.block_on(cluster.write_record(&node, &put(&record(&node), Some(true)))).unwrap();
+    write(world, &cluster, &name, &put(&record(&node), Some(true)));
     assert_eq!(world.block_on(cluster.request_abort(&name, ID)).unwrap(), Written::Patched);
     let node = read(world, &cluster, &name);
     assert_eq!(node.view.abort.as_deref(), Some(ID));
-    let done = world.block_on(cluster.write_record(&node, &finish().1)).unwrap();
+    let done = write(world, &cluster, &name, &finish().1);
     assert_eq!(done.view.abort, None);
 }
 
@@ -260,13 +273,41 @@ fn a_watch_tells_of_one_node_and_of_its_end(world: &World) {
     world.bare_node("w2");
     let mut watch = watch(world, &cluster, &name);
     let here = watched(world, &mut watch, |node| !matches!(node, WatchedNode::Unknown { .. }));
-    assert_eq!(here, WatchedNode::Here(Box::new(read(world, &cluster, &name))));
+    let WatchedNode::Here(here) = here else { panic!("{here:?}") };
+    assert_eq!(here.view, read(world, &cluster, &name).view);
     edit(world, &name, &json!({"spec": {"unschedulable": true}}));
     watched(world, &mut watch, is_unschedulable);
     world.delete_node(&name);
     watched(world, &mut watch, |node| *node == WatchedNode::Gone);
     world.node_named(&name);
     watched(world, &mut watch, |node| matches!(node, WatchedNode::Here(node) if !node.view.unschedulable));
+}
+
+fn events_and_a_condition_tell_how_far_it_is(world: &World) {
+    let cluster = world.cluster(None);
+    let name = world.bare_node("w1");
+    let node = read(world, &cluster, &name);
+    world.block_on(cluster.node_event(&name, &node.view.uid, "SciuroCordoning", "cordoned by ops", false));
+    let path = format!("/api/v1/namespaces/default/events?fieldSelector=involvedObject.name={name}");
+    let events = world.request("GET", &path, "application/json", &Value::Null);
+    let events: Vec<&Value> = events["items"].as_array().unwrap().iter().collect();
+    let ours: Vec<_> = events.iter().filter(|event| event["reason"] == "SciuroCordoning").collect();
+    assert_eq!(ours.len(), 1, "{events:?}");
+    assert_eq!((&ours[0]["involvedObject"]["kind"], &ours[0]["type"]), (&json!("Node"), &json!("Normal")));
+    assert_eq!(ours[0]["source"]["component"], "kubectl-sciuro");
+
+    let others = node.conditions.clone();
+    world.block_on(cluster.set_remediation_condition(&node, Some(("Draining", "12 pods"))));
+    let node = read(world, &cluster, &name);
+    let draining = node.condition("SciuroRemediation").unwrap().clone();
+    assert_eq!((&*draining.status, &*draining.reason, &*draining.message), ("True", "Draining", "12 pods"));
+    world.block_on(cluster.set_remediation_condition(&node, Some(("WaitBoot", ""))));
+    let node = read(world, &cluster, &name);
+    let waiting = node.condition("SciuroRemediation").unwrap();
+    assert_eq!((&*waiting.status, &*waiting.reason, &*waiting.message), ("True", "WaitBoot", ""));
+    assert_eq!(waiting.last_transition_time, draining.last_transition_time, "it has been True all the time");
+    world.block_on(cluster.set_remediation_condition(&node, None));
+    assert_eq!(read(world, &cluster, &name).conditions.len(), others.len());
 }
 
 /// The answer is lost after the patch was applied.
@@ -386,7 +427,7 @@ fn locks_of_others_are_seen() {
     assert!(unread.claims.is_empty() && unread.unread[0].contains("Forbidden"), "{unread:?}");
 }
 
-mod control_plane_only {
+mod kubectl {
     use std::process::Command;
 
     use super::*;
@@ -406,8 +447,8 @@ mod control_plane_only {
             let cluster = world.cluster(None);
             let name = world.bare_node("w1");
             let node = read(&world, &cluster, &name);
-            let write = put(&record(&node), Some(true));
-            let ours = world.block_on(cluster.write_record(&node, &write)).unwrap();
+            let cordon = put(&record(&node), Some(true));
+            let ours = write(&world, &cluster, &name, &cordon);
             assert!(ours.view.cordon_is_ours);
             assert_eq!(ours.cordoned_by, ["kubectl-sciuro"]);
             kubectl(&world, &["cordon", &name]);
@@ -421,9 +462,9 @@ mod control_plane_only {
             kubectl(&world, &["cordon", &name]);
             let theirs = read(&world, &cluster, &name);
             assert!(theirs.view.unschedulable && !theirs.view.cordon_is_ours);
-            assert_eq!(theirs.cordoned_by, ["kubectl-cordon"]);
+            assert_eq!(theirs.cordoned_by, ["kubectl"]);
             // The record does not make it ours, and neither does another write of it.
-            let again = world.block_on(cluster.write_record(&theirs, &write)).unwrap();
+            let again = write(&world, &cluster, &name, &cordon);
             assert!(!again.view.cordon_is_ours, "{:?}", again.cordoned_by);
         }
     }

@@ -4,14 +4,16 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 
-use super::{DURATION, Hold, LeaseError, LeaseKey, holder, taken};
+use super::{Hold, LeaseError, LeaseKey, Pace, duration, holder, taken};
 use crate::cluster::api::Cluster;
 use crate::cluster::clock::{self, Clock};
 
-/// How often a Lease that is held is looked at.
-const LOOK_EVERY: Duration = Duration::from_secs(2);
+/// A Lease may say that its holder keeps it for a year; nobody waits that long.
+const LONGEST_WAIT: Duration = Duration::from_secs(600);
 
 /// One who would hold a Lease.
 #[derive(Clone)]
@@ -21,6 +23,11 @@ pub struct Candidate {
     /// Nobody else's, ever.
     pub(super) identity: String,
     pub(super) clock: Clock,
+    pub(super) pace: Pace,
+    /// An outage does not end the hold.
+    pub(super) outlasts_outages: bool,
+    /// The Lease goes with this object.
+    pub(super) owner: Option<OwnerReference>,
 }
 
 /// The Lease as it was seen, and since when.
@@ -46,7 +53,40 @@ enum Standing {
 
 impl Candidate {
     pub fn new(cluster: Arc<Cluster>, key: LeaseKey, identity: String) -> Self {
-        Self { cluster, key, identity, clock: clock::machine() }
+        Self {
+            cluster,
+            key,
+            identity,
+            clock: clock::machine(),
+            pace: Pace::SYNC,
+            outlasts_outages: false,
+            owner: None,
+        }
+    }
+
+    #[must_use]
+    pub fn with_pace(self, pace: Pace) -> Self {
+        Self { pace, ..self }
+    }
+
+    /// Past its deadline the hold is in doubt, not lost: once somebody answers again, it goes on if the holder is still this
+    /// one. Until then nothing may be begun.
+    #[must_use]
+    pub fn outlasting_outages(self) -> Self {
+        Self { outlasts_outages: true, ..self }
+    }
+
+    /// The Lease is deleted with this node.
+    #[must_use]
+    pub fn owned_by_node(self, name: &str, uid: &str) -> Self {
+        let owner = OwnerReference {
+            api_version: "v1".into(),
+            kind: "Node".into(),
+            name: name.to_owned(),
+            uid: uid.to_owned(),
+            ..OwnerReference::default()
+        };
+        Self { owner: Some(owner), ..self }
     }
 
     /// With another clock than the machine's.
@@ -55,9 +95,9 @@ impl Candidate {
         Self { clock, ..self }
     }
 
-    /// Takes the Lease, or says who holds it. One that is held is looked at for 15 s, after `on_wait`: a holder that renews
-    /// it is alive, one that does not has lost it.
-    pub async fn take(&self, on_wait: impl Fn()) -> Result<Hold, LeaseError> {
+    /// Takes the Lease, or says who holds it. One that is held is looked at for its duration, after `on_wait` was told the
+    /// holder and how long that is: a holder that renews it is alive, one that does not has lost it.
+    pub async fn take(&self, on_wait: impl Fn(&str, Duration)) -> Result<Hold, LeaseError> {
         let mut seen = Seen::default();
         let mut waits = false;
         loop {
@@ -67,13 +107,30 @@ impl Candidate {
                 Standing::Held { holder, .. } if waits && seen.changes > 1 => {
                     return Err(LeaseError::Held { key: self.key.clone(), holder });
                 }
-                Standing::Held { left, .. } => {
+                Standing::Held { holder, left } => {
                     if !waits {
-                        on_wait();
+                        on_wait(&holder, left);
                         (waits, seen.changes) = (true, 1);
                     }
-                    tokio::time::sleep(left.min(LOOK_EVERY)).await;
+                    tokio::time::sleep(left.min(self.pace.look_every())).await;
                 }
+            }
+        }
+    }
+
+    /// Takes the Lease unless another has it, and waits for nobody. One that has run out is free: by the time of day, which
+    /// is how medik8s' operators decide among themselves.
+    pub async fn take_unless_held(&self) -> Result<Hold, LeaseError> {
+        loop {
+            let lease = self.cluster.lease(&self.key).await?;
+            match lease.as_ref().and_then(holder) {
+                Some(other) if other != self.identity && !lease.as_ref().is_some_and(has_run_out) => {
+                    return Err(LeaseError::Held { key: self.key.clone(), holder: other.to_owned() });
+                }
+                _ => {}
+            }
+            if let Standing::Ours(hold) = Box::pin(self.seize(lease)).await? {
+                return Ok(hold);
             }
         }
     }
@@ -91,12 +148,12 @@ impl Candidate {
                         tell(Waiting::Behind(&holder));
                         told = Some(holder);
                     }
-                    left.min(LOOK_EVERY)
+                    left.min(self.pace.look_every())
                 }
                 Err(error) => {
                     tell(Waiting::Failed(error));
                     told = None;
-                    LOOK_EVERY
+                    self.pace.look_every()
                 }
             };
             tokio::time::sleep(pause).await;
@@ -110,8 +167,10 @@ impl Candidate {
         if seen.changes == 0 || seen.spec != spec {
             *seen = Seen { spec, since: (self.clock)(), changes: seen.changes + 1 };
         }
+        // Its holder may be silent for longer than we would be.
+        let theirs = lease.as_ref().map(duration).unwrap_or_default().min(LONGEST_WAIT);
         // It was as it is until `began` at least.
-        let left = (seen.since + DURATION).saturating_sub(began);
+        let left = (seen.since + self.pace.duration.max(theirs)).saturating_sub(began);
         match lease.as_ref().and_then(holder) {
             Some(holder) if holder != self.identity && !left.is_zero() => {
                 Ok(Standing::Held { holder: holder.to_owned(), left })
@@ -123,8 +182,8 @@ impl Candidate {
     async fn seize(&self, lease: Option<Lease>) -> Result<Standing, LeaseError> {
         let since = (self.clock)();
         let seized = match lease {
-            None => self.cluster.create_lease(&self.key, &self.identity).await,
-            Some(lease) => self.cluster.replace_lease(&self.key, taken(&lease, &self.identity)).await,
+            None => self.cluster.create_lease(self).await,
+            Some(lease) => self.cluster.replace_lease(&self.key, taken(&lease, self)).await,
         };
         match seized {
             Ok(lease) => Ok(Standing::Ours(Hold::new(self.clone(), lease, since))),
@@ -132,6 +191,12 @@ impl Candidate {
             Err(error) => Err(error),
         }
     }
+}
+
+fn has_run_out(lease: &Lease) -> bool {
+    let renewed = lease.spec.as_ref().and_then(|spec| spec.renew_time.as_ref());
+    let age = renewed.map(|renewed| Timestamp::now().duration_since(renewed.0));
+    age.is_some_and(|age| age.is_positive() && age.unsigned_abs() > duration(lease))
 }
 
 /// What a candidate that waits has to tell.

@@ -11,22 +11,26 @@ use k8s_openapi::api::coordination::v1::Lease;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use super::{Candidate, LeaseError, RENEW_DEADLINE, RENEW_EVERY, holder, released, taken};
+use super::{Candidate, LeaseError, holder, released, taken};
+use crate::cluster::error::ApiError;
+use crate::core::remediation::LeaseSeen;
 
-/// A renewal that hangs is tried again, once, before the deadline.
-const TRY_FOR: Duration = Duration::from_millis(2_500);
-const PAUSE: Duration = Duration::from_millis(500);
+/// Who holds a Lease that we have lost, if it is nobody else.
+const NOT_RENEWED: &str = "nobody that we know of: it could not be renewed in time";
+const DELETED: &str = "nobody: it was deleted";
+const GIVEN_BACK: &str = "nobody: its holder was taken off it";
 
 /// A Lease that we hold, renewed in the background until it is released.
 pub struct Hold {
     shared: Arc<Shared>,
-    lost: watch::Receiver<bool>,
     renewal: JoinHandle<()>,
 }
 
 struct Shared {
     candidate: Candidate,
     state: Mutex<State>,
+    /// As far as the last renewal goes; the clock may know better.
+    standing: watch::Sender<LeaseSeen>,
 }
 
 struct State {
@@ -34,8 +38,9 @@ struct State {
     lease: Lease,
     /// To be written with the next renewal.
     annotations: BTreeMap<String, String>,
-    /// The clock's time from which on we may no longer write.
-    until: Duration,
+    /// The clock's time when the last renewal was sent that is confirmed. Another counts from when it saw the outcome, which
+    /// is later.
+    renewed: Duration,
 }
 
 impl Shared {
@@ -43,19 +48,82 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn is_in_time(&self) -> bool {
-        (self.candidate.clock)() < self.state().until
+    fn since_renewal(&self) -> Duration {
+        (self.candidate.clock)().saturating_sub(self.state().renewed)
+    }
+
+    /// How much longer we may write.
+    fn left(&self) -> Duration {
+        self.candidate.pace.deadline.saturating_sub(self.since_renewal())
+    }
+
+    fn seen(&self) -> LeaseSeen {
+        let standing = self.standing.borrow().clone();
+        if standing == LeaseSeen::Held && self.left().is_zero() { LeaseSeen::Unsure } else { standing }
+    }
+
+    /// What is lost once is lost.
+    fn turn(&self, from: &LeaseSeen, to: LeaseSeen) {
+        self.standing.send_if_modified(|standing| {
+            let turns = standing == from;
+            if turns {
+                *standing = to;
+            }
+            turns
+        });
+    }
+
+    fn lose(&self, holder: &str) {
+        self.standing.send_replace(LeaseSeen::Lost(holder.to_owned()));
     }
 }
 
 impl Hold {
-    /// `since`: when the request was sent that made it ours. Another counts from when it saw the outcome, which is later.
+    /// `since`: when the request was sent that made it ours.
     pub(super) fn new(candidate: Candidate, lease: Lease, since: Duration) -> Self {
-        let state = State { lease, annotations: BTreeMap::new(), until: since + RENEW_DEADLINE };
-        let shared = Arc::new(Shared { candidate, state: Mutex::new(state) });
-        let (report_loss, lost) = watch::channel(false);
-        let renewal = tokio::spawn(renew(shared.clone(), report_loss));
-        Self { shared, lost, renewal }
+        let state = State { lease, annotations: BTreeMap::new(), renewed: since };
+        let standing = watch::Sender::new(LeaseSeen::Held);
+        let shared = Arc::new(Shared { candidate, state: Mutex::new(state), standing });
+        let renewal = tokio::spawn(renew(shared.clone()));
+        Self { shared, renewal }
+    }
+
+    /// How it stands now.
+    pub fn seen(&self) -> LeaseSeen {
+        self.shared.seen()
+    }
+
+    /// Tells when that changes; after a suspend, [`seen`](Self::seen) knows earlier.
+    pub fn changes(&self) -> watch::Receiver<LeaseSeen> {
+        self.shared.standing.subscribe()
+    }
+
+    /// How long ago the last renewal was sent that was confirmed.
+    pub fn since_renewal(&self) -> Duration {
+        self.shared.since_renewal()
+    }
+
+    /// Renews it now, for something that cannot be taken back: `Ok` means that the server has just confirmed that it is ours.
+    pub async fn renew_now(&self) -> Result<(), LeaseError> {
+        let Candidate { key, pace, .. } = &self.shared.candidate;
+        let held = |holder: String| LeaseError::Held { key: key.clone(), holder };
+        let late = || LeaseError::Api {
+            key: key.clone(),
+            verb: "update",
+            error: ApiError::Broken(format!("it could not be renewed within {:?}", pace.deadline)),
+        };
+        if let LeaseSeen::Lost(holder) = self.seen() {
+            return Err(held(holder));
+        }
+        let renewed = tokio::time::timeout(2 * pace.try_for(), renew_once(&self.shared)).await;
+        if let Some(holder) = renewed.map_err(|_| late())?? {
+            self.shared.lose(&holder);
+        }
+        match self.seen() {
+            LeaseSeen::Held => Ok(()),
+            LeaseSeen::Unsure => Err(late()), // the machine slept before the answer came
+            LeaseSeen::Lost(holder) => Err(held(holder)),
+        }
     }
 
     /// What is written on the Lease, as far as we know.
@@ -73,15 +141,13 @@ impl Hold {
 
     /// Whether we may write now.
     pub fn is_held(&self) -> bool {
-        !*self.lost.borrow() && self.shared.is_in_time()
+        self.seen() == LeaseSeen::Held
     }
 
     /// Returns once the Lease is no longer ours. Whoever writes must stop then.
     pub async fn lost(&self) {
-        let mut lost = self.lost.clone();
-        if lost.wait_for(|lost| *lost).await.is_err() {
-            std::future::pending::<()>().await;
-        }
+        // `shared` has the sender: it does not end before.
+        let _ = self.changes().wait_for(|standing| matches!(standing, LeaseSeen::Lost(_))).await;
     }
 
     /// Does `work` while the Lease is ours; `None` if it was lost meanwhile. Before each step of the work the clock is asked
@@ -139,22 +205,27 @@ fn annotate(annotations: &mut BTreeMap<String, String>, changes: &BTreeMap<Strin
     }
 }
 
-async fn renew(shared: Arc<Shared>, report_loss: watch::Sender<bool>) {
-    let mut pause = RENEW_EVERY;
+async fn renew(shared: Arc<Shared>) {
+    let Candidate { pace, outlasts_outages, .. } = &shared.candidate;
+    let mut pause = pace.renew_every;
     loop {
         tokio::time::sleep(pause).await;
         // After a suspend the deadline is over, whatever the runtime's timers say.
-        let left = shared.state().until.saturating_sub((shared.candidate.clock)());
-        if left.is_zero() {
-            break;
+        let mut left = shared.left();
+        if left.is_zero() && !outlasts_outages {
+            return shared.lose(NOT_RENEWED);
         }
-        pause = match tokio::time::timeout(left.min(TRY_FOR), renew_once(&shared)).await {
-            Ok(Ok(true)) => RENEW_EVERY,
-            Ok(Ok(false)) => break,
+        if left.is_zero() {
+            shared.turn(&LeaseSeen::Held, LeaseSeen::Unsure);
+            left = pace.try_for();
+        }
+        pause = match tokio::time::timeout(left.min(pace.try_for()), renew_once(&shared)).await {
+            Ok(Ok(None)) => pace.renew_every,
+            Ok(Ok(Some(holder))) => return shared.lose(&holder),
             Ok(Err(error)) => {
-                let why = crate::error::Error::from(error).to_string();
+                let why = error.explain().to_string();
                 tracing::info!("the Lease could not be renewed: {}", why.escape_debug());
-                PAUSE.min(left)
+                pace.pause().min(left)
             }
             Err(_) => {
                 tracing::info!("the Lease could not be renewed in time");
@@ -162,12 +233,11 @@ async fn renew(shared: Arc<Shared>, report_loss: watch::Sender<bool>) {
             }
         };
     }
-    report_loss.send_replace(true);
 }
 
-/// `false` if it is no longer ours.
-async fn renew_once(shared: &Shared) -> Result<bool, LeaseError> {
-    let Candidate { cluster, key, identity, clock } = &shared.candidate;
+/// Whose it is now, if it is no longer ours.
+async fn renew_once(shared: &Shared) -> Result<Option<String>, LeaseError> {
+    let Candidate { cluster, key, identity, clock, .. } = &shared.candidate;
     loop {
         let (mut lease, annotations) = {
             let state = shared.state();
@@ -175,21 +245,26 @@ async fn renew_once(shared: &Shared) -> Result<bool, LeaseError> {
         };
         annotate(lease.metadata.annotations.get_or_insert_default(), &annotations);
         let since = clock();
-        match cluster.replace_lease(key, taken(&lease, identity)).await {
+        match cluster.replace_lease(key, taken(&lease, &shared.candidate)).await {
             Ok(lease) => {
                 let mut state = shared.state();
                 state.lease = lease;
-                state.until = since + RENEW_DEADLINE;
+                state.renewed = state.renewed.max(since);
                 // What came meanwhile is for the next one.
                 state.annotations.retain(|name, value| annotations.get(name) != Some(value));
-                return Ok(true);
+                drop(state);
+                if !shared.left().is_zero() {
+                    shared.turn(&LeaseSeen::Unsure, LeaseSeen::Held);
+                }
+                return Ok(None);
             }
             // Somebody wrote it: an annotation, or a name.
             Err(error) if error.is_conflict() => match cluster.lease(key).await? {
                 Some(now) if holder(&now) == Some(identity) => shared.state().lease = now,
-                _ => return Ok(false),
+                Some(now) => return Ok(Some(holder(&now).unwrap_or(GIVEN_BACK).to_owned())),
+                None => return Ok(Some(DELETED.to_owned())),
             },
-            Err(error) if error.is_missing() => return Ok(false),
+            Err(error) if error.is_missing() => return Ok(Some(DELETED.to_owned())),
             Err(error) => return Err(error),
         }
     }

@@ -26,13 +26,16 @@ pub(super) async fn take(settings: &SyncSettings, cluster: &Arc<Cluster>, ui: &U
     else {
         return Ok(None);
     };
-    let waiting = format!(
-        "the Lease {}/{} is held; watching for 15s whether its holder lives",
-        key.namespace, key.name
-    );
+    let note = |_: &str, wait: Duration| {
+        let LeaseKey { namespace, name } = &key;
+        ui.note(&format!(
+            "the Lease {namespace}/{name} is held; watching for {}s whether its holder lives",
+            wait.as_secs()
+        ));
+    };
     let acquired = async {
         warn_of_upstream(&key, cluster, ui).await;
-        candidate.take(|| ui.note(&waiting)).await
+        candidate.take(note).await
     };
     match until_stopped(None, acquired).await {
         Ok(hold) => Ok(Some(hold?)),

@@ -1,0 +1,197 @@
+//! Helper pods: made, followed until they have answered, and deleted.
+
+use std::pin::pin;
+use std::time::Duration;
+
+use http::{Request, StatusCode};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::api::Cluster;
+use super::error::ApiError;
+use super::watch::Lines;
+
+/// After a watch broke off.
+const PAUSE: Duration = Duration::from_millis(500);
+
+/// What is known of a pod at one moment.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct HelperPod {
+    pub namespace: String,
+    pub name: String,
+    pub uid: String,
+    pub node: String,
+    /// RFC 3339, as spelt.
+    pub created: String,
+    pub labels: std::collections::BTreeMap<String, String>,
+    pub phase: String,
+    /// Why its container waits, such as `ErrImagePull: …`.
+    pub waits: Option<String>,
+    /// Exit code and termination message.
+    pub ended: Option<(i32, String)>,
+    /// Why the pod itself failed, such as `Evicted: …`.
+    pub failed: Option<String>,
+}
+
+impl From<&Value> for HelperPod {
+    fn from(pod: &Value) -> Self {
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        let two = |value: &Value| {
+            let (reason, message) = (text(&value["reason"]), text(&value["message"]));
+            if message.is_empty() { reason } else { format!("{reason}: {message}") }
+        };
+        let (metadata, status) = (&pod["metadata"], &pod["status"]);
+        let state = &status["containerStatuses"][0]["state"];
+        let ended = &state["terminated"];
+        Self {
+            namespace: text(&metadata["namespace"]),
+            name: text(&metadata["name"]),
+            uid: text(&metadata["uid"]),
+            node: text(&pod["spec"]["nodeName"]),
+            created: text(&metadata["creationTimestamp"]),
+            labels: metadata["labels"]
+                .as_object()
+                .into_iter()
+                .flatten()
+                .map(|(name, value)| (name.clone(), text(value)))
+                .collect(),
+            phase: text(&status["phase"]),
+            waits: state["waiting"].is_object().then(|| two(&state["waiting"])),
+            ended: ended["exitCode"]
+                .as_i64()
+                .map(|code| (i32::try_from(code).unwrap_or(i32::MAX), text(&ended["message"]))),
+            failed: (status["phase"] == "Failed" && !ended.is_object()).then(|| two(status)),
+        }
+    }
+}
+
+impl Cluster {
+    /// Creates a pod; `dry_run`: only asks whether it would be admitted.
+    pub async fn create_pod(
+        &self,
+        namespace: &str,
+        pod: &Value,
+        dry_run: bool,
+    ) -> Result<HelperPod, ApiError> {
+        let query = if dry_run { "&dryRun=All" } else { "" };
+        let path = format!("{}?fieldManager=kubectl-sciuro{query}", pods(namespace));
+        let request = request("POST", &path, pod.to_string().into_bytes())?;
+        self.call::<Value>(request).await.map(|pod| (&pod).into())
+    }
+
+    /// `None` if there is no such pod.
+    pub async fn helper_pod(&self, namespace: &str, name: &str) -> Result<Option<HelperPod>, ApiError> {
+        match self.call::<Value>(request("GET", &format!("{}/{name}", pods(namespace)), Vec::new())?).await {
+            Ok(pod) => Ok(Some((&pod).into())),
+            Err(error) if error.code() == Some(StatusCode::NOT_FOUND) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The pods with these labels.
+    pub async fn helper_pods(&self, namespace: &str, labels: &str) -> Result<Vec<HelperPod>, ApiError> {
+        #[derive(Deserialize)]
+        struct List {
+            items: Vec<Value>,
+        }
+        let query = url::form_urlencoded::Serializer::new(String::new())
+            .append_pair("labelSelector", labels)
+            .finish();
+        let list: List =
+            self.call(request("GET", &format!("{}?{query}", pods(namespace)), Vec::new())?).await?;
+        Ok(list.items.iter().map(HelperPod::from).collect())
+    }
+
+    /// Deletes this very pod, at once. `true` if it is gone already.
+    pub async fn delete_helper_pod(&self, pod: &HelperPod) -> Result<bool, ApiError> {
+        let body = json!({
+            "apiVersion": "v1", "kind": "DeleteOptions", "gracePeriodSeconds": 0, "preconditions": {"uid": pod.uid},
+        });
+        let path = format!("{}/{}", pods(&pod.namespace), pod.name);
+        match self.send_and_forget(request("DELETE", &path, body.to_string().into_bytes())?).await {
+            Ok(()) => Ok(false),
+            // 409: the name is another pod's now.
+            Err(error) if matches!(error.code(), Some(StatusCode::NOT_FOUND | StatusCode::CONFLICT)) => {
+                Ok(true)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Follows a pod until `answer` has one; `None` is a pod that is gone. What breaks is opened again; it has no end of
+    /// its own.
+    pub async fn follow_pod<T>(
+        &self,
+        namespace: &str,
+        name: &str,
+        mut answer: impl FnMut(Option<&HelperPod>) -> Option<T>,
+    ) -> T {
+        loop {
+            match self.follow_pod_once(namespace, name, &mut answer).await {
+                Ok(Some(found)) => return found,
+                Ok(None) => {}
+                Err(error) => tracing::debug!(%error, "cannot follow pod {namespace}/{name}"),
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
+    }
+
+    async fn follow_pod_once<T>(
+        &self,
+        namespace: &str,
+        name: &str,
+        answer: &mut impl FnMut(Option<&HelperPod>) -> Option<T>,
+    ) -> Result<Option<T>, ApiError> {
+        #[derive(Deserialize)]
+        struct List {
+            metadata: Versioned,
+            items: Vec<Value>,
+        }
+        #[derive(Deserialize)]
+        #[serde(rename_all = "camelCase")]
+        struct Versioned {
+            resource_version: String,
+        }
+        #[derive(Deserialize)]
+        struct Event {
+            #[serde(rename = "type")]
+            kind: String,
+            object: Value,
+        }
+        let path = format!("{}?fieldSelector=metadata.name%3D{name}", pods(namespace));
+        let list: List = self.call(request("GET", &path, Vec::new())?).await?;
+        if let Some(found) = answer(list.items.first().map(HelperPod::from).as_ref()) {
+            return Ok(Some(found));
+        }
+        let version = list.metadata.resource_version;
+        let watch = format!("{path}&watch=true&timeoutSeconds=60&resourceVersion={version}");
+        let chunks = pin!(self.stream(request("GET", &watch, Vec::new())?).await?);
+        let mut lines = Lines::of(chunks);
+        while let Some(line) = lines.next().await? {
+            let event: Event =
+                serde_json::from_slice(&line).map_err(|error| ApiError::Unexpected(error.to_string()))?;
+            let found = match event.kind.as_str() {
+                "ADDED" | "MODIFIED" => answer(Some(&(&event.object).into())),
+                "DELETED" => answer(None),
+                _ => return Ok(None),
+            };
+            if found.is_some() {
+                return Ok(found);
+            }
+        }
+        Ok(None)
+    }
+}
+
+fn pods(namespace: &str) -> String {
+    format!("/api/v1/namespaces/{namespace}/pods")
+}
+
+fn request(method: &str, path: &str, body: Vec<u8>) -> Result<Request<Vec<u8>>, ApiError> {
+    Request::builder()
+        .method(method)
+        .uri(path)
+        .header(http::header::CONTENT_TYPE, "application/json")
+        .body(body)
+        .map_err(|error| ApiError::Unexpected(error.to_string()))
+}

@@ -1,0 +1,308 @@
+//! A pod on the node reboots it. It answers by its exit code and its termination message: logs need another permission, and
+//! the kubelet.
+
+use std::time::Duration;
+
+use http::StatusCode;
+use jiff::{SignedDuration, Timestamp};
+use serde_json::{Value, json};
+
+use super::{Issued, Probed, RebootError, Target, guard};
+use crate::cluster::{ApiError, Cluster, HelperPod, Rule};
+
+/// Says that a pod is of ours.
+pub const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
+pub const MANAGER: &str = "kubectl-sciuro";
+/// Says of which remediation, by its id.
+pub const REMEDIATION: &str = "sciuro.dev/remediation";
+
+/// What a helper runs in unless `--helper-image` says otherwise: it needs `sh`, `cat` and `nsenter`.
+pub const DEFAULT_IMAGE: &str = "docker.io/library/busybox:1.37.0";
+
+/// A helper that has not started by then is taken back.
+const STARTS_WITHIN: Duration = Duration::from_secs(120);
+/// One that has started answers at once; what hangs on the node hangs here.
+const ANSWERS_WITHIN: Duration = Duration::from_secs(30);
+/// How long a deleted pod may take to go: the kubelet has to say so.
+const GOES_WITHIN: Duration = Duration::from_secs(40);
+/// Older ones that no record names are leftovers.
+const LEFTOVER_AFTER: SignedDuration = SignedDuration::from_hours(1);
+
+/// Where helpers run, and of what.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HelperOptions {
+    pub namespace: String,
+    pub image: String,
+}
+
+/// The name of the pod that carries out attempt `n` of the remediation `id`.
+pub fn reboot_name(id: &str, n: u32) -> String {
+    format!("sciuro-reboot-{}-{n}", short(id))
+}
+
+fn probe_name(id: &str) -> String {
+    format!("sciuro-probe-{}", short(id))
+}
+
+fn short(id: &str) -> &str {
+    id.get(..8).unwrap_or(id)
+}
+
+/// What the API server would say to a helper on this node: `check` and the preflight ask before it matters.
+pub async fn rehearse(
+    cluster: &Cluster,
+    options: &HelperOptions,
+    node: &str,
+    id: &str,
+) -> Result<(), RebootError> {
+    let pod = pod(&probe_name(id), "probe", &[guard::PROBE], options, node, id);
+    cluster
+        .create_pod(&options.namespace, &pod, true)
+        .await
+        .map(drop)
+        .map_err(|error| refused(&error, options))
+}
+
+/// Asks the machine for its boot id and its uptime.
+pub(super) async fn probe(target: &Target<'_>, options: &HelperOptions) -> Result<Probed, RebootError> {
+    let name = probe_name(target.id);
+    remove(target, options, &name).await?; // an earlier one's answer is old
+    let pod = pod(&name, "probe", &[guard::PROBE], options, target.node, target.id);
+    target
+        .cluster
+        .create_pod(&options.namespace, &pod, false)
+        .await
+        .map_err(|error| refused(&error, options))?;
+    let answer = answer(target.cluster, options, &name).await;
+    let removed = remove(target, options, &name).await;
+    let (code, message) = answer?;
+    removed?;
+    if code != 0 {
+        return Err(RebootError::new(format!(
+            "the probe on the node failed (exit {code}): {}",
+            one_line(&message)
+        )));
+    }
+    super::read_probe(&message)
+}
+
+/// Lets the pod of this attempt reboot the node. One that is there already was made before, and is asked for its answer.
+pub(super) async fn issue(
+    target: &Target<'_>,
+    options: &HelperOptions,
+    attempt: u32,
+    pre_boot_id: &str,
+    not_after_uptime: u64,
+) -> Result<Issued, RebootError> {
+    let name = reboot_name(target.id, attempt);
+    let limit = not_after_uptime.to_string();
+    let script = [guard::REBOOT, pre_boot_id, &limit];
+    let pod = pod(&name, "reboot", &script, options, target.node, target.id);
+    match target.cluster.create_pod(&options.namespace, &pod, false).await {
+        Ok(_) => {}
+        Err(ApiError::Status(status)) if status.reason == "AlreadyExists" => {}
+        Err(error) => return Err(refused(&error, options)),
+    }
+    let answered = answer(target.cluster, options, &name).await;
+    if answered.is_err() {
+        // It must not start once we have given up; if it cannot be deleted the guard remains.
+        remove(target, options, &name).await?;
+    }
+    let (code, message) = answered?;
+    super::read_answer(code, &message)
+}
+
+/// Deletes the helpers of this run, and waits until they are gone.
+pub(super) async fn clean_up(
+    target: &Target<'_>,
+    options: &HelperOptions,
+    attempts: u32,
+) -> Result<(), RebootError> {
+    for attempt in 1..=attempts {
+        remove(target, options, &reboot_name(target.id, attempt)).await?;
+    }
+    remove(target, options, &probe_name(target.id)).await
+}
+
+/// Deletes helpers of ours that are older than an hour and that no record names. Best effort.
+pub async fn sweep(
+    cluster: &Cluster,
+    options: &HelperOptions,
+    is_live: impl Fn(&str) -> bool,
+) -> Vec<String> {
+    let labels = format!("{MANAGED_BY}={MANAGER},{REMEDIATION}");
+    let pods = cluster.helper_pods(&options.namespace, &labels).await.unwrap_or_default();
+    let mut swept = Vec::new();
+    for pod in pods {
+        let is_old = pod
+            .created
+            .parse::<Timestamp>()
+            .is_ok_and(|created| Timestamp::now().duration_since(created) > LEFTOVER_AFTER);
+        let id = pod.labels.get(REMEDIATION).map(String::as_str).unwrap_or_default();
+        let is_helper = ["sciuro-reboot-", "sciuro-probe-"].iter().any(|prefix| pod.name.starts_with(prefix));
+        if is_old && is_helper && !is_live(id) && cluster.delete_helper_pod(&pod).await.is_ok() {
+            swept.push(pod.name);
+        }
+    }
+    swept
+}
+
+/// Deletes a pod only if it is ours, of this run and on this node, whatever a record says; and waits until it is gone.
+async fn remove(target: &Target<'_>, options: &HelperOptions, name: &str) -> Result<(), RebootError> {
+    let (cluster, namespace) = (target.cluster, options.namespace.as_str());
+    let explain = |error: ApiError| explained("delete", &error, options);
+    let Some(pod) =
+        cluster.helper_pod(namespace, name).await.map_err(|error| explained("get", &error, options))?
+    else {
+        return Ok(());
+    };
+    let is_ours = pod.labels.get(MANAGED_BY).is_some_and(|manager| manager == MANAGER)
+        && pod.labels.get(REMEDIATION).is_some_and(|id| id == target.id)
+        && pod.node == target.node;
+    if !is_ours {
+        return Err(RebootError::new(format!(
+            "the pod {namespace}/{name} is in our helper's place and is not ours; it was left alone"
+        ))
+        .hint(format!("kubectl get pod -n {namespace} {name} -o yaml")));
+    }
+    if cluster.delete_helper_pod(&pod).await.map_err(explain)? {
+        return Ok(());
+    }
+    let uid = pod.uid;
+    let gone = cluster.follow_pod(namespace, name, |pod| pod.is_none_or(|pod| pod.uid != uid).then_some(()));
+    tokio::time::timeout(GOES_WITHIN, gone).await.map_err(|_| {
+        RebootError::new(format!(
+            "the pod {namespace}/{name} was deleted and is still there after {}s",
+            GOES_WITHIN.as_secs()
+        ))
+        .hint(format!("kubectl describe pod -n {namespace} {name}"))
+    })
+}
+
+/// Exit code and message of a helper, or why there is none.
+async fn answer(
+    cluster: &Cluster,
+    options: &HelperOptions,
+    name: &str,
+) -> Result<(i32, String), RebootError> {
+    let namespace = options.namespace.as_str();
+    let mut last = HelperPod::default();
+    let started = cluster.follow_pod(namespace, name, |pod| {
+        let Some(pod) = pod else { return Some(Err(gone(namespace, name))) };
+        last = pod.clone();
+        if let Some(ended) = &pod.ended {
+            return Some(Ok(Some(ended.clone())));
+        }
+        if let Some(why) = &pod.failed {
+            return Some(Err(RebootError::new(format!(
+                "the node refused the helper pod: {}",
+                one_line(why)
+            ))));
+        }
+        (pod.phase == "Running").then_some(Ok(None))
+    });
+    match tokio::time::timeout(STARTS_WITHIN, started).await {
+        Ok(Ok(Some(ended))) => return Ok(ended),
+        Ok(Ok(None)) => {}
+        Ok(Err(error)) => return Err(error),
+        Err(_) => return Err(not_started(&last, options, name)),
+    }
+    let ended = cluster.follow_pod(namespace, name, |pod| match pod {
+        None => Some(Err(gone(namespace, name))),
+        Some(pod) => pod.ended.clone().map(Ok),
+    });
+    tokio::time::timeout(ANSWERS_WITHIN, ended).await.unwrap_or_else(|_| {
+        Err(RebootError::new(format!("the helper pod {namespace}/{name} runs and does not answer"))
+            .hint(format!("kubectl logs -n {namespace} {name}")))
+    })
+}
+
+fn gone(namespace: &str, name: &str) -> RebootError {
+    RebootError::new(format!("the helper pod {namespace}/{name} was deleted by somebody else"))
+}
+
+fn not_started(last: &HelperPod, options: &HelperOptions, name: &str) -> RebootError {
+    let seconds = STARTS_WITHIN.as_secs();
+    match &last.waits {
+        Some(why) if why.contains("Image") => RebootError::new(format!(
+            "the helper's image {} is not to be had on the node: {}",
+            options.image,
+            one_line(why)
+        ))
+        .hint("--helper-image takes one that the node has or can pull"),
+        Some(why) => {
+            RebootError::new(format!("the helper pod did not start within {seconds}s: {}", one_line(why)))
+        }
+        None => RebootError::new(format!(
+            "the kubelet did not start the helper pod within {seconds}s, and does not say why"
+        ))
+        .hint("a node whose kubelet does not answer: --reboot-method ssh or command"),
+    }
+    .hint(format!("kubectl describe pod -n {} {name}", options.namespace))
+}
+
+fn refused(error: &ApiError, options: &HelperOptions) -> RebootError {
+    let namespace = &options.namespace;
+    let refused = explained("create", error, options);
+    match error {
+        ApiError::Status(status) if status.message.contains("PodSecurity") => refused.hint(format!(
+            "the helper is privileged; in a namespace of its own: kubectl label namespace {namespace} \
+                 pod-security.kubernetes.io/enforce=privileged, or --helper-namespace"
+        )),
+        ApiError::Status(status) if status.code == StatusCode::NOT_FOUND.as_u16() => {
+            refused.hint(format!("kubectl create namespace {namespace}, or --helper-namespace"))
+        }
+        _ => refused,
+    }
+}
+
+fn explained(verb: &str, error: &ApiError, options: &HelperOptions) -> RebootError {
+    let rule = Rule { group: "", resource: "pods", namespace: Some(&options.namespace) };
+    let explained = error.explain(verb, &rule);
+    let mut lines = explained.lines();
+    let first = lines.next().unwrap_or_default();
+    let first = first.strip_prefix("error: ").unwrap_or(&first);
+    lines.fold(RebootError::new(format!("the helper pod: {first}")), |error, hint| {
+        error.hint(hint.strip_prefix("hint: ").unwrap_or(&hint))
+    })
+}
+
+fn one_line(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ").chars().take(300).collect()
+}
+
+/// As little as will do, but for what rebooting takes: the host's processes, and the right to enter them.
+fn pod(name: &str, container: &str, script: &[&str], options: &HelperOptions, node: &str, id: &str) -> Value {
+    json!({
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {
+            "name": name,
+            "namespace": options.namespace,
+            "labels": {MANAGED_BY: MANAGER, REMEDIATION: id},
+        },
+        "spec": {
+            "nodeName": node,
+            "hostPID": true,
+            "restartPolicy": "Never",
+            "terminationGracePeriodSeconds": 0,
+            "automountServiceAccountToken": false,
+            "enableServiceLinks": false,
+            "priorityClassName": "system-node-critical",
+            "tolerations": [{"operator": "Exists"}],
+            "containers": [{
+                "name": container,
+                "image": options.image,
+                "imagePullPolicy": "IfNotPresent",
+                "command": ["/bin/sh", "-c"],
+                "args": script,
+                "securityContext": {"privileged": true},
+                "terminationMessagePath": "/dev/termination-log",
+                "resources": {
+                    "requests": {"cpu": "10m", "memory": "16Mi"},
+                    "limits": {"memory": "64Mi"},
+                },
+            }],
+        },
+    })
+}
