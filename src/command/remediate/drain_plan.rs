@@ -15,7 +15,7 @@ pub(super) struct DrainPlan {
     pub(super) rehearsed: bool,
     pub(super) pods: Vec<PodPlan>,
     #[serde(skip)]
-    pub(super) refusals: Vec<DrainRefusal>,
+    pub(super) obstacles: Vec<Obstacle>,
     #[serde(skip)]
     pub(super) warnings: Vec<String>,
 }
@@ -62,14 +62,15 @@ pub(super) struct BudgetPlan {
     pub(super) desired_healthy: i32,
 }
 
-/// Why a drain is not begun.
+/// Why a run is not begun, beside the gates.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct DrainRefusal {
+pub(super) struct Obstacle {
     /// `unmanaged`, `budget-overlap` …
     pub(super) name: &'static str,
     pub(super) reason: String,
-    /// The flag that allows it, if one does.
-    pub(super) flag: Option<Exception>,
+    pub(super) hint: Option<String>,
+    /// What a flag allows, if one does.
+    pub(super) exception: Option<Exception>,
 }
 
 /// What kubectl drain does only with a flag.

@@ -65,9 +65,9 @@ impl<'p> Prompts<'p> {
     /// Asks for each flag that the drain would need; what is granted is in the result.
     pub(super) async fn drain_exceptions(&self, plan: &DrainPlan) -> Result<DrainSettings> {
         let mut granted = self.settings.drain.clone();
-        for refusal in &plan.refusals {
-            let Some(exception) = refusal.flag else { continue };
-            self.ui.note(&format!("{}: {}", refusal.name, refusal.reason));
+        for obstacle in &plan.obstacles {
+            let Some(exception) = obstacle.exception else { continue };
+            self.ui.note(&format!("{}: {}", obstacle.name, obstacle.reason));
             let question = match exception {
                 Exception::IgnoreDaemonsets => "Leave the pods of DaemonSets, which end with the reboot?",
                 Exception::DeleteEmptydirData => {
