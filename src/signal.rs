@@ -47,6 +47,11 @@ pub(crate) async fn received() -> Signal {
     }
 }
 
+/// Whether one has come.
+pub(crate) fn has_come() -> bool {
+    RECEIVED.borrow().is_some()
+}
+
 #[cfg(unix)]
 struct Signals {
     interrupt: tokio::signal::unix::Signal,

@@ -2,6 +2,8 @@
 //!
 //! It sees `cluster` and `core` only. What a person is to see goes to a [`Tell`].
 
+pub mod baseline;
+pub mod boot;
 pub mod collect;
 pub mod reboot;
 

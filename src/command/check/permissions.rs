@@ -94,7 +94,7 @@ impl Asked {
         let mut lines = Vec::new();
         for (need, answer) in self.answers {
             let Need { permission, by } = need;
-            let name = format!("may {}", shown(&permission));
+            let name = format!("may {permission}");
             lines.push(match answer {
                 Ok(true) => Line::ok(name, by),
                 Ok(false)
@@ -119,17 +119,6 @@ impl Asked {
         }
         (lines, manifests(&missing, self.user.as_deref()))
     }
-}
-
-/// `patch nodes/status`, `get leases/sciuro-sync in kube-system`.
-fn shown(permission: &Permission) -> String {
-    let Permission { verb, group, resource, namespace, name } = permission;
-    let group = if group.is_empty() { String::new() } else { format!(".{group}") };
-    let (plain, subresource) = resource.split_once('/').unwrap_or((resource, ""));
-    let subresource = if subresource.is_empty() { String::new() } else { format!("/{subresource}") };
-    let name = name.as_ref().map(|name| format!(" {name}")).unwrap_or_default();
-    let place = namespace.as_ref().map(|namespace| format!(" in {namespace}")).unwrap_or_default();
-    format!("{verb} {plain}{group}{subresource}{name}{place}")
 }
 
 /// A `ClusterRole` or `Role` for each place, bound to the user if the server says who that is.

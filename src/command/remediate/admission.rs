@@ -1,0 +1,47 @@
+//! The short Lease under which nodes are let go down one by one: two people who each see room for one node are not both
+//! right.
+
+use super::preflight::Others;
+use super::work::Worker;
+use crate::cluster::{Candidate, Hold, LeaseKey, Pace, Rule};
+use crate::core::gates::Refusal;
+use crate::error::{Error, Exit, Result};
+use crate::remedy::{News, Tell};
+
+impl Worker<'_> {
+    pub(super) async fn take_admission(&self) -> Result<Hold> {
+        let key = LeaseKey::admission(&self.settings.lease_namespace);
+        let candidate = Candidate::new(self.cluster.clone(), key, self.holder.clone())
+            .with_pace(Pace::of(self.settings.lease_duration));
+        let hold = candidate
+            .wait_for_turn(|holder| {
+                self.steps.tell(News::Line(&format!("waits for {holder}, who is admitted right now")));
+            })
+            .await;
+        hold.map_err(|error| error.explain())
+    }
+}
+
+/// The gates once more, right before the reboot: what they look at may have changed during the drain.
+pub(super) async fn ask_again(worker: &Worker<'_>) -> Result<()> {
+    let admission = worker.take_admission().await?;
+    let outcome = async {
+        let cluster = worker.cluster;
+        let (node, others) =
+            futures::join!(cluster.remediated_node(&worker.node), Others::look(&worker.node, cluster));
+        let node = node.map_err(|error| error.explain("get", &Rule::NODES))?;
+        let node = node.ok_or_else(|| Error::new(Exit::Aborted, "the node is gone"))?;
+        refuse(&others?.refusals_before_reboot(&node, worker.settings))
+    }
+    .await;
+    let _waits_for_it_to_run_out = admission.release(std::collections::BTreeMap::new()).await;
+    outcome
+}
+
+pub(super) fn refuse(refusals: &[Refusal]) -> Result<()> {
+    if refusals.is_empty() {
+        return Ok(());
+    }
+    let all: Vec<String> = refusals.iter().map(ToString::to_string).collect();
+    Err(Error::new(Exit::Refused, all.join("; ")))
+}
