@@ -4,6 +4,7 @@
 //! test (`tests/it/layers.rs`) greps this folder for anything else.
 
 pub mod alert;
+pub mod boot;
 mod brake;
 pub mod condition;
 pub mod expression;
