@@ -26,6 +26,7 @@ mod matchers;
 mod metrics;
 mod nodes;
 mod permissions;
+mod plan;
 mod prompts;
 mod records;
 mod restart;
