@@ -49,7 +49,12 @@ pub(crate) async fn received() -> Signal {
 
 /// Whether one has come.
 pub(crate) fn has_come() -> bool {
-    RECEIVED.borrow().is_some()
+    came().is_some()
+}
+
+/// The one that has come.
+pub(crate) fn came() -> Option<Signal> {
+    *RECEIVED.borrow()
 }
 
 #[cfg(unix)]

@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
+pub(super) use self::lease::holder;
 use self::report::Report;
 use self::write::{NodePlan, Progress};
 use super::reach::Reach;

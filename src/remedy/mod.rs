@@ -5,7 +5,9 @@
 pub mod baseline;
 pub mod boot;
 pub mod collect;
+pub mod drain;
 pub mod reboot;
+pub mod verify;
 
 use std::time::Duration;
 

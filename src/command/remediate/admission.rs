@@ -3,7 +3,7 @@
 
 use super::preflight::Others;
 use super::work::Worker;
-use crate::cluster::{Candidate, Hold, LeaseKey, Pace, Rule};
+use crate::cluster::{Candidate, Hold, LeaseKey, Pace, Rule, Waiting};
 use crate::core::gates::Refusal;
 use crate::error::{Error, Exit, Result};
 use crate::remedy::{News, Tell};
@@ -13,12 +13,16 @@ impl Worker<'_> {
         let key = LeaseKey::admission(&self.settings.lease_namespace);
         let candidate = Candidate::new(self.cluster.clone(), key, self.holder.clone())
             .with_pace(Pace::of(self.settings.lease_duration));
-        let hold = candidate
-            .wait_for_turn(|holder| {
+        let turn = candidate.wait(|waiting| {
+            if let Waiting::Behind(holder) = waiting {
                 self.steps.tell(News::Line(&format!("waits for {holder}, who is admitted right now")));
-            })
-            .await;
-        hold.map_err(|error| error.explain())
+            }
+        });
+        // Nobody needs it for longer than a few requests; one who died in it is waited for.
+        tokio::time::timeout(3 * self.settings.lease_duration, turn).await.map_err(|_| {
+            Error::new(Exit::Busy, "the Lease sciuro-admission is held by another all the time; nothing was begun")
+                .hint(format!("kubectl get lease -n {} sciuro-admission -o yaml", self.settings.lease_namespace))
+        })
     }
 }
 

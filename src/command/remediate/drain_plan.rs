@@ -4,7 +4,8 @@ use serde::Serialize;
 
 use crate::cluster::Cluster;
 use crate::error::Result;
-use crate::settings::RemediateSettings;
+use crate::remedy::drain::DrainOptions;
+use crate::settings::{DrainSettings, RemediateSettings};
 use crate::ui::Step;
 
 /// What a drain would do with each pod.
@@ -102,4 +103,9 @@ pub(super) async fn rehearse(
     let warnings =
         if settings.skip_drain { Vec::new() } else { vec!["the drain was not rehearsed".to_owned()] };
     Ok(DrainPlan { warnings, ..DrainPlan::default() })
+}
+
+/// As the drain takes them.
+pub(super) fn options(_drain: &DrainSettings, _settings: &RemediateSettings, _id: &str) -> DrainOptions {
+    DrainOptions::default()
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 use super::work::{Doing, Views, Worker};
-use crate::cluster::{Cluster, RecordError, RemediatedNode, WatchedNode};
+use crate::cluster::{Cluster, Hold, RecordError, RemediatedNode, WatchedNode};
 use crate::core::remediation::{Action, End, LeaseSeen, Machine, NodeSeen, Seen, Work, WorkSeen, Write};
 use crate::signal;
 
@@ -23,6 +23,8 @@ pub(super) struct Run<'r> {
     pub(super) views: Views,
     /// The watch has begun.
     pub(super) has_watched: bool,
+    /// Held until the first record is stored.
+    pub(super) admission: Option<Hold>,
 }
 
 impl Run<'_> {
@@ -95,6 +97,9 @@ impl Run<'_> {
         match self.cluster.write_record(&self.node, write).await {
             Ok(node) => {
                 self.node = node;
+                if let Some(admission) = self.admission.take() {
+                    super::release(admission).await;
+                }
                 self.worker.stored(&self.node, write).await;
                 true
             }

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::sync::watch;
@@ -15,11 +15,11 @@ use crate::core::boot::Proof;
 use crate::core::remediation::{
     Failure, FailureKind, Product, Recall, Record, RecordSeen, RecordWrite, State, Work, Write,
 };
+use crate::core::verify::Check;
 use crate::error::Exit;
 use crate::remedy::reboot::{self, Reboot, RebootError, Target};
 use crate::remedy::{News, Tell, boot, collect, drain, verify};
 use crate::settings::RemediateSettings;
-use crate::ui::Ui;
 
 pub(super) type Doing<'w> = Pin<Box<dyn Future<Output = Result<Product, Failure>> + Send + 'w>>;
 pub(super) type Views = watch::Receiver<WatchedNode>;
@@ -28,7 +28,6 @@ pub(super) type Views = watch::Receiver<WatchedNode>;
 pub(super) struct Worker<'w> {
     pub(super) cluster: &'w Arc<Cluster>,
     pub(super) settings: &'w RemediateSettings,
-    pub(super) ui: &'w Ui,
     pub(super) hold: &'w Hold,
     pub(super) prompts: Prompts<'w>,
     pub(super) reboot: Reboot,
@@ -40,6 +39,8 @@ pub(super) struct Worker<'w> {
     pub(super) id: String,
     /// Who acts, and which process.
     pub(super) holder: String,
+    /// What keeps a verification from passing.
+    pub(super) failing: Mutex<Vec<Check>>,
 }
 
 impl Worker<'_> {
@@ -192,7 +193,7 @@ impl Worker<'_> {
 
     async fn verify(&self, record: Record, views: Views) -> Result<Product, Failure> {
         let options = verify::VerifyOptions { stable_for: self.settings.verify.stable_for };
-        verify::verify(self.cluster, &self.node, &record, views, &options, &self.steps).await;
+        verify::verify(self.cluster, &self.node, &record, views, &options, &self.failing, &self.steps).await;
         Ok(Product::Done)
     }
 
