@@ -10,6 +10,7 @@ mod leases;
 mod names;
 mod nodes;
 mod port_forward;
+mod server_time;
 mod services;
 mod watch;
 
