@@ -17,6 +17,7 @@ mod nodes;
 mod port_forward;
 mod record;
 mod remediated;
+mod server_time;
 mod services;
 mod watch;
 
