@@ -19,3 +19,4 @@ pub mod report;
 pub mod round;
 pub mod selection;
 pub mod source;
+pub mod verify;
