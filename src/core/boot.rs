@@ -102,3 +102,140 @@ impl Proof {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const OLD: &str = "11111111-1111-4111-8111-111111111111";
+    const NEW: &str = "22222222-2222-4222-8222-222222222222";
+    const OTHER: &str = "33333333-3333-4333-8333-333333333333";
+
+    /// Boot id, Ready, its heartbeat, the Lease's renewTime.
+    type Sight = (&'static str, &'static str, &'static str, &'static str);
+
+    /// After which sight it is proven, and which boot.
+    fn proven(sights: &[Sight]) -> Option<(usize, String)> {
+        let mut proof = Proof::new(OLD.to_owned(), Some("h0".to_owned()));
+        sights.iter().enumerate().find_map(|(at, (boot_id, ready, heartbeat, lease))| {
+            let some = |text: &'static str| Some(text).filter(|text| !text.is_empty());
+            let seen =
+                BootSeen { boot_id, ready, ready_heartbeat: some(heartbeat), lease_renew: some(lease) };
+            match proof.observe(&seen) {
+                ProofState::Proven { boot_id } => Some((at, boot_id)),
+                ProofState::NotYet(_) => None,
+            }
+        })
+    }
+
+    #[test]
+    fn a_reboot_is_proven() {
+        let cases: [(&str, &[Sight], usize); 7] = [
+            (
+                "a usual one",
+                &[(OLD, "Unknown", "h0", "1"), (NEW, "False", "h1", "2"), (NEW, "True", "h2", "3")],
+                2,
+            ),
+            (
+                "NotReady was never seen",
+                &[(OLD, "True", "h0", "1"), (NEW, "True", "h1", "2"), (NEW, "True", "h1", "3")],
+                2,
+            ),
+            (
+                "its clock is an hour slow",
+                &[(OLD, "True", "h0", "12:00"), (NEW, "True", "h-1", "11:00"), (NEW, "True", "h-1", "11:10")],
+                2,
+            ),
+            (
+                "its clock is an hour fast, then set right",
+                &[(NEW, "True", "h9", "13:00"), (NEW, "True", "h9", "12:00")],
+                1,
+            ),
+            ("already rebooted at the first look", &[(NEW, "True", "h1", "2"), (NEW, "True", "h1", "3")], 1),
+            (
+                "the Lease came later",
+                &[(NEW, "True", "h1", ""), (NEW, "True", "h1", "2"), (NEW, "True", "h1", "3")],
+                2,
+            ),
+            (
+                "Ready, then not, then again",
+                &[(NEW, "True", "h1", "2"), (NEW, "False", "h2", "3"), (NEW, "True", "h3", "3")],
+                2,
+            ),
+        ];
+        for (name, sights, at) in cases {
+            assert_eq!(proven(sights), Some((at, NEW.to_owned())), "{name}");
+        }
+    }
+
+    #[test]
+    fn the_proof_is_not_fooled() {
+        let cases: [(&str, &[Sight]); 11] = [
+            (
+                "Ready never leaves True, no reboot",
+                &[(OLD, "True", "h0", "1"), (OLD, "True", "h1", "2"), (OLD, "True", "h2", "3")],
+            ),
+            (
+                "NotReady and back, no reboot",
+                &[(OLD, "Unknown", "h0", "1"), (OLD, "True", "h1", "2"), (OLD, "True", "h2", "3")],
+            ),
+            ("Ready is of before the boot", &[(NEW, "True", "h0", "2"), (NEW, "True", "h0", "3")]),
+            ("without a heartbeat", &[(NEW, "True", "", "2"), (NEW, "True", "", "3")]),
+            ("not Ready", &[(NEW, "False", "h1", "2"), (NEW, "Unknown", "h1", "3"), (NEW, "", "h1", "4")]),
+            (
+                "the Lease is of before the boot",
+                &[(OLD, "True", "h0", "1"), (NEW, "True", "h1", "1"), (NEW, "True", "h2", "1")],
+            ),
+            ("no Lease", &[(NEW, "True", "h1", ""), (NEW, "True", "h2", "")]),
+            ("an empty boot id", &[("", "True", "h1", "2"), ("", "True", "h2", "3")]),
+            ("no boot id at all", &[("rebooted", "True", "h1", "2"), ("rebooted", "True", "h2", "3")]),
+            (
+                "a nil boot id",
+                &[
+                    ("00000000-0000-0000-0000-000000000000", "True", "h1", "2"),
+                    ("00000000-0000-0000-0000-000000000000", "True", "h1", "3"),
+                ],
+            ),
+            (
+                "another reboot starts anew",
+                &[
+                    (NEW, "False", "h1", "2"),
+                    (NEW, "False", "h1", "3"),
+                    (OTHER, "True", "h2", "3"),
+                    (NEW, "True", "h3", "4"),
+                ],
+            ),
+        ];
+        for (name, sights) in cases {
+            assert_eq!(proven(sights), None, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_second_reboot_is_proven_by_itself() {
+        let sights = [(NEW, "False", "h1", "2"), (OTHER, "True", "h2", "3"), (OTHER, "True", "h2", "4")];
+        assert_eq!(proven(&sights), Some((2, OTHER.to_owned())));
+    }
+
+    #[test]
+    fn the_same_boot_in_another_spelling_is_not_new() {
+        assert!(is_new(OLD, NEW));
+        for same in [OLD.to_owned(), OLD.replace('-', ""), format!("urn:uuid:{OLD}")] {
+            assert!(!is_new(OLD, &same), "{same}");
+        }
+    }
+
+    #[test]
+    fn what_is_known_is_said() {
+        let mut proof = Proof::new(OLD.to_owned(), Some("h0".to_owned()));
+        let mut say = |boot_id, ready| {
+            let seen = BootSeen { boot_id, ready, ready_heartbeat: Some("h0"), lease_renew: Some("1") };
+            match proof.observe(&seen) {
+                ProofState::NotYet(facts) => facts.to_string(),
+                ProofState::Proven { .. } => "proven".to_owned(),
+            }
+        };
+        assert_eq!(say(OLD, "Unknown"), "boot id unchanged, Ready=Unknown");
+        assert_eq!(say(NEW, "True"), "rebooted, Ready=True from before, its Lease not renewed yet");
+    }
+}

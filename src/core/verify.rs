@@ -132,30 +132,27 @@ fn reason(type_: &str, seen: &VerifySeen) -> Check {
 fn quantity(text: &str) -> Option<f64> {
     let digits = text.find(|c: char| !(c.is_ascii_digit() || matches!(c, '.' | '+' | '-')));
     let (number, suffix) = text.split_at(digits.unwrap_or(text.len()));
-    let number: f64 = number.parse().ok()?;
-    // Small ones are divided: that rounds as the same number in decimals does.
-    Some(match suffix {
-        "" => number,
-        "n" => number / 1e9,
-        "u" => number / 1e6,
-        "m" => number / 1e3,
-        "k" => number * 1e3,
-        "M" => number * 1e6,
-        "G" => number * 1e9,
-        "T" => number * 1e12,
-        "P" => number * 1e15,
-        "E" => number * 1e18,
-        "Ki" => number * 1024.0,
-        "Mi" => number * 1024f64.powi(2),
-        "Gi" => number * 1024f64.powi(3),
-        "Ti" => number * 1024f64.powi(4),
-        "Pi" => number * 1024f64.powi(5),
-        "Ei" => number * 1024f64.powi(6),
-        exponent => {
-            exponent.strip_prefix(['e', 'E'])?.parse::<i16>().ok()?;
-            text.parse().ok().filter(|number: &f64| number.is_finite())?
-        }
-    })
+    if let Some(power) = ["Ki", "Mi", "Gi", "Ti", "Pi", "Ei"].iter().position(|unit| *unit == suffix) {
+        return Some(number.parse::<f64>().ok()? * 1024f64.powi(i32::try_from(power).ok()? + 1));
+    }
+    let decimals = [
+        ("n", -9),
+        ("u", -6),
+        ("m", -3),
+        ("", 0),
+        ("k", 3),
+        ("M", 6),
+        ("G", 9),
+        ("T", 12),
+        ("P", 15),
+        ("E", 18),
+    ];
+    let exponent = match decimals.iter().find(|(unit, _)| *unit == suffix) {
+        Some((_, exponent)) => *exponent,
+        None => suffix.strip_prefix(['e', 'E'])?.parse::<i16>().ok()?,
+    };
+    // As one decimal number: so 100m is 0.1 to the last bit.
+    format!("{number}e{exponent}").parse().ok().filter(|number: &f64| number.is_finite())
 }
 
 /// Whether all checks hold for long enough without a flap.

@@ -20,3 +20,6 @@ pub use resume::{Refusal, Resume};
 pub use seen::{
     Failure, FailureKind, LeaseSeen, NodeSeen, NodeView, Product, Recall, RecordSeen, Seen, Work, WorkSeen,
 };
+
+#[cfg(test)]
+mod machine_tests;
