@@ -21,10 +21,10 @@ use super::nodes::{NODES, Received, SlimForm};
 use crate::error::{Error, root_cause};
 
 /// How long the server is to serve one watch, in seconds; it ends it with a bookmark then.
-const SERVE_FOR: u32 = 290;
+pub(super) const SERVE_FOR: u32 = 290;
 
 /// A watch that says nothing for longer than the server should serve it hangs on a dead connection.
-const DEAD_AFTER: Duration = Duration::from_secs(SERVE_FOR as u64 + 10);
+pub(super) const DEAD_AFTER: Duration = Duration::from_secs(SERVE_FOR as u64 + 10);
 
 /// No Node is this large: etcd takes 1.5 MiB, and JSON is not five times as long.
 const MAX_EVENT: usize = 8 << 20;
@@ -179,7 +179,8 @@ impl Cluster {
         };
         let request = kube::core::Request::new(NODES).watch(&parameters, version)?;
         let dead_at = Instant::now() + DEAD_AFTER;
-        let mut lines = Lines { chunks: pin!(self.stream(request).await?), buffer: Vec::new(), searched: 0 };
+        let chunks = pin!(self.stream(request).await?);
+        let mut lines = Lines::new(chunks);
         following.connected();
         let mut go_on = GoOn::AfterAPause;
         while let Some(line) = tokio::time::timeout_at(dead_at, lines.next()).await.unwrap_or(Ok(None))? {
@@ -260,13 +261,13 @@ impl<N: SlimForm> Following<'_, N> {
 }
 
 /// Longer and longer pauses, with jitter: after a restart all clients come at once.
-struct Retry {
+pub(super) struct Retry {
     pauses: ExponentialBackoff,
     failures: u32,
 }
 
 impl Retry {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let pauses = ExponentialBuilder::default()
             .with_min_delay(Duration::from_millis(200))
             .with_max_delay(LONGEST_PAUSE)
@@ -276,14 +277,14 @@ impl Retry {
         Self { pauses, failures: 0 }
     }
 
-    fn pause(&mut self) -> Duration {
+    pub(super) fn pause(&mut self) -> Duration {
         self.failures += 1;
         self.pauses.next().unwrap_or(LONGEST_PAUSE)
     }
 }
 
 /// The lines of an answer while it arrives.
-struct Lines<S> {
+pub(super) struct Lines<S> {
     chunks: S,
     buffer: Vec<u8>,
     /// So much of the buffer has no end of a line.
@@ -291,8 +292,12 @@ struct Lines<S> {
 }
 
 impl<S: Stream<Item = Result<Bytes, kube::Error>> + Unpin> Lines<S> {
+    pub(super) fn new(chunks: S) -> Self {
+        Self { chunks, buffer: Vec::new(), searched: 0 }
+    }
+
     /// The next whole line; what a broken connection left of one is never taken for it.
-    async fn next(&mut self) -> Result<Option<Vec<u8>>, ApiError> {
+    pub(super) async fn next(&mut self) -> Result<Option<Vec<u8>>, ApiError> {
         loop {
             let end = self.buffer[self.searched..].iter().position(|&byte| byte == b'\n');
             if let Some(end) = end.map(|end| self.searched + end) {
@@ -326,7 +331,7 @@ mod tests {
 
     async fn read(chunks: &[&'static str]) -> (Vec<String>, Result<(), ApiError>) {
         let chunks: Vec<_> = chunks.iter().map(|chunk| Ok(Bytes::from_static(chunk.as_bytes()))).collect();
-        let mut lines = Lines { chunks: stream::iter(chunks), buffer: Vec::new(), searched: 0 };
+        let mut lines = Lines::new(stream::iter(chunks));
         let mut read = Vec::new();
         loop {
             match lines.next().await {

@@ -6,6 +6,7 @@
 pub mod alert;
 mod brake;
 pub mod condition;
+pub mod drain;
 pub mod expression;
 mod labels;
 pub mod matcher;

@@ -2,6 +2,8 @@
 //!
 //! It sees `cluster` and `core` only. What a person is to see goes to a [`Tell`].
 
+pub mod drain;
+
 use std::time::Duration;
 
 /// Who is told how a step goes. Called often: whoever draws must be quick.
