@@ -164,7 +164,8 @@ impl Cluster {
         }
     }
 
-    async fn try_once(
+    /// Sends once: for who decides itself what an answer means, as for evictions, where 429 is a disruption budget's.
+    pub(super) async fn try_once(
         &self,
         request: Request<Vec<u8>>,
     ) -> Result<Response<Body>, (ApiError, Option<Duration>)> {
@@ -236,7 +237,7 @@ fn warning_text(header: &str) -> Option<String> {
     None
 }
 
-fn chunks(response: Response<Body>) -> impl Stream<Item = Result<bytes::Bytes, kube::Error>> {
+pub(super) fn chunks(response: Response<Body>) -> impl Stream<Item = Result<bytes::Bytes, kube::Error>> {
     stream::unfold(response.into_body(), |mut body| async move {
         loop {
             match body.frame().await? {

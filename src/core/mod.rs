@@ -7,6 +7,7 @@ pub mod alert;
 pub mod boot;
 mod brake;
 pub mod condition;
+pub mod drain;
 pub mod expression;
 pub mod gates;
 mod labels;
