@@ -234,8 +234,9 @@ impl Cluster {
         let Ok(Some(lease)) = self.lease(key).await else { return false };
         let renewed = lease.spec.as_ref().and_then(|spec| spec.renew_time.as_ref());
         holder(&lease).is_some()
-            && renewed
-                .is_some_and(|renewed| self.now().duration_since(renewed.0).unsigned_abs() < 2 * Pace::SYNC.duration)
+            && renewed.is_some_and(|renewed| {
+                self.now().duration_since(renewed.0).unsigned_abs() < 2 * Pace::SYNC.duration
+            })
     }
 }
 

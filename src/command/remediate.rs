@@ -54,7 +54,10 @@ pub(super) async fn run(settings: &RemediateSettings, cluster: &Arc<Cluster>, ui
         match Box::pin(one(name, &context)).await {
             Ok(said) => said.lines().for_each(|line| ui.note(line)),
             // A signal is for all of them.
-            Err(error) if settings.continue_on_error && !matches!(error.exit, Exit::Interrupted | Exit::Terminated) => {
+            Err(error)
+                if settings.continue_on_error
+                    && !matches!(error.exit, Exit::Interrupted | Exit::Terminated) =>
+            {
                 ui.error(&error);
                 failed.push(name.as_str());
             }
@@ -131,7 +134,7 @@ fn worker<'w>(
         hold,
         prompts,
         reboot: begin::reboot(settings)?,
-        drain: drain_plan::options(drain, settings, id),
+        drain: drain_plan::options(drain),
         steps: Steps::new(Progress::new(ui.clone(), settings.progress, node)),
         node: node.to_owned(),
         id: id.to_owned(),
@@ -141,17 +144,15 @@ fn worker<'w>(
 }
 
 /// Lets the machine run to its end; `admission` is held until its first record is stored.
-async fn carry_out(worker: Worker<'_>, machine: Machine, node: RemediatedNode, admission: Option<Hold>) -> End {
+async fn carry_out(
+    worker: Worker<'_>,
+    machine: Machine,
+    node: RemediatedNode,
+    admission: Option<Hold>,
+) -> End {
     let views = worker.cluster.watch_remediated_node(&worker.node);
-    let run = Run {
-        cluster: worker.cluster,
-        worker: &worker,
-        machine,
-        node,
-        views,
-        has_watched: false,
-        admission,
-    };
+    let run =
+        Run { cluster: worker.cluster, worker: &worker, machine, node, views, has_watched: false, admission };
     let end = Box::pin(run.to_its_end()).await;
     match &end {
         End::Remediated { .. } | End::Stopped { .. } | End::Aborted { .. } => worker.steps.done(None),

@@ -9,7 +9,8 @@ use crate::core::remediation::Baseline;
 
 /// Reads what the Node does not say itself: its pods, and its CSI drivers.
 pub async fn take(cluster: &Cluster, node: &RemediatedNode) -> Result<Baseline, ApiError> {
-    let (pods, drivers) = futures::try_join!(cluster.pod_objects(&node.name), csi_drivers(cluster, &node.name))?;
+    let (pods, drivers) =
+        futures::try_join!(cluster.pod_objects(&node.name), csi_drivers(cluster, &node.name))?;
     let ready = node.ready();
     Ok(Baseline {
         daemonsets: ready_daemon_sets(&pods).into_iter().collect(),
@@ -27,7 +28,11 @@ pub async fn csi_drivers(cluster: &Cluster, node: &str) -> Result<Vec<String>, A
         Err(_) => return Ok(Vec::new()),
     };
     let drivers = object["spec"]["drivers"].as_array();
-    Ok(drivers.into_iter().flatten().filter_map(|driver| driver["name"].as_str().map(str::to_owned)).collect())
+    Ok(drivers
+        .into_iter()
+        .flatten()
+        .filter_map(|driver| driver["name"].as_str().map(str::to_owned))
+        .collect())
 }
 
 /// `namespace/name` of the DaemonSets whose pod is Ready.
@@ -36,7 +41,8 @@ pub fn ready_daemon_sets(pods: &[Value]) -> BTreeSet<String> {
         .filter(|pod| is_ready(pod) && pod["metadata"]["deletionTimestamp"].is_null())
         .filter_map(|pod| {
             let owners = pod["metadata"]["ownerReferences"].as_array()?;
-            let owner = owners.iter().find(|owner| owner["controller"] == true && owner["kind"] == "DaemonSet")?;
+            let owner =
+                owners.iter().find(|owner| owner["controller"] == true && owner["kind"] == "DaemonSet")?;
             Some(format!("{}/{}", pod["metadata"]["namespace"].as_str()?, owner["name"].as_str()?))
         })
         .collect()

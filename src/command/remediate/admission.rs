@@ -20,8 +20,11 @@ impl Worker<'_> {
         });
         // Nobody needs it for longer than a few requests; one who died in it is waited for.
         tokio::time::timeout(3 * self.settings.lease_duration, turn).await.map_err(|_| {
-            Error::new(Exit::Busy, "the Lease sciuro-admission is held by another all the time; nothing was begun")
-                .hint(format!("kubectl get lease -n {} sciuro-admission -o yaml", self.settings.lease_namespace))
+            Error::new(
+                Exit::Busy,
+                "the Lease sciuro-admission is held by another all the time; nothing was begun",
+            )
+            .hint(format!("kubectl get lease -n {} sciuro-admission -o yaml", self.settings.lease_namespace))
         })
     }
 }

@@ -8,12 +8,12 @@ use super::admission;
 use super::preflight::Preflight;
 use super::work::Worker;
 use crate::cluster::{Candidate, Cluster, Hold, LeaseKey, Pace, RemediatedNode, Rule};
-use crate::core::remediation::{Baseline, Options, RecordSeen, Record, State, VERSION};
+use crate::core::remediation::Method;
+use crate::core::remediation::{Baseline, Options, Record, RecordSeen, State, VERSION};
 use crate::error::{Error, Exit, Result};
 use crate::remedy::reboot::Reboot;
 use crate::remedy::reboot::pod::HelperOptions;
 use crate::remedy::{News, Tell, baseline};
-use crate::core::remediation::Method;
 use crate::settings::RemediateSettings;
 
 /// What a person decided about this run.
@@ -69,17 +69,25 @@ pub(super) async fn lease(
     taken.map_err(|error| {
         let busy = matches!(error, crate::cluster::LeaseError::Held { .. });
         let explained = error.explain();
-        if busy { explained.hint(format!("ask the other to stop: kubectl sciuro remediate {} --abort", node.name)) } else { explained }
+        if busy {
+            explained.hint(format!("ask the other to stop: kubectl sciuro remediate {} --abort", node.name))
+        } else {
+            explained
+        }
     })
 }
 
 /// The first record, once everything was asked: the machine is the right one, and the gates let it go.
-pub(super) async fn first_record(worker: &Worker<'_>, found: &Preflight) -> Result<(Record, RemediatedNode, Hold)> {
+pub(super) async fn first_record(
+    worker: &Worker<'_>,
+    found: &Preflight,
+) -> Result<(Record, RemediatedNode, Hold)> {
     let boot_id = found.node.view.boot_id.clone();
     worker.steps.tell(News::Line("asks the machine whether it is the right one"));
     worker.probe(&boot_id).await.map_err(|failure| refused(&worker.node, &failure.why))?;
     let baseline = baseline::take(worker.cluster, &found.node).await;
-    let baseline = baseline.map_err(|error| error.explain("list", &Rule { group: "", resource: "pods", namespace: None }))?;
+    let baseline = baseline
+        .map_err(|error| error.explain("list", &Rule { group: "", resource: "pods", namespace: None }))?;
 
     let admission = worker.take_admission().await?;
     match look_again(worker, found, baseline).await {
@@ -91,7 +99,11 @@ pub(super) async fn first_record(worker: &Worker<'_>, found: &Preflight) -> Resu
     }
 }
 
-async fn look_again(worker: &Worker<'_>, found: &Preflight, baseline: Baseline) -> Result<(Record, RemediatedNode)> {
+async fn look_again(
+    worker: &Worker<'_>,
+    found: &Preflight,
+    baseline: Baseline,
+) -> Result<(Record, RemediatedNode)> {
     let cluster = worker.cluster;
     let (node, others) = futures::join!(
         cluster.remediated_node(&worker.node),
@@ -101,10 +113,15 @@ async fn look_again(worker: &Worker<'_>, found: &Preflight, baseline: Baseline) 
         .map_err(|error| error.explain("get", &Rule::NODES))?
         .ok_or_else(|| Error::new(Exit::Aborted, format!("node/{} is gone", worker.node)))?;
     if node.view.record != RecordSeen::None {
-        return Err(super::preflight::refuse_unfinished(&node).err().unwrap_or_else(|| refused(&worker.node, "busy")));
+        return Err(super::preflight::refuse_unfinished(&node)
+            .err()
+            .unwrap_or_else(|| refused(&worker.node, "busy")));
     }
     if node.view.uid != found.node.view.uid || node.view.boot_id != found.node.view.boot_id {
-        return Err(refused(&worker.node, "it is not as it was planned with: it was replaced or has rebooted"));
+        return Err(refused(
+            &worker.node,
+            "it is not as it was planned with: it was replaced or has rebooted",
+        ));
     }
     let (refusals, _) = others?.judge(&node, worker.settings);
     admission::refuse(&refusals).map_err(|error| refused(&worker.node, &error.to_string()))?;

@@ -3,6 +3,7 @@
 use serde::Serialize;
 
 use crate::cluster::Cluster;
+use crate::core::drain::Policy;
 use crate::error::Result;
 use crate::remedy::drain::DrainOptions;
 use crate::settings::{DrainSettings, RemediateSettings};
@@ -106,6 +107,21 @@ pub(super) async fn rehearse(
 }
 
 /// As the drain takes them.
-pub(super) fn options(_drain: &DrainSettings, _settings: &RemediateSettings, _id: &str) -> DrainOptions {
-    DrainOptions::default()
+pub(super) fn options(drain: &DrainSettings) -> DrainOptions {
+    DrainOptions {
+        policy: Policy {
+            ignore_daemonsets: drain.ignore_daemonsets,
+            delete_emptydir_data: drain.delete_emptydir_data,
+            force: drain.force,
+            skip_wait_for_delete: drain
+                .skip_wait_for_delete
+                .map_or(0, |time| u32::try_from(time.as_secs()).unwrap_or(u32::MAX)),
+        },
+        grace_period: drain.grace_period,
+        timeout: drain.timeout,
+        pod_selector: drain.pod_selector.clone(),
+        disable_eviction: drain.disable_eviction,
+        chunk_size: drain.chunk_size,
+        max_concurrent_evictions: drain.max_concurrent_evictions,
+    }
 }

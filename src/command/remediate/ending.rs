@@ -28,9 +28,12 @@ pub(super) fn ending(node: &str, end: End) -> Result<String> {
                 State::Verifying => (Exit::NotVerified, "it is not as it was before"),
                 _ => (Exit::Failed, "a person is needed"),
             };
-            let error = Error::new(exit, format!("node/{node}: {what}: {why}; it stays cordoned")).hint(resume);
+            let error =
+                Error::new(exit, format!("node/{node}: {what}: {why}; it stays cordoned")).hint(resume);
             let error = if matches!(failed, State::RebootIntent | State::WaitBoot) {
-                error.hint(format!("reboot it once more: kubectl sciuro remediate {node} --resume --retry-reboot"))
+                error.hint(format!(
+                    "reboot it once more: kubectl sciuro remediate {node} --resume --retry-reboot"
+                ))
             } else {
                 error
             };
@@ -55,9 +58,14 @@ pub(super) fn ending(node: &str, end: End) -> Result<String> {
         .hint(format!("if nobody is at work on the node: {}", clear_command(node)))),
         End::Interrupted { during } => {
             let exit = signal::came().map_or(Exit::Interrupted, |signal| signal.exit());
-            let place = during.map_or("before the first change".to_owned(), |state| format!("during {}", step(state)));
+            let place = during
+                .map_or("before the first change".to_owned(), |state| format!("during {}", step(state)));
             let error = Error::new(exit, format!("node/{node}: interrupted {place}"));
-            Err(if during.is_some() { error.hint(resume).hint(abort) } else { error.hint("nothing was changed") })
+            Err(if during.is_some() {
+                error.hint(resume).hint(abort)
+            } else {
+                error.hint("nothing was changed")
+            })
         }
     }
 }

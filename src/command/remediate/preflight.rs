@@ -109,7 +109,11 @@ impl Others {
     }
 
     /// The gates that refuse, and those that would if they were not overridden.
-    pub(super) fn judge(&self, node: &RemediatedNode, settings: &RemediateSettings) -> (Vec<Refusal>, Vec<Refusal>) {
+    pub(super) fn judge(
+        &self,
+        node: &RemediatedNode,
+        settings: &RemediateSettings,
+    ) -> (Vec<Refusal>, Vec<Refusal>) {
         let claims = self.claims(node);
         let situation = self.situation(node, &claims, settings);
         refusals(&situation, &std::collections::BTreeSet::new())

@@ -38,7 +38,12 @@ impl<'p> Prompts<'p> {
     }
 
     /// For a run that goes on: there is no plan.
-    pub(super) fn of(name: &'p str, node: &RemediatedNode, settings: &'p RemediateSettings, ui: &'p Ui) -> Self {
+    pub(super) fn of(
+        name: &'p str,
+        node: &RemediatedNode,
+        settings: &'p RemediateSettings,
+        ui: &'p Ui,
+    ) -> Self {
         Self { node: name, is_control_plane: node.is_control_plane(), settings, ui }
     }
 

@@ -77,7 +77,8 @@ pub(super) async fn abort(name: &str, context: &Context<'_>) -> Result<String> {
         let id = record.id.clone();
         let options = begin::options(settings, settings.drain.timeout);
         let machine = Machine::abort(record, &context.holder, &context.holder, options);
-        let worker = worker(context, &hold, Prompts::of(name, &node, settings, ui), &id, name, &settings.drain)?;
+        let worker =
+            worker(context, &hold, Prompts::of(name, &node, settings, ui), &id, name, &settings.drain)?;
         Ok(Some(carry_out(worker, machine, node, None).await))
     };
     let outcome: Result<Option<End>> = outcome.await;
@@ -94,7 +95,8 @@ pub(super) async fn abort(name: &str, context: &Context<'_>) -> Result<String> {
 }
 
 async fn node(name: &str, context: &Context<'_>) -> Result<RemediatedNode> {
-    let node = context.cluster.remediated_node(name).await.map_err(|error| error.explain("get", &Rule::NODES))?;
+    let node =
+        context.cluster.remediated_node(name).await.map_err(|error| error.explain("get", &Rule::NODES))?;
     node.ok_or_else(|| {
         Error::in_kubectls_words(format!("Error from server (NotFound): nodes {name:?} not found"))
             .hint("kubectl get nodes")
@@ -105,8 +107,10 @@ fn record(node: &RemediatedNode) -> Result<Record> {
     let name = &node.name;
     match &node.view.record {
         RecordSeen::Readable(record) => Ok((**record).clone()),
-        RecordSeen::None => Err(Error::new(Exit::Refused, format!("node/{name}: there is no unfinished remediation on it"))
-            .hint(format!("begin one: kubectl sciuro remediate {name}"))),
+        RecordSeen::None => {
+            Err(Error::new(Exit::Refused, format!("node/{name}: there is no unfinished remediation on it"))
+                .hint(format!("begin one: kubectl sciuro remediate {name}")))
+        }
         RecordSeen::Unreadable(why) => Err(Error::new(
             Exit::Refused,
             format!("node/{name}: the record of a remediation on it cannot be read: {why}"),
@@ -117,7 +121,10 @@ fn record(node: &RemediatedNode) -> Result<Record> {
 
 fn say_whose(name: &str, record: &Record, context: &Context<'_>) {
     let state = record.failed_state.filter(|_| record.state == State::NeedsHuman).unwrap_or(record.state);
-    context.ui.note(&format!("node/{name}: {} began this remediation; it is in {state:?} since {}", record.actor, record.since));
+    context.ui.note(&format!(
+        "node/{name}: {} began this remediation; it is in {state:?} since {}",
+        record.actor, record.since
+    ));
     if let Some(why) = &record.last_error {
         context.ui.note(&format!("node/{name}: {why}"));
     }

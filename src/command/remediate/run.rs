@@ -86,7 +86,9 @@ impl Run<'_> {
             }
             WatchedNode::Gone => NodeSeen::Gone,
             // Until the watch has begun, what was read before it will do.
-            WatchedNode::Unknown { .. } if !self.has_watched => NodeSeen::Here(Box::new(self.node.view.clone())),
+            WatchedNode::Unknown { .. } if !self.has_watched => {
+                NodeSeen::Here(Box::new(self.node.view.clone()))
+            }
             WatchedNode::Unknown { .. } => NodeSeen::Unknown,
         };
         Seen { node, lease: self.worker.hold.seen(), work, interrupted: signal::has_come() }

@@ -45,7 +45,13 @@ pub(super) struct Worker<'w> {
 
 impl Worker<'_> {
     /// Begins a work. `node` and `record` are as they are stored.
-    pub(super) fn begin<'w>(&'w self, work: Work, node: RemediatedNode, record: Record, views: Views) -> Doing<'w> {
+    pub(super) fn begin<'w>(
+        &'w self,
+        work: Work,
+        node: RemediatedNode,
+        record: Record,
+        views: Views,
+    ) -> Doing<'w> {
         match work {
             Work::Collect => Box::pin(self.collect(node, record)),
             Work::Drain => Box::pin(self.drain()),
@@ -70,7 +76,8 @@ impl Worker<'_> {
                     State::NeedsHuman => self.steps.failed(&why),
                     state => self.steps.enter(state),
                 }
-                let message = if is_warning { why } else { format!("remediation {}, by {}", record.id, record.holder) };
+                let message =
+                    if is_warning { why } else { format!("remediation {}, by {}", record.id, record.holder) };
                 let reason = format!("Sciuro{state}");
                 futures::join!(
                     cluster.node_event(&node.name, &node.view.uid, &reason, &message, is_warning),
@@ -90,7 +97,10 @@ impl Worker<'_> {
 
     pub(super) fn cannot_store(&self, error: &RecordError) {
         if let RecordError::Api(error) = error {
-            self.steps.tell(News::Wait { elapsed: Duration::ZERO, facts: &format!("the record cannot be written: {error}") });
+            self.steps.tell(News::Wait {
+                elapsed: Duration::ZERO,
+                facts: &format!("the record cannot be written: {error}"),
+            });
         }
     }
 
@@ -117,7 +127,11 @@ impl Worker<'_> {
             Ok(collected) => {
                 let path = collected.path.map(|path| path.display().to_string());
                 let place = path.as_deref().unwrap_or("stdout");
-                let errors = if collected.errors == 0 { String::new() } else { format!(", {} not to be had", collected.errors) };
+                let errors = if collected.errors == 0 {
+                    String::new()
+                } else {
+                    format!(", {} not to be had", collected.errors)
+                };
                 self.steps.tell(News::Line(&format!("{} files in {place}{errors}", collected.files)));
                 Ok(Product::Bundle(path))
             }
@@ -130,12 +144,23 @@ impl Worker<'_> {
     }
 
     async fn drain(&self) -> Result<Product, Failure> {
-        drain::drain(self.cluster.clone(), &self.node, &self.drain, &self.steps).await.map(|_| Product::Done).map_err(
-            |failure| Failure {
-                kind: if failure.is_timeout() { FailureKind::TimedOut } else { FailureKind::Failed },
-                why: failure.to_string(),
-            },
-        )
+        drain::drain(self.cluster.clone(), &self.node, &self.drain, &self.steps)
+            .await
+            .map(|_| Product::Done)
+            .map_err(|failure| {
+                for pod in &failure.left {
+                    let line = format!("{}/{}: {}; {}", pod.namespace, pod.name, pod.reason, pod.hint);
+                    self.steps.tell(News::Line(&line));
+                }
+                for hint in &failure.hints {
+                    self.steps.tell(News::Line(&format!("hint: {hint}")));
+                }
+                let is_late = failure.kind == drain::DrainFailureKind::TimedOut;
+                Failure {
+                    kind: if is_late { FailureKind::TimedOut } else { FailureKind::Failed },
+                    why: failure.why,
+                }
+            })
     }
 
     /// The last questions before the machine goes down: is it this machine, may it go now, does the person want it?
@@ -173,7 +198,10 @@ impl Worker<'_> {
         let view = node.map(|node| node.view).unwrap_or_default();
         let is_as_recorded = matches!(&view.record, RecordSeen::Readable(stored) if **stored == record);
         if view.boot_id != record.pre_boot_id && view.uid == record.node_uid {
-            return Err(Failure { kind: FailureKind::OtherBoot, why: "the node has rebooted already".to_owned() });
+            return Err(Failure {
+                kind: FailureKind::OtherBoot,
+                why: "the node has rebooted already".to_owned(),
+            });
         }
         if !is_as_recorded || !view.unschedulable {
             return Err(failed("the node was changed by somebody else right before the reboot".to_owned()));
@@ -206,7 +234,8 @@ impl Worker<'_> {
     async fn recall(&self, record: Record, views: Views) -> Result<Product, Failure> {
         let Some(attempt) = record.attempts.last() else { return Ok(Product::Recalled(Recall::Spent)) };
         let recalled =
-            reboot::recall(&self.reboot, &self.target(), attempt, &record.pre_boot_id, views, &self.steps).await;
+            reboot::recall(&self.reboot, &self.target(), attempt, &record.pre_boot_id, views, &self.steps)
+                .await;
         recalled.map(Product::Recalled).map_err(|error| self.told(&error))
     }
 
