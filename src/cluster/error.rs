@@ -39,6 +39,12 @@ impl Rule<'_> {
     pub const SERVICES: Rule<'static> = Rule { group: "", resource: "services", namespace: None };
     pub const ENDPOINT_SLICES: Rule<'static> =
         Rule { group: "discovery.k8s.io", resource: "endpointslices", namespace: None };
+    pub const PODS: Rule<'static> = Rule { group: "", resource: "pods", namespace: None };
+    pub const EVICTIONS: Rule<'static> = Rule { group: "", resource: "pods/eviction", namespace: None };
+    pub const BUDGETS: Rule<'static> =
+        Rule { group: "policy", resource: "poddisruptionbudgets", namespace: None };
+    pub const VOLUME_ATTACHMENTS: Rule<'static> =
+        Rule { group: "storage.k8s.io", resource: "volumeattachments", namespace: None };
     pub const PORT_FORWARD: Rule<'static> = Rule { group: "", resource: "pods/portforward", namespace: None };
 
     fn missing(&self, verbs: &[&str]) -> String {

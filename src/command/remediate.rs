@@ -1,28 +1,37 @@
 //! `kubectl sciuro remediate`: cordon, collect, drain, reboot, verify, uncordon; one node after the other.
 
+mod admission;
+mod begin;
 mod drain_plan;
+mod ending;
 pub(super) mod needs;
 mod plan;
 mod preflight;
 mod prompts;
+mod resume;
+mod run;
+mod steps;
 mod tell;
+mod work;
 
-use std::sync::Arc;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
 
 use self::preflight::Preflight;
 use self::prompts::Prompts;
+use self::run::Run;
+use self::steps::Steps;
+use self::work::Worker;
 use super::render;
 use super::stop::until_stopped;
 use crate::cli::DryRun;
-use crate::cluster::{Cluster, Rule};
+use crate::cluster::{Cluster, Hold, RemediatedNode, Rule, holder_identity};
+use crate::core::remediation::{End, Machine};
 use crate::error::{Error, Exit, Result};
-use crate::settings::{RemediateSettings, Targets, Task};
+use crate::settings::{DrainSettings, RemediateSettings, Targets, Task};
 use crate::ui::{Progress, Ui};
 
 pub(super) async fn run(settings: &RemediateSettings, cluster: &Arc<Cluster>, ui: &Arc<Ui>) -> Result<Exit> {
-    if settings.task != Task::Remediate {
-        return Err(not_built());
-    }
     prompts::refuse_without_answers(settings, ui)?;
     let names = until_stopped(None, targets(settings, cluster)).await??;
     if names.is_empty() {
@@ -39,10 +48,125 @@ pub(super) async fn run(settings: &RemediateSettings, cluster: &Arc<Cluster>, ui
             names.join(", ")
         ));
     }
+    let context = Context { settings, cluster, ui, holder: holder_identity(&super::sync::holder()) };
+    let mut failed = Vec::new();
     for name in &names {
-        remediate(name, settings, cluster, ui).await?;
+        match Box::pin(one(name, &context)).await {
+            Ok(said) => said.lines().for_each(|line| ui.note(line)),
+            // A signal is for all of them.
+            Err(error)
+                if settings.continue_on_error
+                    && !matches!(error.exit, Exit::Interrupted | Exit::Terminated) =>
+            {
+                ui.error(&error);
+                failed.push(name.as_str());
+            }
+            Err(error) => return Err(error),
+        }
     }
-    Ok(Exit::Done)
+    if failed.is_empty() {
+        return Ok(Exit::Done);
+    }
+    let nodes = render::count(names.len(), "node");
+    Err(Error::new(Exit::Failed, format!("{} of {nodes} failed: {}", failed.len(), failed.join(", "))))
+}
+
+/// What all nodes of one command share.
+struct Context<'c> {
+    settings: &'c RemediateSettings,
+    cluster: &'c Arc<Cluster>,
+    ui: &'c Arc<Ui>,
+    holder: String,
+}
+
+async fn one(name: &str, context: &Context<'_>) -> Result<String> {
+    match context.settings.task {
+        Task::Remediate => remediate(name, context).await,
+        Task::Resume { retry_reboot } => resume::resume(name, retry_reboot, context).await,
+        Task::Abort => resume::abort(name, context).await,
+    }
+}
+
+/// A new remediation, from its plan to its end.
+async fn remediate(name: &str, context: &Context<'_>) -> Result<String> {
+    let Context { settings, cluster, ui, .. } = *context;
+    let found = until_stopped(None, Box::pin(look(name, settings, cluster, ui))).await??;
+    plan::show(&found, settings, ui);
+    let prompts = Prompts::new(&found, settings, ui);
+    found.refused(settings, prompts.can_ask())?;
+    prompts.refuse_without_answers()?;
+    prompts.plan().await?;
+    let drain = prompts.drain_exceptions(&found.drain).await?;
+
+    let hold = take_lease(&found.node, context).await?;
+    let id = begin::new_id();
+    let begun = async {
+        let worker = worker(context, &hold, prompts, &id, name, &drain)?;
+        worker.steps.enter(crate::core::remediation::State::Cordoning);
+        let (record, node, admission) =
+            until_stopped(Some(&hold), Box::pin(begin::first_record(&worker, &found))).await??;
+        let machine = Machine::start(record, begin::options(settings, drain.timeout));
+        Ok(carry_out(worker, machine, node, Some(admission)).await)
+    };
+    let outcome: Result<End> = begun.await;
+    release(hold).await;
+    ending::ending(name, outcome?)
+}
+
+async fn take_lease(node: &RemediatedNode, context: &Context<'_>) -> Result<Hold> {
+    let Context { settings, cluster, ui, holder } = context;
+    let lease = begin::lease(node, holder, settings, cluster, |line| ui.note(line));
+    until_stopped(None, Box::pin(lease)).await?
+}
+
+fn worker<'w>(
+    context: &Context<'w>,
+    hold: &'w Hold,
+    prompts: Prompts<'w>,
+    id: &str,
+    node: &str,
+    drain: &DrainSettings,
+) -> Result<Worker<'w>> {
+    let Context { settings, cluster, ui, ref holder } = *context;
+    Ok(Worker {
+        cluster,
+        settings,
+        hold,
+        prompts,
+        reboot: begin::reboot(settings)?,
+        drain: drain_plan::options(drain),
+        steps: Steps::new(Progress::new(ui.clone(), settings.progress, node)),
+        node: node.to_owned(),
+        id: id.to_owned(),
+        holder: holder.clone(),
+        failing: Mutex::default(),
+    })
+}
+
+/// Lets the machine run to its end; `admission` is held until its first record is stored.
+async fn carry_out(
+    worker: Worker<'_>,
+    machine: Machine,
+    node: RemediatedNode,
+    admission: Option<Hold>,
+) -> End {
+    let views = worker.cluster.watch_remediated_node(&worker.node);
+    let run =
+        Run { cluster: worker.cluster, worker: &worker, machine, node, views, has_watched: false, admission };
+    let end = Box::pin(run.to_its_end()).await;
+    match &end {
+        End::Remediated { .. } | End::Stopped { .. } | End::Aborted { .. } => worker.steps.done(None),
+        _ => worker.steps.failed("stopped"),
+    }
+    end
+}
+
+/// Whoever comes next need not wait for it to run out.
+async fn release(hold: Hold) {
+    let within = std::time::Duration::from_secs(5);
+    if !matches!(tokio::time::timeout(within, hold.release(BTreeMap::new())).await, Ok(Ok(()))) {
+        tracing::info!("the node's Lease was not given back; it runs out by itself");
+    }
 }
 
 /// The nodes that are meant, by name.
@@ -74,22 +198,6 @@ async fn dry_run(
     }
 }
 
-async fn remediate(
-    name: &str,
-    settings: &RemediateSettings,
-    cluster: &Arc<Cluster>,
-    ui: &Arc<Ui>,
-) -> Result<()> {
-    let found = until_stopped(None, Box::pin(look(name, settings, cluster, ui))).await??;
-    plan::show(&found, settings, ui);
-    let prompts = Prompts::new(&found, settings, ui);
-    found.refused(settings, prompts.can_ask())?;
-    prompts.refuse_without_answers()?;
-    prompts.plan().await?;
-    let _drain = prompts.drain_exceptions(&found.drain).await?;
-    Err(not_built())
-}
-
 async fn look(
     name: &str,
     settings: &RemediateSettings,
@@ -103,12 +211,4 @@ async fn look(
         Err(_) => drop(step),
     }
     found
-}
-
-fn not_built() -> Error {
-    Error::new(
-        Exit::Failed,
-        "this version plans a remediation, and does not carry it out yet; nothing was changed",
-    )
-    .hint("kubectl drain NODE")
 }

@@ -1,5 +1,6 @@
 //! `sync --loop`.
 
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
@@ -17,17 +18,22 @@ scenarios![
 ];
 
 /// A leader that was killed is followed within a Lease's duration and a half.
-const TAKEN_OVER_WITHIN: Duration = Duration::from_millis(22_500);
+pub(crate) const TAKEN_OVER_WITHIN: Duration = Duration::from_millis(22_500);
 
 pub(crate) fn start(world: &World, more: &[&str]) -> Running {
-    let all: Vec<&str> = ["--loop", "--interval", "1s"].iter().chain(more).copied().collect();
-    let (id, prefix) = (world.name(""), world.prefix());
-    Running::start(&mut world.sync_command(&all), move |line| {
-        line.replace(&id, "").replace(&prefix, "AlertManager_")
-    })
+    start_with(world, more, |_| {})
 }
 
-fn holder(world: &World) -> String {
+/// The same, with more of an environment.
+pub(crate) fn start_with(world: &World, more: &[&str], change: impl FnOnce(&mut Command)) -> Running {
+    let all: Vec<&str> = ["--loop", "--interval", "1s"].iter().chain(more).copied().collect();
+    let (id, prefix) = (world.name(""), world.prefix());
+    let mut command = world.sync_command(&all);
+    change(&mut command);
+    Running::start(&mut command, move |line| line.replace(&id, "").replace(&prefix, "AlertManager_"))
+}
+
+pub(crate) fn holder(world: &World) -> String {
     let lease = world.lease().unwrap_or_default();
     lease["spec"]["holderIdentity"].as_str().unwrap_or_default().to_owned()
 }

@@ -32,7 +32,7 @@ impl Pace {
 
     /// A renewal that hangs is tried again, once, before the deadline.
     pub(super) fn try_for(&self) -> Duration {
-        (self.deadline - self.renew_every) / 2
+        self.deadline.saturating_sub(self.renew_every) / 2
     }
 
     /// After one that failed.

@@ -3,8 +3,10 @@
 use serde::Serialize;
 
 use crate::cluster::Cluster;
+use crate::core::drain::Policy;
 use crate::error::Result;
-use crate::settings::RemediateSettings;
+use crate::remedy::drain::DrainOptions;
+use crate::settings::{DrainSettings, RemediateSettings};
 use crate::ui::Step;
 
 /// What a drain would do with each pod.
@@ -103,4 +105,24 @@ pub(super) async fn rehearse(
     let warnings =
         if settings.skip_drain { Vec::new() } else { vec!["the drain was not rehearsed".to_owned()] };
     Ok(DrainPlan { warnings, ..DrainPlan::default() })
+}
+
+/// As the drain takes them.
+pub(super) fn options(drain: &DrainSettings) -> DrainOptions {
+    DrainOptions {
+        policy: Policy {
+            ignore_daemonsets: drain.ignore_daemonsets,
+            delete_emptydir_data: drain.delete_emptydir_data,
+            force: drain.force,
+            skip_wait_for_delete: drain
+                .skip_wait_for_delete
+                .map_or(0, |time| u32::try_from(time.as_secs()).unwrap_or(u32::MAX)),
+        },
+        grace_period: drain.grace_period,
+        timeout: drain.timeout,
+        pod_selector: drain.pod_selector.clone(),
+        disable_eviction: drain.disable_eviction,
+        chunk_size: drain.chunk_size,
+        max_concurrent_evictions: drain.max_concurrent_evictions,
+    }
 }

@@ -115,7 +115,11 @@ impl Others {
     }
 
     /// The gates that refuse, and those that would if they were not overridden.
-    fn judge(&self, node: &RemediatedNode, settings: &RemediateSettings) -> (Vec<Refusal>, Vec<Refusal>) {
+    pub(super) fn judge(
+        &self,
+        node: &RemediatedNode,
+        settings: &RemediateSettings,
+    ) -> (Vec<Refusal>, Vec<Refusal>) {
         let claims = self.claims(node);
         let situation = self.situation(node, &claims, settings);
         refusals(&situation, &std::collections::BTreeSet::new())
@@ -124,7 +128,6 @@ impl Others {
     }
 
     /// The gates that refuse right before the reboot.
-    #[allow(dead_code)] // for the executor
     pub(super) fn refusals_before_reboot(
         &self,
         node: &RemediatedNode,
@@ -189,7 +192,7 @@ impl Preflight {
 }
 
 /// Somebody's remediation is on the node already.
-fn refuse_unfinished(node: &RemediatedNode) -> Result<()> {
+pub(super) fn refuse_unfinished(node: &RemediatedNode) -> Result<()> {
     let name = &node.name;
     match &node.view.record {
         RecordSeen::None => Ok(()),

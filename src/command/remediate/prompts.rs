@@ -4,6 +4,7 @@
 use super::drain_plan::{DrainPlan, Exception};
 use super::preflight::Preflight;
 use crate::cli::DryRun;
+use crate::cluster::RemediatedNode;
 use crate::core::remediation::Method;
 use crate::error::{Error, Exit, Result};
 use crate::settings::{DrainSettings, RemediateSettings};
@@ -34,6 +35,16 @@ pub(super) struct Prompts<'p> {
 impl<'p> Prompts<'p> {
     pub(super) fn new(preflight: &'p Preflight, settings: &'p RemediateSettings, ui: &'p Ui) -> Self {
         Self { node: &preflight.node.name, is_control_plane: preflight.is_control_plane, settings, ui }
+    }
+
+    /// For a run that goes on: there is no plan.
+    pub(super) fn of(
+        name: &'p str,
+        node: &RemediatedNode,
+        settings: &'p RemediateSettings,
+        ui: &'p Ui,
+    ) -> Self {
+        Self { node: name, is_control_plane: node.is_control_plane(), settings, ui }
     }
 
     /// Whether a person is asked at all.
@@ -86,7 +97,6 @@ impl<'p> Prompts<'p> {
     }
 
     /// The node is drained: is it to go down now?
-    #[allow(dead_code)] // for the executor
     pub(super) async fn reboot(&self) -> Result<()> {
         let node = self.node;
         let undo = format!("node/{node} stays as it is");

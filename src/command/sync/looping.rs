@@ -14,7 +14,7 @@ use tokio::time::MissedTickBehavior;
 use super::report::{Report, failures, is_visible, print_changes, print_failures};
 use super::trust::{down, say_held};
 use super::write::{NodePlan, NodeResult, Outcome, Progress, write};
-use super::{decide, fetch, lease, sources};
+use super::{Job, decide, fetch, lease, sources};
 use crate::cluster::{Candidate, Cluster, Hold, LeaseKey, NodeSelection, SeenNodes, Waiting};
 use crate::command::stop::{Stopped, until_stopped};
 use crate::core::condition::{SourceState, apply};
@@ -222,6 +222,11 @@ impl Loop<'_> {
         self.settings.interval.unsigned_abs() * per_mille / 1000
     }
 
+    fn job(&self) -> Job<'_> {
+        let Self { source, settings, cluster, ui, .. } = *self;
+        Job { source, settings, cluster, ui }
+    }
+
     async fn news(&self) {
         // The sender is ours, and lives as long as this.
         let _ = self.seen.subscribe().wait_for(|seen| !seen.news.is_empty()).await;
@@ -270,14 +275,13 @@ impl Loop<'_> {
         self.tell_sources(&fetched.trust);
         // Unless all is known now, what is new may need what fired before.
         let (nodes, _) = self.take_nodes(fetched.trust.state == SourceState::Full);
-        let (plans, mut report) =
-            match decide(&fetched, memory, &nodes, |_| true, self.source, self.settings, self.ui) {
-                Ok(decided) => decided,
-                Err(error) => {
-                    self.ui.error(&error);
-                    return Ok(());
-                }
-            };
+        let (plans, mut report) = match decide(&fetched, memory, &nodes, |_| true, &self.job()) {
+            Ok(decided) => decided,
+            Err(error) => {
+                self.ui.error(&error);
+                return Ok(());
+            }
+        };
         let (written, stopped) = self.write(hold, &plans).await;
         report.written = written;
         self.tell(&report, started.elapsed());
@@ -307,9 +311,7 @@ impl Loop<'_> {
         let fresh = last_full.filter(|(at, _)| at.elapsed() < 2 * self.settings.interval.unsigned_abs());
         let Some((_, fetched)) = fresh else { return Ok(()) };
         let is_news = |node: &Node| news.contains(&node.name);
-        let Ok((plans, _)) =
-            decide(fetched, &Memory::default(), &nodes, is_news, self.source, self.settings, self.ui)
-        else {
+        let Ok((plans, _)) = decide(fetched, &Memory::default(), &nodes, is_news, &self.job()) else {
             return Ok(()); // the round has said why
         };
         let (written, stopped) = self.write(hold, &plans).await;

@@ -4,10 +4,15 @@ pub mod guard;
 pub mod pod;
 
 use std::fmt;
+use std::time::Duration;
 
+use tokio::sync::watch;
 use uuid::Uuid;
 
-use crate::cluster::Cluster;
+use super::{News, Tell};
+use crate::cluster::{Cluster, WatchedNode};
+use crate::core::boot;
+use crate::core::remediation::{Attempt, Recall};
 
 /// Which machine, for which remediation.
 #[derive(Clone, Copy)]
@@ -100,6 +105,43 @@ pub async fn clean_up(reboot: &Reboot, target: &Target<'_>, attempts: u32) -> Re
         Reboot::Pod(options) => pod::clean_up(target, options, attempts).await,
     }
 }
+
+/// Takes an order back: its helper goes, and then its time has to pass, or the machine to reboot.
+pub async fn recall(
+    reboot: &Reboot,
+    target: &Target<'_>,
+    attempt: &Attempt,
+    pre_boot_id: &str,
+    mut views: watch::Receiver<WatchedNode>,
+    tell: &dyn Tell,
+) -> Result<Recall, RebootError> {
+    match reboot {
+        Reboot::Pod(options) => pod::clean_up(target, options, attempt.n).await?,
+    }
+    let since = target.cluster.now().duration_since(attempt.intent_at);
+    let passed = Duration::from_secs(u64::try_from(since.as_secs()).unwrap_or(0)).min(WINDOW);
+    let ends = tokio::time::Instant::now() + (WINDOW - passed);
+    loop {
+        if let WatchedNode::Here(node) = &*views.borrow_and_update()
+            && boot::is_new(pre_boot_id, &node.info.boot_id)
+        {
+            return Ok(Recall::Rebooted);
+        }
+        let left = ends.saturating_duration_since(tokio::time::Instant::now());
+        if left.is_zero() {
+            return Ok(Recall::Spent);
+        }
+        let facts = format!("an order that is on its way could still arrive for {}s", left.as_secs());
+        tell.tell(News::Wait { elapsed: WINDOW - left.min(WINDOW), facts: &facts });
+        tokio::select! {
+            Ok(()) = views.changed() => {}
+            () = tokio::time::sleep(left.min(Duration::from_secs(1))) => {}
+        }
+    }
+}
+
+/// After its probe an order is good for 120 s, then the guard refuses; it reboots 3 s later. The rest is slack.
+const WINDOW: Duration = Duration::from_secs(150);
 
 /// `boot_id=…` and `uptime=…`, each on a line.
 fn read_probe(text: &str) -> Result<Probed, RebootError> {

@@ -1,5 +1,7 @@
 //! The API server.
 
+mod defaults;
+mod deletion;
 mod discovery;
 mod managed;
 mod port_forward;

@@ -125,14 +125,33 @@ pub(super) static RESOURCES: &[Resource] = &[
         selectable: &["status.phase"],
         ..BASE
     },
-    // Nothing runs on the machines yet; `kubectl describe node` wants to list it all the same.
     Resource {
         kind: "Pod",
         plural: "pods",
         singular: "pod",
         short: &["po"],
         status: true,
-        selectable: &["spec.nodeName", "status.phase"],
+        selectable: &[
+            "spec.nodeName",
+            "spec.restartPolicy",
+            "spec.schedulerName",
+            "status.phase",
+            "status.podIP",
+        ],
+        merge: &[
+            METADATA[0],
+            METADATA[1],
+            ("spec.containers", Merge::By("name")),
+            ("spec.volumes", Merge::By("name")),
+            ("status.conditions", Merge::By("type")),
+            ("status.podIPs", Merge::By("ip")),
+            // hostIPs and containerStatuses are replaced.
+        ],
+        times: &[
+            ("metadata.deletionTimestamp", Time::Seconds),
+            ("status.startTime", Time::Seconds),
+            ("status.conditions[].lastTransitionTime", Time::Seconds),
+        ],
         ..BASE
     },
     Resource {

@@ -9,6 +9,7 @@ mod faults;
 mod kubelet;
 mod objects;
 mod patches;
+mod pods;
 mod watches;
 
 use std::path::PathBuf;
