@@ -141,7 +141,11 @@ fn check_report() {
     let of = |report: &Value| -> Vec<String> {
         let place = |object: &Value| object["metadata"]["namespace"].as_str().map(str::to_owned);
         let missing = report["missing"].as_array().unwrap().iter();
-        missing.map(|object| format!("{} {}", object["kind"].as_str().unwrap(), place(object).unwrap_or_default())).collect()
+        missing
+            .map(|object| {
+                format!("{} {}", object["kind"].as_str().unwrap(), place(object).unwrap_or_default())
+            })
+            .collect()
     };
     let cluster = ["ClusterRole ", "ClusterRoleBinding "];
     let [system, events, leases] = ["kube-system", "default", "kube-node-lease"]

@@ -14,7 +14,7 @@ use crate::core::remediation::{Reason, RecordSeen};
 use crate::error::{Error, Exit, Result};
 use crate::remedy::reboot::pod::{self, HelperOptions};
 use crate::settings::{RemediateSettings, Task};
-use crate::ui::{Step, escape};
+use crate::ui::escape;
 
 /// What was found.
 #[derive(Debug)]
@@ -49,7 +49,6 @@ pub(super) async fn look(
     name: &str,
     settings: &RemediateSettings,
     cluster: &Arc<Cluster>,
-    step: &Step,
 ) -> Result<Preflight> {
     let node = async {
         let node = cluster.remediated_node(name).await.map_err(|error| error.explain("get", &Rule::NODES))?;
@@ -68,7 +67,7 @@ pub(super) async fn look(
         node,
         Others::look(name, cluster),
         permissions,
-        drain_plan::rehearse(name, settings, cluster, step),
+        drain_plan::rehearse(name, &settings.drain, settings, cluster),
         helper,
     )?;
     let (refusals, overridden) = others.judge(&node, settings);
