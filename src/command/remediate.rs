@@ -126,7 +126,7 @@ async fn drain_flags(
     while plan.has_exceptions() {
         prompts.drain_exceptions(plan, &mut flags).await?;
         let again = drain_plan::rehearse(&found.node.name, &flags, settings, cluster);
-        rehearsed = until_stopped(None, Box::pin(again)).await??;
+        rehearsed = until_stopped(None, Box::pin(again)).await?;
         plan = &rehearsed;
     }
     Ok(flags)

@@ -42,7 +42,8 @@ fn pod(world: &World, name: &str, node: &str, spec: &Value, metadata: &Value) {
 
 fn what_a_drain_would_do_is_a_table(world: &World) {
     let nodes = world.nodes(&["w1", "w2"]);
-    let owned = json!({"ownerReferences": [{"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": "web-5d9c", "uid": "u",
+    // Of a kind that the server does not know: no garbage collector looks after its pods.
+    let owned = json!({"ownerReferences": [{"apiVersion": "apps.kruise.io/v1alpha1", "kind": "CloneSet", "name": "web", "uid": "u",
         "controller": true}]});
     let volume = json!({"volumes": [{"name": "cache", "emptyDir": {}}]});
     pod(world, "web", &nodes[0], &json!({}), &owned);
@@ -61,9 +62,9 @@ fn what_a_drain_would_do_is_a_table(world: &World) {
         .collect();
     assert_eq!(
         rows[0],
-        ["app", "cache", "ReplicaSet/web-5d9c", "blocked", "-", "-", "-", "30s", "yes", "local-storage"]
+        ["app", "cache", "CloneSet/web", "blocked", "-", "-", "-", "30s", "yes", "local-storage"]
     );
-    assert_eq!(rows[1][..5], ["app", "web", "ReplicaSet/web-5d9c", "evict", "never"]);
+    assert_eq!(rows[1][..5], ["app", "web", "CloneSet/web", "evict", "never"]);
     assert!(run.stdout.contains("refused: budget-misconfigured: disruption budget app/never"), "{run:#?}");
     let run = remediate(world, &[&nodes[0], "--dry-run", "--skip", "drain"]).exits(0);
     assert!(!run.stdout.contains("drain"), "{run:#?}");

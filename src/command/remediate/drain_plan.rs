@@ -7,7 +7,7 @@ use serde::Serialize;
 use crate::cli::DryRun;
 use crate::cluster::Cluster;
 use crate::core::drain::{Answer, Policy, Verdict};
-use crate::error::Result;
+use crate::error::Error;
 use crate::remedy::drain::{self, DrainOptions, PlannedPod, Refusal};
 use crate::settings::{DrainSettings, RemediateSettings};
 
@@ -107,24 +107,35 @@ pub(super) async fn rehearse(
     drain: &DrainSettings,
     settings: &RemediateSettings,
     cluster: &Arc<Cluster>,
-) -> Result<DrainPlan> {
+) -> DrainPlan {
     if settings.skip_drain {
-        return Ok(DrainPlan::default());
+        return DrainPlan::default();
     }
     let asks_server = settings.dry_run != DryRun::Client;
     let options = DrainOptions { asks_server, ..options(drain) };
-    let plan = drain::rehearse(cluster, node, &options).await?;
+    let plan = match drain::rehearse(cluster, node, &options).await {
+        Ok(plan) => plan,
+        Err(error) => return DrainPlan { obstacles: vec![not_rehearsed(&error)], ..DrainPlan::default() },
+    };
     let mut warnings = plan.warnings();
     warnings.extend(plan.unreachable.then(|| {
         "the node's kubelet does not answer: pods that are ending, and volumes, are not waited for".to_owned()
     }));
     warnings.extend(plan.pods.iter().filter_map(refused));
-    Ok(DrainPlan {
+    DrainPlan {
         rehearsed: asks_server,
         obstacles: plan.refusals().into_iter().map(obstacle).collect(),
         warnings,
         pods: plan.pods.iter().map(pod).collect(),
-    })
+    }
+}
+
+/// What could not be looked at now would fail in the middle.
+fn not_rehearsed(error: &Error) -> Obstacle {
+    let mut lines = error.lines();
+    let reason = lines.next().unwrap_or_default();
+    let hint = lines.next().map(|hint| hint.trim_start_matches("hint: ").to_owned());
+    Obstacle { name: "not-rehearsed", reason, hint, exception: None }
 }
 
 /// The server said no, and no budget is the reason.

@@ -63,13 +63,9 @@ pub(super) async fn look(
     };
     let permissions = async { Ok(permissions(settings, cluster).await) };
     let helper = async { Ok(helper(name, settings, cluster).await) };
-    let (node, others, permissions, drain, helper) = futures::try_join!(
-        node,
-        Others::look(name, cluster),
-        permissions,
-        drain_plan::rehearse(name, &settings.drain, settings, cluster),
-        helper,
-    )?;
+    let drain = async { Ok(drain_plan::rehearse(name, &settings.drain, settings, cluster).await) };
+    let (node, others, permissions, drain, helper) =
+        futures::try_join!(node, Others::look(name, cluster), permissions, drain, helper)?;
     let (refusals, overridden) = others.judge(&node, settings);
     let mut warnings: Vec<String> =
         others.elsewhere.unread.iter().map(|what| format!("not looked at: {what}")).collect();
