@@ -6,7 +6,7 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 
 use super::line::{Line, within};
-use crate::cluster::{Cluster, LeaseKey, Rule};
+use crate::cluster::{ApiError, Cluster, LeaseKey, Rule};
 use crate::core::report::{LastFull, human_duration};
 use crate::settings::CheckSettings;
 
@@ -74,6 +74,10 @@ async fn could_create(name: String, key: &LeaseKey, cluster: &Cluster) -> Line {
     within(super::PATIENCE, &name, async {
         match cluster.could_create_lease(key).await {
             Ok(()) => Line::ok(&name, "not there yet, and can be created"),
+            // Which permission is missing, another line says.
+            Err(ApiError::Status(status)) if status.is_forbidden() => {
+                Line::failed(&name, "not there yet, and may not be created (Forbidden)")
+            }
             Err(error) => {
                 let line = Line::of_api(&name, &error, "create", &rule);
                 if line.message.contains("NotFound") {
