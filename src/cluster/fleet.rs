@@ -57,8 +57,8 @@ impl From<WholeNode> for FleetNode {
 mod tests {
     use serde_json::{Value, json};
 
-    use super::super::nodes::Received;
     use super::*;
+    use crate::cluster::nodes::Received;
 
     fn node(object: Value) -> FleetNode {
         serde_json::from_value::<Received<FleetNode>>(object).unwrap().node

@@ -208,7 +208,7 @@ async fn dry_run(
 ) -> Result<Exit> {
     let mut found = Vec::new();
     for name in names {
-        found.push(look(name, settings, cluster, ui).await?);
+        found.push(Box::pin(look(name, settings, cluster, ui)).await?);
     }
     plan::print_all(&found, settings, ui);
     match found.iter().find_map(|preflight| preflight.refused(settings, false).err()) {
@@ -224,7 +224,7 @@ async fn look(
     ui: &Arc<Ui>,
 ) -> Result<Preflight> {
     let step = Progress::new(ui.clone(), settings.progress, name).step("preflight");
-    let found = preflight::look(name, settings, cluster).await;
+    let found = Box::pin(preflight::look(name, settings, cluster)).await;
     match &found {
         Ok(_) => step.done(None),
         Err(_) => drop(step),

@@ -24,7 +24,7 @@ pub(super) async fn check(settings: &CheckSettings, cluster: &Cluster) -> Line {
             Ok(()) => Line::ok(&name, format!("{} would be admitted (remediate)", options.image)),
             Err(refused) => {
                 let error = Error::new(Exit::Failed, &refused.why);
-                Line::of(&name, &refused.hints.iter().fold(error, |error, hint| error.hint(hint)))
+                Line::of(&name, &refused.hints.iter().fold(error, Error::hint))
             }
         }
     };
