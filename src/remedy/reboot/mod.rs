@@ -159,7 +159,7 @@ fn read_answer(code: i32, message: &str) -> Result<Issued, RebootError> {
     let message: String =
         message.split_whitespace().collect::<Vec<_>>().join(" ").chars().take(300).collect();
     match code {
-        0 if message.contains(guard::ISSUED) => Ok(Issued { output: String::new() }),
+        0 if message.contains("issued") => Ok(Issued { output: String::new() }),
         guard::OTHER_BOOT => Err(RebootError {
             other_boot: true,
             ..RebootError::new(format!("the machine has rebooted already ({message})"))
