@@ -96,7 +96,7 @@ async fn remediate(name: &str, context: &Context<'_>) -> Result<String> {
     found.refused(settings, prompts.can_ask())?;
     prompts.refuse_without_answers()?;
     prompts.plan().await?;
-    let drain = prompts.drain_exceptions(&found.drain).await?;
+    let drain = drain_flags(&found, &prompts, context).await?;
 
     let hold = take_lease(&found.node, context).await?;
     let id = begin::new_id();
@@ -111,6 +111,25 @@ async fn remediate(name: &str, context: &Context<'_>) -> Result<String> {
     let outcome: Result<End> = begun.await;
     release(hold).await;
     ending::ending(name, outcome?)
+}
+
+/// The flags of the drain, with what a person allows besides. What one of them was not reached for may need another.
+async fn drain_flags(
+    found: &Preflight,
+    prompts: &Prompts<'_>,
+    context: &Context<'_>,
+) -> Result<DrainSettings> {
+    let Context { settings, cluster, .. } = *context;
+    let mut flags = settings.drain.clone();
+    let mut rehearsed;
+    let mut plan = &found.drain;
+    while plan.has_exceptions() {
+        prompts.drain_exceptions(plan, &mut flags).await?;
+        let again = drain_plan::rehearse(&found.node.name, &flags, settings, cluster);
+        rehearsed = until_stopped(None, Box::pin(again)).await?;
+        plan = &rehearsed;
+    }
+    Ok(flags)
 }
 
 async fn take_lease(node: &RemediatedNode, context: &Context<'_>) -> Result<Hold> {
@@ -205,7 +224,7 @@ async fn look(
     ui: &Arc<Ui>,
 ) -> Result<Preflight> {
     let step = Progress::new(ui.clone(), settings.progress, name).step("preflight");
-    let found = preflight::look(name, settings, cluster, &step).await;
+    let found = preflight::look(name, settings, cluster).await;
     match &found {
         Ok(_) => step.done(None),
         Err(_) => drop(step),

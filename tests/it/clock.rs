@@ -242,7 +242,7 @@ impl Laptop {
 fn another(world: &World) -> Hold {
     let key = LeaseKey { namespace: "kube-system".into(), name: world.name("sync") };
     let candidate = Candidate::new(world.cluster(None), key, "another".into());
-    world.block_on(candidate.take(|| {})).unwrap()
+    world.block_on(candidate.take(|_, _| {})).unwrap()
 }
 
 fn a_laptop_that_slept_while_it_led_writes_nothing(world: &World) {

@@ -15,7 +15,60 @@ scenarios![
     nobody_is_asked_without_a_terminal,
     a_control_plane_node_is_typed,
     a_hostile_node_disturbs_no_terminal,
+    what_a_drain_would_do_is_a_table,
 ];
+
+/// A pod that runs on the node, in this world's own namespace.
+fn pod(world: &World, name: &str, node: &str, spec: &Value, metadata: &Value) {
+    let namespace = world.name("app");
+    let path = format!("/api/v1/namespaces/{namespace}");
+    if world.try_api("GET", &path, "application/json", &Value::Null).is_err() {
+        world.create("/api/v1/namespaces", &json!({"metadata": {"name": namespace}}));
+        let accounts = format!("{path}/serviceaccounts");
+        let account = json!({"metadata": {"name": "default"}});
+        let _is_there = world.try_api("POST", &accounts, "application/json", &account);
+    }
+    let mut pod = json!({"metadata": {"name": name, "labels": {"app": name}}, "spec": {"nodeName": node,
+        "automountServiceAccountToken": false, "terminationGracePeriodSeconds": 30,
+        "containers": [{"name": "c", "image": "registry.example/app"}]}});
+    for (part, more) in [("spec", spec), ("metadata", metadata)] {
+        pod[part].as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    }
+    world.create(&format!("{path}/pods"), &pod);
+    let running =
+        json!({"status": {"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}]}});
+    world.request("PATCH", &format!("{path}/pods/{name}/status"), "application/merge-patch+json", &running);
+}
+
+fn what_a_drain_would_do_is_a_table(world: &World) {
+    let nodes = world.nodes(&["w1", "w2"]);
+    // Of a kind that the server does not know: no garbage collector looks after its pods.
+    let owned = json!({"ownerReferences": [{"apiVersion": "apps.kruise.io/v1alpha1", "kind": "CloneSet", "name": "web", "uid": "u",
+        "controller": true}]});
+    let volume = json!({"volumes": [{"name": "cache", "emptyDir": {}}]});
+    pod(world, "web", &nodes[0], &json!({}), &owned);
+    pod(world, "cache", &nodes[0], &volume, &owned);
+    let budget = json!({"metadata": {"name": "never"}, "spec": {"maxUnavailable": 0,
+        "selector": {"matchLabels": {"app": "web"}}}});
+    world.create(&format!("/apis/policy/v1/namespaces/{}/poddisruptionbudgets", world.name("app")), &budget);
+    let run = remediate(world, &[&nodes[0], "--dry-run=server", "--pod-selector", "app"])
+        .exits(3)
+        .says("would be refused (local-storage, budget-misconfigured)");
+    let rows: Vec<Vec<&str>> = run
+        .stdout
+        .lines()
+        .filter(|line| line.starts_with("app "))
+        .map(|line| line.split_whitespace().collect())
+        .collect();
+    assert_eq!(
+        rows[0],
+        ["app", "cache", "CloneSet/web", "blocked", "-", "-", "-", "30s", "yes", "local-storage"]
+    );
+    assert_eq!(rows[1][..5], ["app", "web", "CloneSet/web", "evict", "never"]);
+    assert!(run.stdout.contains("refused: budget-misconfigured: disruption budget app/never"), "{run:#?}");
+    let run = remediate(world, &[&nodes[0], "--dry-run", "--skip", "drain"]).exits(0);
+    assert!(!run.stdout.contains("drain"), "{run:#?}");
+}
 
 /// `remediate` with this world's prefix. Nodes of other worlds are away as they like.
 fn remediate(world: &World, more: &[&str]) -> Run {
@@ -109,10 +162,9 @@ fn an_unknown_node_is_an_error(world: &World) {
 fn what_may_not_be_done_is_known_before(world: &World) {
     let nodes = world.nodes(&["w1", "w2"]);
     let user = world.user_who_may(&[("", "nodes", "list"), ("", "nodes", "get")]);
-    if let Some((api, _)) = &world.doubles {
-        api.deny("create", "pods/eviction");
-    }
-    let run = remediate(world, &[&nodes[0], "--yes", "--as", &user]).exits(3).says("refused (permissions)");
+    let run = remediate(world, &[&nodes[0], "--yes", "--as", &user])
+        .exits(3)
+        .says("permissions); nothing was changed");
     assert!(run.stderr.contains("refused: permissions: you may not create pods/eviction\n"), "{run:#?}");
     assert!(
         run.stderr.contains("warning: you may not patch nodes/status; the run does without\n"),
@@ -136,10 +188,6 @@ fn a_control_plane_node_is_typed(world: &World) {
     remediate(world, &[&[&*nodes[0]], &flags[..]].concat())
         .exits(4)
         .says("w1 is a control-plane node, which --yes does not stand for: add --confirm=w1");
-    let confirm = format!("--confirm=node/{}", nodes[0]);
-    remediate(world, &[&[&*nodes[0], &confirm], &flags[..]].concat())
-        .exits(1)
-        .says("does not carry it out yet");
 }
 
 fn a_hostile_node_disturbs_no_terminal(world: &World) {
@@ -196,16 +244,27 @@ fn ctrl_c_changes_nothing_and_gives_the_cursor_back() {
     assert_eq!(world.get_node(&node)["spec"]["unschedulable"], Value::Null);
 }
 
-/// No step is drawn over, and lines come in their order.
+/// What the drain would need a flag for is asked one by one; a pod may need two.
 #[test]
-fn steps_are_drawn_and_leave_a_line() {
+fn drain_exceptions_are_asked_for_one_by_one() {
     let world = World::sandbox();
-    let _slow = world.api().faults().on("GET", "/api/v1/nodes").delay(std::time::Duration::from_millis(600));
-    let (_, mut session) = at_the_prompt(&world, &["--progress", "auto"]);
-    session.send("y").unwrap();
-    session.flush().unwrap();
-    session.exp_string("does not carry it out yet").unwrap();
-    ends(&mut session, 1);
+    let node = world.name("w1");
+    pod(&world, "bare", &node, &json!({"volumes": [{"name": "cache", "emptyDir": {}}]}), &json!({}));
+    let (_, mut session) = at_the_prompt(&world, &[]);
+    let mut answer = |question: &str, key: &str| {
+        session.exp_string(question).unwrap();
+        session.send(key).unwrap();
+        session.flush().unwrap();
+    };
+    answer("", "y");
+    answer("Evict these pods, and lose the data in their emptyDir volumes?", "y");
+    answer("Evict these pods, which nobody makes anew?", "n");
+    session.exp_string("declined; nothing was changed").unwrap();
+    ends(&mut session, 4);
+    let run = remediate(&world, &[&node, "--yes"]).exits(3).says("is refused (local-storage)");
+    assert!(run.stderr.contains("refused: local-storage: cannot delete Pods with local storage"), "{run:#?}");
+    remediate(&world, &[&node, "--yes", "--delete-emptydir-data"]).exits(3).says("is refused (unmanaged)");
+    assert_eq!(world.get_node(&node)["spec"]["unschedulable"], Value::Null);
 }
 
 #[test]

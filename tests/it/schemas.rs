@@ -138,9 +138,22 @@ fn check_report() {
     assert_eq!(fine["missing"], json!([]));
     world.user_who_may(&[]);
     let bad = validates("check-report.json", &world.run(&["check", "-o", "json"]).exits(1).stdout);
-    let kinds: Vec<&Value> =
-        bad["missing"].as_array().unwrap().iter().map(|object| &object["kind"]).collect();
-    assert_eq!(kinds, ["ClusterRole", "ClusterRoleBinding", "Role", "RoleBinding"]);
+    let of = |report: &Value| -> Vec<String> {
+        let place = |object: &Value| object["metadata"]["namespace"].as_str().map(str::to_owned);
+        let missing = report["missing"].as_array().unwrap().iter();
+        missing
+            .map(|object| {
+                format!("{} {}", object["kind"].as_str().unwrap(), place(object).unwrap_or_default())
+            })
+            .collect()
+    };
+    let cluster = ["ClusterRole ", "ClusterRoleBinding "];
+    let [system, events, leases] = ["kube-system", "default", "kube-node-lease"]
+        .map(|namespace| ["Role", "RoleBinding"].map(|kind| format!("{kind} {namespace}")));
+    let cluster = cluster.map(String::from);
+    assert_eq!(of(&bad), [cluster.clone(), events, leases, system.clone()].concat());
+    let of_sync = world.run(&["check", "--for", "sync", "-o", "json"]).exits(1);
+    assert_eq!(of(&validates("check-report.json", &of_sync.stdout)), [cluster, system].concat());
     let mut strange = bad.clone();
     strange["checks"][0]["status"] = json!("great");
     assert!(!is_valid("check-report.json", &strange));

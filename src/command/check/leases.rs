@@ -44,19 +44,7 @@ pub(super) async fn ours(settings: &CheckSettings, cluster: &Cluster) -> Ours {
         Ok(Ok(state)) => state,
     };
     let Some(state) = state else {
-        let lease = within(super::PATIENCE, &name, async {
-            match cluster.could_create_lease(key).await {
-                Ok(()) => Line::ok(&name, "not there yet, and can be created"),
-                Err(error) => {
-                    let line = Line::of_api(&name, &error, "create", &rule);
-                    if line.message.contains("NotFound") {
-                        line.hint(format!("kubectl create namespace {}, or --lease-namespace", key.namespace))
-                    } else {
-                        line
-                    }
-                }
-            }
-        });
+        let lease = could_create(name, key, cluster);
         let lease = lease.await;
         return Ours { exists: false, lease, last_full: last_full(&BTreeMap::new(), key) };
     };
@@ -78,6 +66,46 @@ pub(super) async fn ours(settings: &CheckSettings, cluster: &Cluster) -> Ours {
         }
     };
     Ours { exists: true, lease, last_full: last_full(&state.annotations, key) }
+}
+
+/// A Lease that is not there: whether it could be created.
+async fn could_create(name: String, key: &LeaseKey, cluster: &Cluster) -> Line {
+    let rule = Rule { namespace: Some(&key.namespace), ..Rule::LEASES };
+    within(super::PATIENCE, &name, async {
+        match cluster.could_create_lease(key).await {
+            Ok(()) => Line::ok(&name, "not there yet, and can be created"),
+            Err(error) => {
+                let line = Line::of_api(&name, &error, "create", &rule);
+                if line.message.contains("NotFound") {
+                    line.hint(format!("kubectl create namespace {}, or --lease-namespace", key.namespace))
+                } else {
+                    line
+                }
+            }
+        }
+    })
+    .await
+}
+
+/// Those that keep two remediations apart: one is held for a moment, and one for each node.
+pub(super) async fn of_remediations(settings: &CheckSettings, cluster: &Cluster) -> [Line; 2] {
+    let key = |name: &str| LeaseKey { name: name.into(), ..settings.lease.clone() };
+    let (admission, any_node) = (key("sciuro-admission"), key("sciuro-node-check"));
+    let look = async {
+        let name = format!("Lease {}/{}", admission.namespace, admission.name);
+        match tokio::time::timeout(super::PATIENCE, cluster.lease_state(&admission)).await {
+            Err(_) => Line::failed(name, "it cannot be read in time"),
+            Ok(Err(error)) => Line::unreadable(name, &error),
+            Ok(Ok(None)) => could_create(name, &admission, cluster).await,
+            Ok(Ok(Some(state))) => match state.holder {
+                None => Line::ok(name, "free"),
+                Some(holder) => Line::ok(name, format!("held by {holder}; it is held for a moment only")),
+            },
+        }
+    };
+    let node = could_create(format!("Leases {}/sciuro-node-*", any_node.namespace), &any_node, cluster);
+    let (admission, node) = futures::join!(look, node);
+    [admission, node]
 }
 
 /// Two writers of the same conditions undo each other's work.

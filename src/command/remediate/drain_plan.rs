@@ -1,13 +1,15 @@
 //! The drain as the plan shows it.
 
+use std::sync::Arc;
+
 use serde::Serialize;
 
+use crate::cli::DryRun;
 use crate::cluster::Cluster;
-use crate::core::drain::Policy;
-use crate::error::Result;
-use crate::remedy::drain::DrainOptions;
+use crate::core::drain::{Answer, Policy, Verdict};
+use crate::error::Error;
+use crate::remedy::drain::{self, DrainOptions, PlannedPod, Refusal};
 use crate::settings::{DrainSettings, RemediateSettings};
-use crate::ui::Step;
 
 /// What a drain would do with each pod.
 #[derive(Debug, Default, Serialize)]
@@ -17,7 +19,7 @@ pub(super) struct DrainPlan {
     pub(super) rehearsed: bool,
     pub(super) pods: Vec<PodPlan>,
     #[serde(skip)]
-    pub(super) refusals: Vec<DrainRefusal>,
+    pub(super) obstacles: Vec<Obstacle>,
     #[serde(skip)]
     pub(super) warnings: Vec<String>,
 }
@@ -36,7 +38,6 @@ pub(super) struct PodPlan {
     pub(super) empty_dir: bool,
 }
 
-#[allow(dead_code)] // until there is a rehearsal
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) enum PodAction {
@@ -64,18 +65,18 @@ pub(super) struct BudgetPlan {
     pub(super) desired_healthy: i32,
 }
 
-/// Why a drain is not begun.
+/// Why a run is not begun, beside the gates.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct DrainRefusal {
+pub(super) struct Obstacle {
     /// `unmanaged`, `budget-overlap` …
     pub(super) name: &'static str,
     pub(super) reason: String,
-    /// The flag that allows it, if one does.
-    pub(super) flag: Option<Exception>,
+    pub(super) hint: Option<String>,
+    /// What a flag allows, if one does.
+    pub(super) exception: Option<Exception>,
 }
 
 /// What kubectl drain does only with a flag.
-#[allow(dead_code)] // until there is a rehearsal
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Exception {
     IgnoreDaemonsets,
@@ -93,17 +94,107 @@ impl Exception {
     }
 }
 
-/// Asks the server how the drain would go. Not built yet: nothing is rehearsed.
-#[allow(clippy::unused_async)]
+impl DrainPlan {
+    /// Whether a person could be asked for something that lets the drain begin.
+    pub(super) fn has_exceptions(&self) -> bool {
+        self.obstacles.iter().any(|obstacle| obstacle.exception.is_some())
+    }
+}
+
+/// How the drain would go with these flags.
 pub(super) async fn rehearse(
-    _node: &str,
+    node: &str,
+    drain: &DrainSettings,
     settings: &RemediateSettings,
-    _cluster: &Cluster,
-    _step: &Step,
-) -> Result<DrainPlan> {
-    let warnings =
-        if settings.skip_drain { Vec::new() } else { vec!["the drain was not rehearsed".to_owned()] };
-    Ok(DrainPlan { warnings, ..DrainPlan::default() })
+    cluster: &Arc<Cluster>,
+) -> DrainPlan {
+    if settings.skip_drain {
+        return DrainPlan::default();
+    }
+    let asks_server = settings.dry_run != DryRun::Client;
+    let options = DrainOptions { asks_server, ..options(drain) };
+    let plan = match drain::rehearse(cluster, node, &options).await {
+        Ok(plan) => plan,
+        Err(error) => return DrainPlan { obstacles: vec![not_rehearsed(&error)], ..DrainPlan::default() },
+    };
+    let mut warnings = plan.warnings();
+    warnings.extend(plan.unreachable.then(|| {
+        "the node's kubelet does not answer: pods that are ending, and volumes, are not waited for".to_owned()
+    }));
+    warnings.extend(plan.pods.iter().filter_map(refused));
+    DrainPlan {
+        rehearsed: asks_server,
+        obstacles: plan.refusals().into_iter().map(obstacle).collect(),
+        warnings,
+        pods: plan.pods.iter().map(pod).collect(),
+    }
+}
+
+/// What could not be looked at now would fail in the middle.
+fn not_rehearsed(error: &Error) -> Obstacle {
+    let mut lines = error.lines();
+    let reason = lines.next().unwrap_or_default();
+    let hint = lines.next().map(|hint| hint.trim_start_matches("hint: ").to_owned());
+    Obstacle { name: "not-rehearsed", reason, hint, exception: None }
+}
+
+/// The server said no, and no budget is the reason.
+fn refused(planned: &PlannedPod) -> Option<String> {
+    match &planned.rehearsed {
+        Some(Answer::Refused { why, .. }) => {
+            Some(format!("pod {}: its eviction would be refused: {why}", planned.pod.key()))
+        }
+        _ => None,
+    }
+}
+
+fn obstacle(refusal: Refusal) -> Obstacle {
+    let exceptions = [Exception::IgnoreDaemonsets, Exception::DeleteEmptydirData, Exception::Force];
+    let exception = exceptions
+        .into_iter()
+        .find(|exception| refusal.hint.strip_prefix("add ").is_some_and(|flag| flag == exception.flag()));
+    let hint = exception.is_none().then_some(refusal.hint);
+    Obstacle { name: refusal.gate, reason: refusal.text, hint, exception }
+}
+
+fn pod(planned: &PlannedPod) -> PodPlan {
+    let PlannedPod { pod, verdict, budgets, rehearsed, returns } = planned;
+    let (action, reason) = match verdict {
+        Verdict::Evict(_) => (PodAction::Evict, answer(rehearsed.as_ref(), *returns)),
+        Verdict::Skip(skip) => (PodAction::Skip, skip.reason().to_owned()),
+        Verdict::Blocked(blocked) => (PodAction::Blocked, blocked.gate().to_owned()),
+    };
+    PodPlan {
+        namespace: pod.namespace.clone(),
+        name: pod.name.clone(),
+        owner: pod.owner.as_ref().map(|owner| format!("{}/{}", owner.kind, owner.name)),
+        action,
+        reason,
+        budget: budgets.first().map(|budget| BudgetPlan {
+            name: budget.name.clone(),
+            disruptions_allowed: budget.allowed,
+            current_healthy: budget.healthy,
+            desired_healthy: budget.desired,
+        }),
+        grace_period_seconds: pod.grace_seconds,
+        empty_dir: !pod.empty_dirs.is_empty(),
+    }
+}
+
+/// What the server said to an eviction, in a word or two.
+fn answer(answer: Option<&Answer>, returns: bool) -> String {
+    match answer {
+        None | Some(Answer::Accepted) if returns => "may come back: evicted twice at most".to_owned(),
+        None | Some(Answer::Accepted) => String::new(),
+        Some(Answer::Gone) => "gone already".to_owned(),
+        Some(Answer::NamespaceEnds) => "its namespace is being deleted".to_owned(),
+        Some(Answer::Budget { .. }) => "its budget does not allow it now".to_owned(),
+        Some(Answer::Refused { why, .. }) => format!("would be refused: {why}"),
+        Some(Answer::NotRehearsed(why) | Answer::Conflict(why) | Answer::Transient { why, .. }) => {
+            format!("not rehearsed: {why}")
+        }
+        Some(Answer::Throttled { .. }) => "not rehearsed: the server has too much to do".to_owned(),
+    }
 }
 
 /// As the drain takes them.
@@ -123,5 +214,6 @@ pub(super) fn options(drain: &DrainSettings) -> DrainOptions {
         disable_eviction: drain.disable_eviction,
         chunk_size: drain.chunk_size,
         max_concurrent_evictions: drain.max_concurrent_evictions,
+        asks_server: true,
     }
 }

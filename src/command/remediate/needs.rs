@@ -60,7 +60,10 @@ pub(in crate::command) fn needs(run: &Run<'_>) -> Vec<Need> {
         need(&["list", "watch"], &ATTACHMENTS, None);
     }
     if let Some(namespace) = run.helper_namespace {
-        need(&["get", "create", "delete"], &PODS, Some(namespace));
+        need(&["create", "delete"], &PODS, Some(namespace));
+        if run.skips_drain {
+            need(&["get", "watch"], &PODS, Some(namespace));
+        }
     }
     let optional = |verb, rule: &Rule<'static>, namespace| Need {
         permission: Permission::of(verb, rule).within(namespace),

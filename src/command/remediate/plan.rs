@@ -173,13 +173,13 @@ fn refusals(found: &Preflight) -> Vec<Refused<'_>> {
         hint: refusal.hint.as_deref(),
         flag: of_gate(refusal),
     });
-    let drain = found.drain.refusals.iter().map(|refusal| Refused {
-        name: refusal.name,
-        reason: &refusal.reason,
-        hint: None,
-        flag: refusal.flag.map(|exception| exception.flag().to_owned()),
+    let others = found.helper.iter().chain(&found.drain.obstacles).map(|obstacle| Refused {
+        name: obstacle.name,
+        reason: &obstacle.reason,
+        hint: obstacle.hint.as_deref(),
+        flag: obstacle.exception.map(|exception| exception.flag().to_owned()),
     });
-    gates.chain(drain).collect()
+    gates.chain(others).collect()
 }
 
 fn warnings(found: &Preflight) -> Vec<&str> {
@@ -237,7 +237,8 @@ fn reason(reason: &Reason, node: &RemediatedNode, now: Timestamp) -> String {
     let message = message.lines().next().unwrap_or_default();
     let since =
         reason.last_transition.map(|time| format!(" for {}", human_duration(now.duration_since(time))));
-    format!("{}{} {message}", reason.condition_type, since.unwrap_or_default()).trim_end().to_owned()
+    let message = if message.is_empty() { String::new() } else { format!(": {message}") };
+    format!("{}{}{message}", reason.condition_type, since.unwrap_or_default())
 }
 
 fn state(node: &RemediatedNode, now: Timestamp) -> String {

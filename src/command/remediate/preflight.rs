@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use futures::future::join_all;
 
-use super::drain_plan::{self, DrainPlan};
+use super::drain_plan::{self, DrainPlan, Obstacle};
 use super::needs::{self, needs};
 use crate::cli::DryRun;
 use crate::cluster::{ApiError, ClaimsElsewhere, Cluster, RemediatedNode, Rule, clear_command};
@@ -12,8 +12,9 @@ use crate::core::gates::{FleetNode, Refusal, Situation, refusals, refusals_befor
 use crate::core::node::TRUE;
 use crate::core::remediation::{Reason, RecordSeen};
 use crate::error::{Error, Exit, Result};
+use crate::remedy::reboot::pod::{self, HelperOptions};
 use crate::settings::{RemediateSettings, Task};
-use crate::ui::{Step, escape};
+use crate::ui::escape;
 
 /// What was found.
 #[derive(Debug)]
@@ -28,6 +29,8 @@ pub(super) struct Preflight {
     pub(super) overridden: Vec<Refusal>,
     pub(super) permissions: Permissions,
     pub(super) drain: DrainPlan,
+    /// Why the pod that reboots the node would not be admitted, if it would not.
+    pub(super) helper: Option<Obstacle>,
     /// What could not be looked at, and what is odd.
     pub(super) warnings: Vec<String>,
 }
@@ -46,7 +49,6 @@ pub(super) async fn look(
     name: &str,
     settings: &RemediateSettings,
     cluster: &Arc<Cluster>,
-    step: &Step,
 ) -> Result<Preflight> {
     let node = async {
         let node = cluster.remediated_node(name).await.map_err(|error| error.explain("get", &Rule::NODES))?;
@@ -60,12 +62,10 @@ pub(super) async fn look(
         Ok(node)
     };
     let permissions = async { Ok(permissions(settings, cluster).await) };
-    let (node, others, permissions, drain) = futures::try_join!(
-        node,
-        Others::look(name, cluster),
-        permissions,
-        drain_plan::rehearse(name, settings, cluster, step),
-    )?;
+    let helper = async { Ok(helper(name, settings, cluster).await) };
+    let drain = async { Ok(drain_plan::rehearse(name, &settings.drain, settings, cluster).await) };
+    let (node, others, permissions, drain, helper) =
+        futures::try_join!(node, Others::look(name, cluster), permissions, drain, helper)?;
     let (refusals, overridden) = others.judge(&node, settings);
     let mut warnings: Vec<String> =
         others.elsewhere.unread.iter().map(|what| format!("not looked at: {what}")).collect();
@@ -82,6 +82,7 @@ pub(super) async fn look(
         overridden,
         permissions,
         drain,
+        helper,
         warnings,
     })
 }
@@ -156,9 +157,10 @@ impl Others {
 impl Preflight {
     /// Fails with exit code 3 if something refuses; what a person can be asked for does not, if one can be asked.
     pub(super) fn refused(&self, settings: &RemediateSettings, can_ask: bool) -> Result<()> {
-        let drain = self.drain.refusals.iter().filter(|refusal| !(can_ask && refusal.flag.is_some()));
+        let obstacles = self.helper.iter().chain(&self.drain.obstacles);
+        let obstacles = obstacles.filter(|obstacle| !(can_ask && obstacle.exception.is_some()));
         let mut names: Vec<&str> = self.refusals.iter().map(|refusal| refusal.gate.name()).collect();
-        names.extend(drain.map(|refusal| refusal.name));
+        names.extend(obstacles.map(|obstacle| obstacle.name));
         names.extend((!self.permissions.missing.is_empty()).then_some("permissions"));
         if names.is_empty() {
             return Ok(());
@@ -220,6 +222,18 @@ fn reasons(node: &RemediatedNode, settings: &RemediateSettings) -> Vec<Reason> {
             last_transition: condition.last_transition_time.as_ref().and_then(|time| time.parse().ok()),
         })
         .collect()
+}
+
+/// Whether the pod that is to reboot the node would be admitted. That its image is there, its probe shows.
+async fn helper(name: &str, settings: &RemediateSettings, cluster: &Cluster) -> Option<Obstacle> {
+    let reboot = &settings.reboot;
+    if settings.dry_run == DryRun::Client || !reboot.method.uses_pod() {
+        return None;
+    }
+    let options =
+        HelperOptions { namespace: reboot.helper_namespace.clone(), image: reboot.helper_image.clone() };
+    let error = pod::rehearse(cluster, &options, name, "rehearsal").await.err()?;
+    Some(Obstacle { name: "helper", hint: error.hints.first().cloned(), reason: error.why, exception: None })
 }
 
 async fn permissions(settings: &RemediateSettings, cluster: &Cluster) -> Permissions {

@@ -73,12 +73,11 @@ impl<'p> Prompts<'p> {
         self.must_be_yes(&format!("Remediate node {} as planned?", self.node), "nothing was changed").await
     }
 
-    /// Asks for each flag that the drain would need; what is granted is in the result.
-    pub(super) async fn drain_exceptions(&self, plan: &DrainPlan) -> Result<DrainSettings> {
-        let mut granted = self.settings.drain.clone();
-        for refusal in &plan.refusals {
-            let Some(exception) = refusal.flag else { continue };
-            self.ui.note(&format!("{}: {}", refusal.name, refusal.reason));
+    /// Asks for each flag that the drain would need; what is granted is added to `granted`.
+    pub(super) async fn drain_exceptions(&self, plan: &DrainPlan, granted: &mut DrainSettings) -> Result<()> {
+        for obstacle in &plan.obstacles {
+            let Some(exception) = obstacle.exception else { continue };
+            self.ui.note(&format!("{}: {}", obstacle.name, obstacle.reason));
             let question = match exception {
                 Exception::IgnoreDaemonsets => "Leave the pods of DaemonSets, which end with the reboot?",
                 Exception::DeleteEmptydirData => {
@@ -86,14 +85,15 @@ impl<'p> Prompts<'p> {
                 }
                 Exception::Force => "Evict these pods, which nobody makes anew?",
             };
-            self.must_be_yes(question, "nothing was changed").await?;
+            // --yes stands for none of them.
+            judge(self.ui.ask(question).await, "nothing was changed")?;
             match exception {
                 Exception::IgnoreDaemonsets => granted.ignore_daemonsets = true,
                 Exception::DeleteEmptydirData => granted.delete_emptydir_data = true,
                 Exception::Force => granted.force = true,
             }
         }
-        Ok(granted)
+        Ok(())
     }
 
     /// The node is drained: is it to go down now?

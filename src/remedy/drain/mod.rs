@@ -34,6 +34,8 @@ pub struct DrainOptions {
     pub chunk_size: Option<u32>,
     /// Requests at the same time.
     pub max_concurrent_evictions: usize,
+    /// A rehearsal asks the server about each eviction.
+    pub asks_server: bool,
 }
 
 impl Default for DrainOptions {
@@ -46,6 +48,7 @@ impl Default for DrainOptions {
             disable_eviction: false,
             chunk_size: Some(500),
             max_concurrent_evictions: 20,
+            asks_server: true,
         }
     }
 }

@@ -110,11 +110,11 @@ pub(super) async fn rehearse(
     let pods = futures::stream::iter(classified)
         .map(|Classified { pod, verdict }| async move {
             let rehearsed = match &verdict {
-                Verdict::Evict(_) => Some(rehearse_one(cluster, &pod, options).await),
-                Verdict::Skip(_) | Verdict::Blocked(_) => None,
+                Verdict::Evict(_) if options.asks_server => Some(rehearse_one(cluster, &pod, options).await),
+                Verdict::Evict(_) | Verdict::Skip(_) | Verdict::Blocked(_) => None,
             };
             PlannedPod {
-                returns: rehearsed.is_some() && returns(&pod),
+                returns: matches!(verdict, Verdict::Evict(_)) && returns(&pod),
                 budgets: budgets.iter().filter(|budget| budget.covers(&pod)).cloned().collect(),
                 pod,
                 verdict,

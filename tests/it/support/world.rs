@@ -213,8 +213,10 @@ impl World {
         let user = self.name(&format!("user{}", rules.len()));
         if let Some((api, _)) = &self.doubles {
             let all = [
+                ("", "nodes", "get"),
                 ("", "nodes", "list"),
                 ("", "nodes", "watch"),
+                ("", "nodes", "patch"),
                 ("", "nodes/status", "patch"),
                 ("coordination.k8s.io", "leases", "get"),
                 ("coordination.k8s.io", "leases", "create"),
@@ -225,6 +227,20 @@ impl World {
                 ("discovery.k8s.io", "endpointslices", "list"),
                 ("", "pods/portforward", "get"),
                 ("", "pods/portforward", "create"),
+                ("", "pods", "get"),
+                ("", "pods", "list"),
+                ("", "pods", "watch"),
+                ("", "pods", "create"),
+                ("", "pods", "delete"),
+                ("", "pods/eviction", "create"),
+                ("", "pods/log", "get"),
+                ("", "events", "create"),
+                ("", "events", "list"),
+                ("policy", "poddisruptionbudgets", "list"),
+                ("apps", "daemonsets", "get"),
+                ("storage.k8s.io", "volumeattachments", "list"),
+                ("storage.k8s.io", "volumeattachments", "watch"),
+                ("storage.k8s.io", "csinodes", "get"),
             ];
             api.allow_all();
             for (_, resource, verb) in all.iter().filter(|rule| !rules.contains(rule)) {
