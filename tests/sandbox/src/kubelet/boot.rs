@@ -221,7 +221,7 @@ impl Machine {
         self.patch_status(&mut state, &json!({"status": {"nodeInfo": {"bootID": boot_id}}})).await
     }
 
-    /// Writes an annotation of its own Node, as NodeRestriction lets it.
+    /// Writes an annotation of its own Node, as the admission `NodeRestriction` lets it.
     pub(super) async fn annotate(&self, key: &str, value: Option<&str>) -> kube::Result<()> {
         let patch = json!({"metadata": {"annotations": {key: value}}});
         self.send(Method::PATCH, &format!("/api/v1/nodes/{}", self.name()), &patch).await.map(drop)
