@@ -102,11 +102,9 @@ impl Cluster {
         Ok(list.items.iter().map(HelperPod::from).collect())
     }
 
-    /// Deletes this very pod, at once. `true` if it is gone already.
+    /// Asks for the end of this very pod: it is gone once the kubelet has ended it. `true` if it is gone already.
     pub async fn delete_helper_pod(&self, pod: &HelperPod) -> Result<bool, ApiError> {
-        let body = json!({
-            "apiVersion": "v1", "kind": "DeleteOptions", "gracePeriodSeconds": 0, "preconditions": {"uid": pod.uid},
-        });
+        let body = json!({"apiVersion": "v1", "kind": "DeleteOptions", "preconditions": {"uid": pod.uid}});
         let path = format!("{}/{}", pods(&pod.namespace), pod.name);
         match self.send_and_forget(request("DELETE", &path, body.to_string().into_bytes())?).await {
             Ok(()) => Ok(false),

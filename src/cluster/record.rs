@@ -1,6 +1,8 @@
 //! The record of a remediation on its Node: read with suspicion, and written by one patch, which fails if anybody has written
 //! the Node in between.
 
+use std::fmt;
+
 use http::StatusCode;
 use kube::api::{Patch, PatchParams};
 use serde_json::{Map, Value, json};
@@ -28,6 +30,17 @@ pub enum RecordError {
     Ambiguous(ApiError),
     /// It was refused.
     Api(ApiError),
+}
+
+impl fmt::Display for RecordError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Conflict(_) => f.write_str("the node was changed by somebody else meanwhile"),
+            Self::Gone => f.write_str("the node was deleted or replaced"),
+            Self::Ambiguous(error) => write!(f, "{error} (it may have been stored nevertheless)"),
+            Self::Api(error) => error.fmt(f),
+        }
+    }
 }
 
 /// The command that takes a record away which nobody can act on.

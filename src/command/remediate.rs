@@ -91,6 +91,7 @@ async fn one(name: &str, context: &Context<'_>) -> Result<String> {
 async fn remediate(name: &str, context: &Context<'_>) -> Result<String> {
     let Context { settings, cluster, ui, .. } = *context;
     let found = until_stopped(None, Box::pin(look(name, settings, cluster, ui))).await??;
+    begin::reboot(settings, &found.node)?;
     plan::show(&found, settings, ui);
     let prompts = Prompts::new(&found, settings, ui);
     found.refused(settings, prompts.can_ask())?;
@@ -101,7 +102,7 @@ async fn remediate(name: &str, context: &Context<'_>) -> Result<String> {
     let hold = take_lease(&found.node, context).await?;
     let id = begin::new_id();
     let begun = async {
-        let worker = worker(context, &hold, prompts, &id, name, &drain)?;
+        let worker = worker(context, &hold, prompts, &id, &found.node, &drain)?;
         worker.steps.enter(crate::core::remediation::State::Cordoning);
         let (record, node, admission) =
             until_stopped(Some(&hold), Box::pin(begin::first_record(&worker, &found))).await??;
@@ -143,7 +144,7 @@ fn worker<'w>(
     hold: &'w Hold,
     prompts: Prompts<'w>,
     id: &str,
-    node: &str,
+    node: &RemediatedNode,
     drain: &DrainSettings,
 ) -> Result<Worker<'w>> {
     let Context { settings, cluster, ui, ref holder } = *context;
@@ -152,10 +153,10 @@ fn worker<'w>(
         settings,
         hold,
         prompts,
-        reboot: begin::reboot(settings)?,
+        reboot: begin::reboot(settings, node)?,
         drain: drain_plan::options(drain),
-        steps: Steps::new(Progress::new(ui.clone(), settings.progress, node)),
-        node: node.to_owned(),
+        steps: Steps::new(Progress::new(ui.clone(), settings.progress, &node.name)),
+        node: node.name.clone(),
         id: id.to_owned(),
         holder: holder.clone(),
         failing: Mutex::default(),

@@ -11,8 +11,10 @@ use crate::cluster::{Candidate, Cluster, Hold, LeaseKey, Pace, RemediatedNode, R
 use crate::core::remediation::Method;
 use crate::core::remediation::{Baseline, Options, Record, RecordSeen, State, VERSION};
 use crate::error::{Error, Exit, Result};
-use crate::remedy::reboot::Reboot;
+use crate::remedy::reboot::command::CommandOptions;
 use crate::remedy::reboot::pod::HelperOptions;
+use crate::remedy::reboot::ssh::SshOptions;
+use crate::remedy::reboot::{self, Reboot, RebootError};
 use crate::remedy::{News, Tell, baseline};
 use crate::settings::RemediateSettings;
 
@@ -32,14 +34,30 @@ pub(super) fn options(settings: &RemediateSettings, drain_timeout: Option<std::t
     }
 }
 
-pub(super) fn reboot(settings: &RemediateSettings) -> Result<Reboot> {
+/// The chosen method, for this node.
+pub(super) fn reboot(settings: &RemediateSettings, node: &RemediatedNode) -> Result<Reboot> {
     let settings = &settings.reboot;
+    let refused = |error: RebootError| {
+        let refused = refused(&node.name, &error.why);
+        error.hints.into_iter().fold(refused, Error::hint)
+    };
+    if let Some(error) = reboot::unsupported(&node.info, settings.method) {
+        return Err(refused(error));
+    }
+    let address_type = settings.address_type.name();
     match settings.method {
         Method::Pod => Ok(Reboot::Pod(HelperOptions {
             namespace: settings.helper_namespace.clone(),
             image: settings.helper_image.clone(),
         })),
-        other => Err(Error::usage(format!("--reboot-method {other:?} is not built yet"))),
+        Method::Ssh => {
+            SshOptions::new(node, address_type, settings.ssh_config.clone()).map(Reboot::Ssh).map_err(refused)
+        }
+        Method::Command => {
+            CommandOptions::new(&settings.command, node, address_type).map(Reboot::Command).map_err(refused)
+        }
+        Method::Manual => Ok(Reboot::Manual),
+        Method::Signal => Err(Error::usage("this version cannot reboot by a signal")),
     }
 }
 

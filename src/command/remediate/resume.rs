@@ -35,7 +35,7 @@ pub(super) async fn resume(name: &str, retry_reboot: bool, context: &Context<'_>
                 .hint("another attempt, by this method: --resume --retry-reboot")
         })?;
         let prompts = Prompts::of(name, &node, settings, ui);
-        let worker = worker(context, &hold, prompts, &id, name, &settings.drain)?;
+        let worker = worker(context, &hold, prompts, &id, &node, &settings.drain)?;
         Ok(carry_out(worker, machine, node, None).await)
     };
     let outcome: Result<End> = outcome.await;
@@ -78,7 +78,7 @@ pub(super) async fn abort(name: &str, context: &Context<'_>) -> Result<String> {
         let options = begin::options(settings, settings.drain.timeout);
         let machine = Machine::abort(record, &context.holder, &context.holder, options);
         let worker =
-            worker(context, &hold, Prompts::of(name, &node, settings, ui), &id, name, &settings.drain)?;
+            worker(context, &hold, Prompts::of(name, &node, settings, ui), &id, &node, &settings.drain)?;
         Ok(Some(carry_out(worker, machine, node, None).await))
     };
     let outcome: Result<Option<End>> = outcome.await;

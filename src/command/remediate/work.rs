@@ -17,8 +17,9 @@ use crate::core::remediation::{
 };
 use crate::core::verify::Check;
 use crate::error::Exit;
+use crate::remedy::collect::{self, Collected, Moment};
 use crate::remedy::reboot::{self, Reboot, RebootError, Target};
-use crate::remedy::{News, Tell, boot, collect, drain, verify};
+use crate::remedy::{News, Tell, boot, drain, verify};
 use crate::settings::RemediateSettings;
 
 pub(super) type Doing<'w> = Pin<Box<dyn Future<Output = Result<Product, Failure>> + Send + 'w>>;
@@ -58,7 +59,7 @@ impl Worker<'_> {
             Work::Admit => Box::pin(self.admit(record)),
             Work::Issue => Box::pin(self.issue(record)),
             Work::AwaitBoot => Box::pin(self.await_boot(record, views)),
-            Work::Verify => Box::pin(self.verify(record, views)),
+            Work::Verify => Box::pin(self.verify(node, record, views)),
             Work::CleanUp => Box::pin(self.clean_up(record)),
             Work::Recall => Box::pin(self.recall(record, views)),
         }
@@ -96,12 +97,8 @@ impl Worker<'_> {
     }
 
     pub(super) fn cannot_store(&self, error: &RecordError) {
-        if let RecordError::Api(error) = error {
-            self.steps.tell(News::Wait {
-                elapsed: Duration::ZERO,
-                facts: &format!("the record cannot be written: {error}"),
-            });
-        }
+        let facts = format!("the record cannot be written: {error}");
+        self.steps.tell(News::Wait { elapsed: Duration::ZERO, facts: &facts });
     }
 
     fn target(&self) -> Target<'_> {
@@ -109,6 +106,17 @@ impl Worker<'_> {
     }
 
     async fn collect(&self, node: RemediatedNode, record: Record) -> Result<Product, Failure> {
+        let collected = self.bundle(&node, &record, Moment::BeforeTheDrain).await.map_err(failed)?;
+        Ok(Product::Bundle(collected.path.map(|path| path.display().to_string())))
+    }
+
+    /// Diagnostics as they are now. What cannot be had is in the bundle, and no failure.
+    async fn bundle(
+        &self,
+        node: &RemediatedNode,
+        record: &Record,
+        moment: Moment,
+    ) -> Result<Collected, String> {
         let settings = &self.settings.collect;
         let options = collect::CollectOptions {
             directory: settings.directory.clone(),
@@ -120,27 +128,31 @@ impl Worker<'_> {
         let subject = collect::Subject {
             node: node.name.clone(),
             record: node.record_json().unwrap_or_default().to_owned(),
-            bundle: record.bundle.map(PathBuf::from),
-            moment: collect::Moment::BeforeTheDrain,
+            bundle: self.bundle_of(record),
+            moment,
         };
-        match collect::collect(self.cluster, &subject, &options, &self.steps).await {
-            Ok(collected) => {
-                let path = collected.path.map(|path| path.display().to_string());
-                let place = path.as_deref().unwrap_or("stdout");
-                let errors = if collected.errors == 0 {
-                    String::new()
-                } else {
-                    format!(", {} not to be had", collected.errors)
-                };
-                self.steps.tell(News::Line(&format!("{} files in {place}{errors}", collected.files)));
-                Ok(Product::Bundle(path))
-            }
-            Err(error) => {
-                let why = format!("the diagnostics cannot be written: {error}");
-                self.steps.tell(News::Warning(&why));
-                Err(failed(why))
-            }
-        }
+        let collected = collect::collect(self.cluster, &subject, &options, &self.steps).await;
+        let collected = collected.map_err(|error| {
+            let why = format!("the diagnostics cannot be written: {error}");
+            self.steps.tell(News::Warning(&why));
+            why
+        })?;
+        let place = collected.path.as_ref().map_or("stdout".into(), |path| path.display().to_string());
+        let missing = match collected.errors {
+            0 => String::new(),
+            errors => format!(", {errors} not to be had (errors.txt)"),
+        };
+        self.steps.tell(News::Line(&format!("{} files in {place}{missing}", collected.files)));
+        Ok(collected)
+    }
+
+    /// The bundle of this run, if it is where we would put it. The record is anybody's to write: it names a file and no
+    /// place, and the file has to be called as ours are.
+    fn bundle_of(&self, record: &Record) -> Option<PathBuf> {
+        let directory = self.settings.collect.directory.as_ref()?;
+        let name = PathBuf::from(record.bundle.as_ref()?).file_name()?.to_str()?.to_owned();
+        let is_ours = name.starts_with(&format!("sciuro-{}-", self.node)) && name.ends_with(".tar.gz");
+        Some(directory.join(name)).filter(|path| is_ours && path.is_file())
     }
 
     async fn drain(&self) -> Result<Product, Failure> {
@@ -208,7 +220,10 @@ impl Worker<'_> {
         }
         let limit = attempt.not_after_uptime;
         match reboot::issue(&self.reboot, &self.target(), attempt.n, &record.pre_boot_id, limit).await {
-            Ok(_) => Ok(Product::Issued),
+            Ok(issued) => {
+                issued.output.lines().for_each(|line| self.steps.tell(News::Line(line)));
+                Ok(Product::Issued)
+            }
             Err(error) => Err(self.told(&error)),
         }
     }
@@ -219,9 +234,16 @@ impl Worker<'_> {
         Ok(Product::Proven { boot_id })
     }
 
-    async fn verify(&self, record: Record, views: Views) -> Result<Product, Failure> {
+    async fn verify(&self, node: RemediatedNode, record: Record, views: Views) -> Result<Product, Failure> {
+        let after = async {
+            if self.bundle_of(&record).is_some() {
+                let _said = self.bundle(&node, &record, Moment::AfterTheBoot).await;
+            }
+        };
         let options = verify::VerifyOptions { stable_for: self.settings.verify.stable_for };
-        verify::verify(self.cluster, &self.node, &record, views, &options, &self.failing, &self.steps).await;
+        let verified =
+            verify::verify(self.cluster, &self.node, &record, views, &options, &self.failing, &self.steps);
+        futures::join!(verified, after);
         Ok(Product::Done)
     }
 

@@ -1,18 +1,22 @@
 //! Tells a machine to reboot, once; and finds out first whether it is the right one.
 
+pub mod command;
 pub mod guard;
+mod manual;
+mod os;
 pub mod pod;
+mod recall;
+mod run;
+pub mod ssh;
 
 use std::fmt;
-use std::time::Duration;
 
-use tokio::sync::watch;
 use uuid::Uuid;
 
-use super::{News, Tell};
-use crate::cluster::{Cluster, WatchedNode};
-use crate::core::boot;
-use crate::core::remediation::{Attempt, Recall};
+use crate::cluster::{Cluster, RemediatedNode};
+
+pub use os::unsupported;
+pub use recall::recall;
 
 /// Which machine, for which remediation.
 #[derive(Clone, Copy)]
@@ -27,6 +31,9 @@ pub struct Target<'t> {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Reboot {
     Pod(pod::HelperOptions),
+    Ssh(ssh::SshOptions),
+    Command(command::CommandOptions),
+    Manual,
 }
 
 /// What a machine says of itself.
@@ -40,7 +47,7 @@ pub struct Probed {
 /// The machine, or the command, has acknowledged the order.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Issued {
-    /// What a command printed.
+    /// For the person: what a command printed, or what is to be done by hand.
     pub output: String,
 }
 
@@ -51,11 +58,13 @@ pub struct RebootError {
     pub hints: Vec<String>,
     /// The guard saw another boot: the machine has rebooted already.
     pub other_boot: bool,
+    /// What a command printed.
+    pub output: String,
 }
 
 impl RebootError {
     pub(crate) fn new(why: impl Into<String>) -> Self {
-        Self { why: why.into(), hints: Vec::new(), other_boot: false }
+        Self { why: why.into(), hints: Vec::new(), other_boot: false, output: String::new() }
     }
 
     #[must_use]
@@ -75,6 +84,8 @@ impl fmt::Display for RebootError {
 pub async fn probe(reboot: &Reboot, target: &Target<'_>) -> Result<Option<Probed>, RebootError> {
     match reboot {
         Reboot::Pod(options) => pod::probe(target, options).await.map(Some),
+        Reboot::Ssh(options) => ssh::probe(options).await.map(Some),
+        Reboot::Command(_) | Reboot::Manual => Ok(None),
     }
 }
 
@@ -90,12 +101,12 @@ pub async fn issue(
     if pre_boot_id.parse::<Uuid>().is_err() {
         return Err(RebootError::new("the boot id in the record is no UUID"));
     }
+    let limit = || not_after_uptime.ok_or_else(|| RebootError::new("the attempt has no limit of uptime"));
     match reboot {
-        Reboot::Pod(options) => {
-            let limit =
-                not_after_uptime.ok_or_else(|| RebootError::new("the attempt has no limit of uptime"))?;
-            pod::issue(target, options, n, pre_boot_id, limit).await
-        }
+        Reboot::Pod(options) => pod::issue(target, options, n, pre_boot_id, limit()?).await,
+        Reboot::Ssh(options) => ssh::issue(options, pre_boot_id, limit()?).await,
+        Reboot::Command(options) => command::issue(options).await,
+        Reboot::Manual => Ok(Issued { output: manual::what_to_do(target.node) }),
     }
 }
 
@@ -103,49 +114,49 @@ pub async fn issue(
 pub async fn clean_up(reboot: &Reboot, target: &Target<'_>, attempts: u32) -> Result<(), RebootError> {
     match reboot {
         Reboot::Pod(options) => pod::clean_up(target, options, attempts).await,
+        Reboot::Ssh(_) | Reboot::Command(_) | Reboot::Manual => Ok(()),
     }
 }
 
-/// Takes an order back: its helper goes, and then its time has to pass, or the machine to reboot.
-pub async fn recall(
-    reboot: &Reboot,
-    target: &Target<'_>,
-    attempt: &Attempt,
-    pre_boot_id: &str,
-    mut views: watch::Receiver<WatchedNode>,
-    tell: &dyn Tell,
-) -> Result<Recall, RebootError> {
-    match reboot {
-        Reboot::Pod(options) => pod::clean_up(target, options, attempt.n).await?,
-    }
-    let since = target.cluster.now().duration_since(attempt.intent_at);
-    let passed = Duration::from_secs(u64::try_from(since.as_secs()).unwrap_or(0)).min(WINDOW);
-    let ends = tokio::time::Instant::now() + (WINDOW - passed);
-    loop {
-        if let WatchedNode::Here(node) = &*views.borrow_and_update()
-            && boot::is_new(pre_boot_id, &node.info.boot_id)
-        {
-            return Ok(Recall::Rebooted);
-        }
-        let left = ends.saturating_duration_since(tokio::time::Instant::now());
-        if left.is_zero() {
-            return Ok(Recall::Spent);
-        }
-        let facts = format!("an order that is on its way could still arrive for {}s", left.as_secs());
-        tell.tell(News::Wait { elapsed: WINDOW - left.min(WINDOW), facts: &facts });
-        tokio::select! {
-            Ok(()) = views.changed() => {}
-            () = tokio::time::sleep(left.min(Duration::from_secs(1))) => {}
-        }
+/// The node's address of this type, such as `InternalIP`. It goes into command lines, and a kubelet writes it: an IP address
+/// or a DNS name, nothing else.
+fn address(node: &RemediatedNode, kind: &str) -> Result<String, RebootError> {
+    let found = node.addresses.iter().find(|address| address.kind == kind);
+    let Some(found) = found else {
+        let kinds: Vec<&str> = node.addresses.iter().map(|address| address.kind.as_str()).collect();
+        let has = if kinds.is_empty() { "none at all".to_owned() } else { kinds.join(", ") };
+        return Err(RebootError::new(format!("the node has no address of type {kind}, it has {has}"))
+            .hint("--ssh-address takes another type"));
+    };
+    if found.address.parse::<std::net::IpAddr>().is_ok() || is_dns_name(&found.address) {
+        Ok(found.address.clone())
+    } else {
+        let shown = one_line(&found.address);
+        Err(RebootError::new(format!("the node's {kind} is neither an IP address nor a DNS name: {shown:?}"))
+            .hint("--ssh-address takes another type"))
     }
 }
 
-/// After its probe an order is good for 120 s, then the guard refuses; it reboots 3 s later. The rest is slack.
-const WINDOW: Duration = Duration::from_secs(150);
+/// RFC 1123: labels of letters, digits and inner hyphens.
+fn is_dns_name(text: &str) -> bool {
+    let is_label = |label: &str| {
+        (1..=63).contains(&label.len())
+            && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+            && !label.starts_with('-')
+            && !label.ends_with('-')
+    };
+    text.len() <= 253 && text.split('.').all(is_label)
+}
 
 /// `boot_id=…` and `uptime=…`, each on a line.
-fn read_probe(text: &str) -> Result<Probed, RebootError> {
-    let value = |name: &str| text.lines().find_map(|line| line.trim().strip_prefix(name)?.strip_prefix('='));
+fn read_probe(code: i32, said: &str) -> Result<Probed, RebootError> {
+    if code != 0 {
+        return Err(RebootError::new(format!(
+            "the probe on the node failed (exit {code}): {}",
+            one_line(said)
+        )));
+    }
+    let value = |name: &str| said.lines().find_map(|line| line.trim().strip_prefix(name)?.strip_prefix('='));
     let boot_id = value("boot_id").and_then(|id| id.parse::<Uuid>().ok());
     let uptime = value("uptime").and_then(|uptime| uptime.parse().ok());
     match (boot_id, uptime) {
@@ -154,22 +165,30 @@ fn read_probe(text: &str) -> Result<Probed, RebootError> {
     }
 }
 
-/// The guard's answer.
-fn read_answer(code: i32, message: &str) -> Result<Issued, RebootError> {
-    let message: String =
-        message.split_whitespace().collect::<Vec<_>>().join(" ").chars().take(300).collect();
+/// The guard's answer: exit code and words have to agree.
+fn read_answer(code: i32, said: &str) -> Result<Issued, RebootError> {
+    let says = |words: &str| said.lines().any(|line| line.trim().starts_with(words));
     match code {
-        0 if message.contains(guard::ISSUED) => Ok(Issued { output: String::new() }),
-        guard::OTHER_BOOT => Err(RebootError {
+        0 if said.lines().any(|line| line.trim() == guard::ISSUED) => Ok(Issued { output: String::new() }),
+        guard::OTHER_BOOT if says("other boot ") => Err(RebootError {
             other_boot: true,
-            ..RebootError::new(format!("the machine has rebooted already ({message})"))
+            ..RebootError::new(format!("the machine has rebooted already ({})", one_line(said)))
         }),
-        guard::TOO_LATE => {
-            Err(RebootError::new(format!("the order came too late and was refused ({message})"))
+        guard::TOO_LATE if says("too late ") => {
+            Err(RebootError::new(format!("the order came too late and was refused ({})", one_line(said)))
                 .hint("--resume --retry-reboot makes another attempt"))
         }
-        _ => Err(RebootError::new(format!("the guard on the machine failed (exit {code}): {message}"))),
+        _ => Err(RebootError::new(format!(
+            "the guard on the machine failed (exit {code}): {}",
+            one_line(said)
+        ))),
     }
+}
+
+/// What a server or a machine said, for one line.
+fn one_line(text: &str) -> String {
+    let line: String = text.split_whitespace().collect::<Vec<_>>().join(" ").chars().take(300).collect();
+    if line.is_empty() { "it said nothing".to_owned() } else { line }
 }
 
 #[cfg(test)]
@@ -179,21 +198,36 @@ mod tests {
     #[test]
     fn answers_of_a_probe() {
         let id = "5f1c7a52-4d5b-4f0e-9d6c-0a2f5c1e7b11";
-        let probed = read_probe(&format!("boot_id={id}\nuptime=12\n")).unwrap();
+        let probed = read_probe(0, &format!("boot_id={id}\nuptime=12\n")).unwrap();
         assert_eq!(probed, Probed { boot_id: id.into(), uptime: 12 });
         for bad in
             ["", "boot_id=x\nuptime=1", "uptime=1", "boot_id=\nuptime=1", &format!("boot_id={id}\nuptime=-1")]
         {
-            assert!(read_probe(bad).is_err(), "{bad}");
+            assert!(read_probe(0, bad).is_err(), "{bad}");
         }
+        let failed = read_probe(12, &format!("boot_id={id}\nuptime=1\nno systemd-run")).unwrap_err();
+        assert!(failed.why.contains("exit 12") && failed.why.contains("no systemd-run"));
     }
 
     #[test]
     fn answers_of_the_guard() {
-        assert!(read_answer(0, "sciuro-issued\n").is_ok());
+        assert!(read_answer(0, "issued\n").is_ok());
         assert!(read_answer(0, "").is_err(), "only what is said counts");
+        assert!(read_answer(0, "not issued").is_err());
+        assert!(read_answer(1, "issued").is_err());
         assert!(read_answer(10, "other boot x").unwrap_err().other_boot);
+        assert!(!read_answer(10, "").unwrap_err().other_boot, "another program's exit code");
         assert!(!read_answer(11, "too late 5").unwrap_err().other_boot);
         assert!(read_answer(127, "nsenter: not found").unwrap_err().why.contains("nsenter: not found"));
+    }
+
+    #[test]
+    fn names_that_may_stand_in_a_command_line() {
+        for good in ["w1", "w1.example.org", "10-0-0-1.ec2.internal", "1"] {
+            assert!(is_dns_name(good), "{good}");
+        }
+        for bad in ["", "-oProxyCommand=x", "a b", "a\n", "w1.", ".w1", "w1-", "a@b", "a;b", "$(x)", "ä"] {
+            assert!(!is_dns_name(bad), "{bad}");
+        }
     }
 }

@@ -7,7 +7,7 @@ use http::StatusCode;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
-use super::{Issued, Probed, RebootError, Target, guard};
+use super::{Issued, Probed, RebootError, Target, guard, one_line};
 use crate::cluster::{ApiError, Cluster, HelperPod, Rule};
 
 /// Says that a pod is of ours.
@@ -55,7 +55,7 @@ pub async fn rehearse(
     node: &str,
     id: &str,
 ) -> Result<(), RebootError> {
-    let pod = pod(&probe_name(id), "probe", &[guard::PROBE], options, node, id);
+    let pod = pod(&probe_name(id), "probe", &[&guard::in_a_pod(guard::PROBE)], options, node, id);
     cluster
         .create_pod(&options.namespace, &pod, true)
         .await
@@ -67,7 +67,7 @@ pub async fn rehearse(
 pub(super) async fn probe(target: &Target<'_>, options: &HelperOptions) -> Result<Probed, RebootError> {
     let name = probe_name(target.id);
     remove(target, options, &name).await?; // an earlier one's answer is old
-    let pod = pod(&name, "probe", &[guard::PROBE], options, target.node, target.id);
+    let pod = pod(&name, "probe", &[&guard::in_a_pod(guard::PROBE)], options, target.node, target.id);
     target
         .cluster
         .create_pod(&options.namespace, &pod, false)
@@ -77,13 +77,7 @@ pub(super) async fn probe(target: &Target<'_>, options: &HelperOptions) -> Resul
     let removed = remove(target, options, &name).await;
     let (code, message) = answer?;
     removed?;
-    if code != 0 {
-        return Err(RebootError::new(format!(
-            "the probe on the node failed (exit {code}): {}",
-            one_line(&message)
-        )));
-    }
-    super::read_probe(&message)
+    super::read_probe(code, &message)
 }
 
 /// Lets the pod of this attempt reboot the node. One that is there already was made before, and is asked for its answer.
@@ -96,20 +90,22 @@ pub(super) async fn issue(
 ) -> Result<Issued, RebootError> {
     let name = reboot_name(target.id, attempt);
     let limit = not_after_uptime.to_string();
-    let script = [guard::REBOOT, pre_boot_id, &limit];
-    let pod = pod(&name, "reboot", &script, options, target.node, target.id);
+    let script = guard::in_a_pod(guard::REBOOT);
+    let words = [script.as_str(), pre_boot_id, &limit];
+    let pod = pod(&name, "reboot", &words, options, target.node, target.id);
     match target.cluster.create_pod(&options.namespace, &pod, false).await {
         Ok(_) => {}
         Err(ApiError::Status(status)) if status.reason == "AlreadyExists" => {}
         Err(error) => return Err(refused(&error, options)),
     }
-    let answered = answer(target.cluster, options, &name).await;
-    if answered.is_err() {
-        // It must not start once we have given up; if it cannot be deleted the guard remains.
-        remove(target, options, &name).await?;
+    match answer(target.cluster, options, &name).await {
+        Ok((code, message)) => super::read_answer(code, &message),
+        // It must not start once we have given up; where it cannot be deleted, the guard remains.
+        Err(error) => Err(match remove(target, options, &name).await {
+            Ok(()) => error,
+            Err(left) => error.hint(format!("it is still there: {left}")),
+        }),
     }
-    let (code, message) = answered?;
-    super::read_answer(code, &message)
 }
 
 /// Deletes the helpers of this run, and waits until they are gone.
@@ -266,11 +262,6 @@ fn explained(verb: &str, error: &ApiError, options: &HelperOptions) -> RebootErr
         error.hint(hint.strip_prefix("hint: ").unwrap_or(&hint))
     })
 }
-
-fn one_line(text: &str) -> String {
-    text.split_whitespace().collect::<Vec<_>>().join(" ").chars().take(300).collect()
-}
-
 /// As little as will do, but for what rebooting takes: the host's processes, and the right to enter them.
 fn pod(name: &str, container: &str, script: &[&str], options: &HelperOptions, node: &str, id: &str) -> Value {
     json!({
@@ -285,7 +276,8 @@ fn pod(name: &str, container: &str, script: &[&str], options: &HelperOptions, no
             "nodeName": node,
             "hostPID": true,
             "restartPolicy": "Never",
-            "terminationGracePeriodSeconds": 0,
+            // Not 0: then the API forgets the pod before the kubelet has ended it.
+            "terminationGracePeriodSeconds": 1,
             "automountServiceAccountToken": false,
             "enableServiceLinks": false,
             "priorityClassName": "system-node-critical",
@@ -298,6 +290,8 @@ fn pod(name: &str, container: &str, script: &[&str], options: &HelperOptions, no
                 "args": script,
                 "securityContext": {"privileged": true},
                 "terminationMessagePath": "/dev/termination-log",
+                // What fails before it can answer, such as an image without nsenter, says so on its stderr.
+                "terminationMessagePolicy": "FallbackToLogsOnError",
                 "resources": {
                     "requests": {"cpu": "10m", "memory": "16Mi"},
                     "limits": {"memory": "64Mi"},

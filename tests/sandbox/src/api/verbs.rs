@@ -175,7 +175,7 @@ impl Call<'_> {
         object["metadata"]["uid"] = uuid().into();
         object["metadata"]["creationTimestamp"] = time::now().into();
         defaults::fill(&mut object);
-        managed::record(&mut object, self.request, "");
+        managed::record(&mut object, None, self.request, "");
         self.store(store, &key, object)
     }
 
@@ -327,7 +327,7 @@ impl Call<'_> {
         if let Some(generation) = live["generation"].as_i64().filter(|_| new["spec"] != old["spec"]) {
             new["metadata"]["generation"] = (generation + 1).into();
         }
-        managed::record(&mut new, self.request, subresource);
+        managed::record(&mut new, Some(old), self.request, subresource);
         if deletion::is_due(&new) {
             return Ok(if self.dry_run { Arc::new(new) } else { store.commit(&self.key(), None) });
         }

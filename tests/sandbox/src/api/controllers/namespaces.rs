@@ -30,14 +30,10 @@ fn end(store: &mut Store, resource: &Resource, namespace: &str, object: &Value) 
     if is_ending(object) {
         return false;
     }
-    match deletion::begin(resource, object, &json!({})) {
-        Some(ending) => {
-            change(store, resource.plural, object, |object| *object = ending);
-            false
-        }
-        None => {
-            store.remove(resource.plural, namespace, object["metadata"]["name"].as_str().unwrap_or_default());
-            true
-        }
+    if let Some(ending) = deletion::begin(resource, object, &json!({})) {
+        change(store, resource.plural, object, |object| *object = ending);
+        return false;
     }
+    store.remove(resource.plural, namespace, object["metadata"]["name"].as_str().unwrap_or_default());
+    true
 }

@@ -1,0 +1,87 @@
+//! Takes an order back, as far as it can be.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use tokio::sync::watch;
+use tokio::time::Instant;
+use uuid::Uuid;
+
+use super::{Reboot, RebootError, Target, pod};
+use crate::cluster::WatchedNode;
+use crate::core::remediation::{Attempt, Recall};
+use crate::remedy::{News, Tell};
+
+/// After its probe an order is good for 120 s, then the guard refuses; the machine goes down 3 s later. The rest is slack.
+const WINDOW: Duration = Duration::from_secs(150);
+
+/// Removes the helper of the order, if it has one, and waits until the order cannot be carried out any more or has been.
+pub async fn recall(
+    reboot: &Reboot,
+    target: &Target<'_>,
+    attempt: &Attempt,
+    pre_boot_id: &str,
+    mut views: watch::Receiver<WatchedNode>,
+    tell: &dyn Tell,
+) -> Result<Recall, RebootError> {
+    match reboot {
+        Reboot::Pod(options) => pod::clean_up(target, options, attempt.n).await?,
+        Reboot::Ssh(_) => {}
+        // Nobody knows what a command has set in motion, nor what a person has.
+        Reboot::Command(_) | Reboot::Manual => return Ok(Recall::CannotBe),
+    }
+    let ends = Instant::now() + remaining(attempt.intent_at, Timestamp::now());
+    loop {
+        if let WatchedNode::Here(node) = &*views.borrow_and_update()
+            && is_another_boot(pre_boot_id, &node.info.boot_id)
+        {
+            return Ok(Recall::Rebooted);
+        }
+        let left = ends.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Ok(Recall::Spent);
+        }
+        let facts = format!("an order that is on its way could still arrive for {}s", left.as_secs());
+        tell.tell(News::Wait { elapsed: WINDOW.saturating_sub(left), facts: &facts });
+        tokio::select! {
+            Ok(()) = views.changed() => {}
+            () = tokio::time::sleep(left.min(Duration::from_secs(1))) => {}
+        }
+    }
+}
+
+/// What is left of an order's window. Whoever wrote `intent_at` may have had another clock: no more than all of it, and a
+/// time to come counts as now.
+fn remaining(intent_at: Timestamp, now: Timestamp) -> Duration {
+    let passed = Duration::try_from(now.duration_since(intent_at)).unwrap_or_default();
+    WINDOW.saturating_sub(passed)
+}
+
+fn is_another_boot(before: &str, now: &str) -> bool {
+    now.parse::<Uuid>().is_ok_and(|id| !id.is_nil() && before.parse() != Ok(id))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_window_is_clamped() {
+        let at = |second| Timestamp::from_second(second).unwrap();
+        assert_eq!(remaining(at(1000), at(1000)), WINDOW);
+        assert_eq!(remaining(at(1000), at(1100)), Duration::from_secs(50));
+        assert_eq!(remaining(at(1000), at(9000)), Duration::ZERO);
+        assert_eq!(remaining(at(9000), at(1000)), WINDOW, "a clock that is behind");
+    }
+
+    #[test]
+    fn another_boot_is_another_uuid() {
+        let (one, other) = ("5f1c7a52-4d5b-4f0e-9d6c-0a2f5c1e7b11", "aaaaaaaa-4d5b-4f0e-9d6c-0a2f5c1e7b11");
+        assert!(is_another_boot(one, other));
+        for same in
+            [one, "5F1C7A52-4D5B-4F0E-9D6C-0A2F5C1E7B11", "", "x", "00000000-0000-0000-0000-000000000000"]
+        {
+            assert!(!is_another_boot(one, same), "{same}");
+        }
+    }
+}

@@ -1,0 +1,178 @@
+//! The user's own `ssh` runs the guard on the machine: its configuration, its agent, its known hosts. Host keys are never
+//! waved through: whoever answers in the machine's place would be told to reboot, and would say that it did.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::run::{Ended, run};
+use super::{Issued, Probed, RebootError, address, guard, one_line};
+use crate::cluster::RemediatedNode;
+
+/// Connecting included. The guard itself answers at once.
+const WITHIN: Duration = Duration::from_secs(60);
+
+/// What ssh exits with if it failed itself.
+const ITS_OWN_FAILURE: i32 = 255;
+
+/// Where to, and how.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SshOptions {
+    /// An IP address or a DNS name. The user's configuration may say more about it: another port, another user, a jump host.
+    pub address: String,
+    /// `ssh -F`: a configuration file instead of the user's.
+    pub config: Option<PathBuf>,
+}
+
+impl SshOptions {
+    /// To the node's address of this type, such as `InternalIP`.
+    pub fn new(
+        node: &RemediatedNode,
+        address_type: &str,
+        config: Option<PathBuf>,
+    ) -> Result<Self, RebootError> {
+        Ok(Self { address: address(node, address_type)?, config })
+    }
+
+    /// What follows `ssh`. Its own login shell reads the last word on the machine, so that is quoted for one.
+    fn arguments(&self, script: &str, arguments: &[&str]) -> Result<Vec<String>, RebootError> {
+        let words = ["sh", "-c", script].into_iter().chain(arguments.iter().copied());
+        let remote = shlex::try_join(words).map_err(|error| RebootError::new(error.to_string()))?;
+        let config = self.config.iter().flat_map(|file| ["-F".to_owned(), file.display().to_string()]);
+        let options = ["-o", "BatchMode=yes", "-o", "ClearAllForwardings=yes", "-T", "--", &self.address];
+        Ok(config.chain(options.map(str::to_owned)).chain([remote]).collect())
+    }
+
+    /// Exit code and what our own script said.
+    async fn run(&self, script: &str, arguments: &[&str]) -> Result<(i32, String), RebootError> {
+        let ended = run("ssh", &self.arguments(script, arguments)?, WITHIN)
+            .await
+            .map_err(|error| RebootError::new(format!("cannot run ssh: {error}")))?
+            .ok_or_else(|| self.failed(&format!("no answer within {}s", WITHIN.as_secs())))?;
+        let said = answers(&ended.stdout);
+        match ended.status.code() {
+            Some(ITS_OWN_FAILURE) => Err(self.explain(&ended.stderr)),
+            Some(code) if said.is_empty() => Err(self.no_answer(code, &ended)),
+            Some(code) => Ok((code, said)),
+            None => Err(self.failed(&format!("ssh was ended by a signal ({})", ended.status))),
+        }
+    }
+
+    fn failed(&self, why: &str) -> RebootError {
+        RebootError::new(format!("ssh {}: {why}", self.address)).hint(self.by_hand())
+    }
+
+    fn by_hand(&self) -> String {
+        let config = self.config.as_ref().map(|file| format!("-F {} ", file.display())).unwrap_or_default();
+        format!("ssh {config}{} true", self.address)
+    }
+
+    fn explain(&self, stderr: &str) -> RebootError {
+        let said = |words: &str| stderr.contains(words);
+        let last = one_line(stderr.lines().rfind(|line| !line.trim().is_empty()).unwrap_or_default());
+        if said("REMOTE HOST IDENTIFICATION HAS CHANGED") {
+            self.failed("its host key is not the one that is known").hint(
+                "another machine may answer in its place; compare the key on its console before you change known_hosts",
+            )
+        } else if said("Host key verification failed") {
+            self.failed("its host key is not known")
+                .hint("connect once by hand and compare the key, or put it into known_hosts")
+        } else if said("Permission denied") {
+            self.failed(&last)
+                .hint("nobody is there to type a password: ssh-add -l lists the keys of your agent")
+        } else {
+            self.failed(&last)
+        }
+    }
+
+    fn no_answer(&self, code: i32, ended: &Ended) -> RebootError {
+        let text = [ended.stderr.as_str(), ended.stdout.as_str()].join("\n");
+        let error = self.failed(&format!("the guard did not answer (exit {code}): {}", one_line(&text)));
+        if ended.stderr.contains("sudo:") {
+            return error.hint("log in as root, or let the user run systemd-run by sudo without a password");
+        }
+        error
+    }
+}
+
+/// What has our mark, without it.
+fn answers(stdout: &str) -> String {
+    let marked = stdout.lines().filter_map(|line| line.trim_end().strip_prefix(guard::MARK));
+    marked.collect::<Vec<_>>().join("\n")
+}
+
+pub(super) async fn probe(options: &SshOptions) -> Result<Probed, RebootError> {
+    let (code, said) = options.run(&guard::over_ssh(guard::PROBE), &[]).await?;
+    super::read_probe(code, &said)
+}
+
+/// What was not said to be issued may have been nevertheless, if the connection broke; the guard allows to send it again.
+pub(super) async fn issue(
+    options: &SshOptions,
+    pre_boot_id: &str,
+    not_after_uptime: u64,
+) -> Result<Issued, RebootError> {
+    let limit = not_after_uptime.to_string();
+    let (code, said) = options.run(&guard::over_ssh(guard::REBOOT), &[pre_boot_id, &limit]).await?;
+    super::read_answer(code, &said)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn options() -> SshOptions {
+        SshOptions { address: "10.0.0.7".into(), config: Some("/tmp/a b/config".into()) }
+    }
+
+    #[test]
+    fn the_command_line_of_ssh() {
+        let arguments = options().arguments("say 'it'\nand go", &["5f1c", "86400"]).unwrap();
+        let expected = [
+            "-F",
+            "/tmp/a b/config",
+            "-o",
+            "BatchMode=yes",
+            "-o",
+            "ClearAllForwardings=yes",
+            "-T",
+            "--",
+            "10.0.0.7",
+        ];
+        assert_eq!(arguments[..expected.len()], expected);
+        let remote = shlex::split(&arguments[expected.len()]).unwrap();
+        assert_eq!(remote, ["sh", "-c", "say 'it'\nand go", "5f1c", "86400"]);
+        assert_eq!(arguments.len(), expected.len() + 1, "one word for the machine's shell");
+    }
+
+    #[test]
+    fn only_what_has_our_mark_is_an_answer() {
+        assert_eq!(
+            answers("Welcome!\nissued\nsciuro-boot_id=x\r\n sciuro-no\nsciuro-uptime=1\n"),
+            "boot_id=x\nuptime=1"
+        );
+    }
+
+    #[test]
+    fn failures_of_ssh_itself_are_named() {
+        for (stderr, why) in [
+            ("Host key verification failed.\r\n", "its host key is not known"),
+            (
+                "@ WARNING: REMOTE HOST IDENTIFICATION HAS CHANGED! @\nHost key verification failed.\n",
+                "its host key is not the one that is known",
+            ),
+            (
+                "root@10.0.0.7: Permission denied (publickey).\n",
+                "root@10.0.0.7: Permission denied (publickey).",
+            ),
+            (
+                "banner\nssh: connect to host 10.0.0.7 port 22: No route to host\n\n",
+                "ssh: connect to host 10.0.0.7 port 22: No route to host",
+            ),
+            ("", "it said nothing"),
+        ] {
+            let error = options().explain(stderr);
+            assert_eq!(error.why, format!("ssh 10.0.0.7: {why}"));
+            assert_eq!(error.hints[0], "ssh -F /tmp/a b/config 10.0.0.7 true");
+        }
+    }
+}
