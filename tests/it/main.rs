@@ -13,6 +13,7 @@ mod chain;
 mod check;
 mod complete;
 mod deploy;
+mod drain;
 mod expressions;
 mod flags;
 mod formats;
