@@ -13,6 +13,11 @@ pub(super) fn begin(resource: &Resource, old: &Value, options: &Value) -> Option
     if resource.plural == "pods" && graceful(&mut new, options) {
         return Some(new);
     }
+    if resource.plural == "namespaces" {
+        new["status"]["phase"] = "Terminating".into();
+        new["metadata"]["deletionTimestamp"] = time::now().into();
+        return Some(new); // its controller ends it
+    }
     if is_held(old) {
         mark(&mut new, 0);
         return Some(new);
@@ -24,6 +29,7 @@ pub(super) fn begin(resource: &Resource, old: &Value, options: &Value) -> Option
 pub(super) fn is_due(object: &Value) -> bool {
     let metadata = &object["metadata"];
     metadata["deletionTimestamp"].is_string()
+        && object["kind"] != "Namespace"
         && metadata["deletionGracePeriodSeconds"].as_i64().unwrap_or(0) == 0
         && !is_held(object)
 }

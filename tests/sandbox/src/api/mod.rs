@@ -1,8 +1,11 @@
 //! The API server.
 
+mod controllers;
 mod defaults;
 mod deletion;
 mod discovery;
+mod eviction;
+mod log;
 mod managed;
 mod port_forward;
 mod resource;

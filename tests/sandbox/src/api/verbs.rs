@@ -10,7 +10,7 @@ use super::selector::Selector;
 use super::status::{self, Result, Status};
 use super::store::{Key, Store};
 use super::view::View;
-use super::{defaults, deletion, managed, strategic, typed};
+use super::{defaults, deletion, eviction, log, managed, strategic, typed};
 use crate::http::{Reply, Request};
 use crate::random::uuid;
 use crate::time;
@@ -20,6 +20,12 @@ const MAX_OBJECT: usize = 1_572_864;
 
 /// Answers every verb but `watch`.
 pub(super) fn answer(store: &mut Store, info: &Info, request: &Request) -> Result<Reply> {
+    match (info.subresource.as_str(), info.verb) {
+        ("eviction", "create") => return eviction::evict(store, info, request),
+        ("log", "get") => return log::log(store, info, request),
+        ("eviction" | "log", _) => return Err(Status::method_not_allowed()),
+        _ => {}
+    }
     let view = View::of(request);
     let call = Call { info, request, dry_run: request.parameter("dryRun").as_deref() == Some("All") };
     let (code, object) = match (info.verb, info.name.is_empty()) {
@@ -152,6 +158,9 @@ impl Call<'_> {
             let Resource { group, kind, .. } = resource;
             return Err(Status::invalid(group, kind, "", "metadata.name", "FieldValueRequired", detail));
         }
+        if let Some(refusal) = eviction::terminating(store, self.info, &key.namespace) {
+            return Err(refusal);
+        }
         if store.find(&key).is_some() {
             return Err(Status::already_exists(resource, &key.name));
         }
@@ -166,7 +175,7 @@ impl Call<'_> {
         object["metadata"]["uid"] = uuid().into();
         object["metadata"]["creationTimestamp"] = time::now().into();
         defaults::fill(&mut object);
-        managed::record(&mut object, self.request, "");
+        managed::record(&mut object, None, self.request, "");
         self.store(store, &key, object)
     }
 
@@ -315,7 +324,10 @@ impl Call<'_> {
         if new == *old {
             return Ok(Arc::new(new));
         }
-        managed::record(&mut new, self.request, subresource);
+        if let Some(generation) = live["generation"].as_i64().filter(|_| new["spec"] != old["spec"]) {
+            new["metadata"]["generation"] = (generation + 1).into();
+        }
+        managed::record(&mut new, Some(old), self.request, subresource);
         if deletion::is_due(&new) {
             return Ok(if self.dry_run { Arc::new(new) } else { store.commit(&self.key(), None) });
         }

@@ -93,11 +93,11 @@ impl Machine {
         let facts = self.facts();
         let uptime = facts.uptime.as_secs();
         if facts.boot_id != boot_id {
-            (10, format!("other boot {}", facts.boot_id))
+            (10, format!("other boot {}\n", facts.boot_id))
         } else if not_after.parse::<u64>().is_ok_and(|not_after| uptime <= not_after) {
-            (0, "issued".to_owned())
+            (0, "sciuro-issued\n".to_owned())
         } else {
-            (11, format!("too late {uptime}"))
+            (11, format!("too late {uptime}\n"))
         }
     }
 
@@ -111,37 +111,47 @@ impl Machine {
     }
 
     /// Goes down and comes back as its [`Boot`] says.
-    pub(super) async fn reboot(&self) {
-        let mut boot = lock(&self.boot).clone();
+    async fn reboot(&self) {
+        let mut plan = lock(&self.boot).clone();
         loop {
-            if !self.power_off().await {
+            if !self.power_off() {
                 return; // it was off already
             }
             lock(&self.clock).reboots += 1;
-            if boot.never_back {
+            if plan.never_back {
                 return;
             }
-            sleep(boot.silence).await;
-            self.come_up(boot.not_ready).await;
-            for _ in 0..boot.flaps {
-                sleep(boot.pace).await;
-                _ = self.set_ready(false).await;
-                sleep(boot.pace).await;
-                _ = self.set_ready(true).await;
+            let before = self.power.borrow().boots;
+            sleep(plan.silence).await;
+            if self.power.borrow().boots != before {
+                return; // somebody has pressed its button meanwhile
             }
-            if boot.again == 0 {
+            let boot = self.come_up(plan.not_ready).await;
+            for _ in 0..plan.flaps {
+                for ready in [false, true] {
+                    sleep(plan.pace).await;
+                    if self.is_in(boot) {
+                        _ = self.set_ready(ready).await;
+                    }
+                }
+            }
+            if plan.again == 0 || !self.is_in(boot) {
                 return;
             }
-            boot.again -= 1;
-            boot.flaps = 0;
-            sleep(boot.pace).await;
+            plan.again -= 1;
+            plan.flaps = 0;
+            sleep(plan.pace).await;
         }
     }
 
-    /// Pulls the plug: when this returns the machine is silent. Whether it was on.
-    pub(super) async fn power_off(&self) -> bool {
-        let _nothing_is_being_written = self.state.lock().await;
+    /// Pulls the plug. Whether it was on.
+    pub(super) fn power_off(&self) -> bool {
         self.power.send_if_modified(|power| std::mem::take(&mut power.on))
+    }
+
+    /// Until nothing is being written any more, by a machine that is off.
+    pub(super) async fn silence(&self) {
+        drop(self.state.lock().await);
     }
 
     /// Boots, if it is off.
@@ -152,7 +162,21 @@ impl Machine {
         }
     }
 
-    async fn come_up(&self, not_ready: Duration) {
+    /// The same, whoever waits for it.
+    pub(super) fn press_power(self: &Arc<Self>) {
+        let machine = Arc::clone(self);
+        lock(&self.tasks).spawn(async move { machine.power_on().await });
+    }
+
+    /// Whether it is on, and still in this boot.
+    fn is_in(&self, boot: u32) -> bool {
+        let power = self.power.borrow();
+        power.on && power.boots == boot
+    }
+
+    /// Returns which boot it is.
+    async fn come_up(&self, not_ready: Duration) -> u32 {
+        let mut state = self.state.lock().await;
         let boot_id = uuid();
         {
             let mut clock = lock(&self.clock);
@@ -160,7 +184,6 @@ impl Machine {
             clock.up_since = Instant::now();
             clock.ahead = Duration::ZERO;
         }
-        let mut state = self.state.lock().await;
         let ready = not_ready.is_zero();
         if state.health.ready != ready {
             state.health.ready = ready;
@@ -170,20 +193,24 @@ impl Machine {
             power.on = true;
             power.boots += 1;
         });
-        while self.write_boot(&mut state, &boot_id).await.is_err() {
+        let boot = self.power.borrow().boots;
+        while self.is_in(boot) && self.write_boot(&mut state, &boot_id).await.is_err() {
             sleep(AGAIN).await;
         }
-        while self.renew(&mut state).await.is_err() {
+        while self.is_in(boot) && self.renew(&mut state).await.is_err() {
             sleep(AGAIN).await;
         }
         drop(state);
-        self.tell_rebooted(&boot_id).await;
+        if self.is_in(boot) {
+            self.tell_rebooted(&boot_id).await;
+        }
         if !ready {
             sleep(not_ready).await;
-            while self.power.borrow().on && self.set_ready(true).await.is_err() {
+            while self.is_in(boot) && self.set_ready(true).await.is_err() {
                 sleep(AGAIN).await;
             }
         }
+        boot
     }
 
     /// The new boot id and fresh conditions, in one patch as a kubelet writes them.
@@ -221,7 +248,7 @@ impl Machine {
         self.patch_status(&mut state, &json!({"status": {"nodeInfo": {"bootID": boot_id}}})).await
     }
 
-    /// Writes an annotation of its own Node, as NodeRestriction lets it.
+    /// Writes an annotation of its own Node, as the admission `NodeRestriction` lets it.
     pub(super) async fn annotate(&self, key: &str, value: Option<&str>) -> kube::Result<()> {
         let patch = json!({"metadata": {"annotations": {key: value}}});
         self.send(Method::PATCH, &format!("/api/v1/nodes/{}", self.name()), &patch).await.map(drop)

@@ -52,9 +52,21 @@ impl Machines {
         Ok((code, said))
     }
 
-    /// Pulls the plug: when this returns the machine is silent.
-    pub async fn power_off(&self, name: &str) -> Result<()> {
-        self.machine(name)?.power_off().await;
+    /// Pulls the plug. A write that was on its way may still arrive: [`silence`](Self::silence) waits for it.
+    pub fn power_off(&self, name: &str) -> Result<()> {
+        self.machine(name)?.power_off();
+        Ok(())
+    }
+
+    /// Until a machine that is off has written its last.
+    pub async fn silence(&self, name: &str) -> Result<()> {
+        self.machine(name)?.silence().await;
+        Ok(())
+    }
+
+    /// Begins to boot, if it is off.
+    pub fn press_power(&self, name: &str) -> Result<()> {
+        self.machine(name)?.press_power();
         Ok(())
     }
 

@@ -5,6 +5,7 @@
 //! seen to erase what has none.
 
 mod boot;
+mod control;
 mod machine;
 mod machines;
 mod names;
@@ -23,6 +24,7 @@ use kube::config::{KubeConfigOptions, Kubeconfig};
 use tokio::task::JoinSet;
 
 pub use self::boot::{Boot, Facts};
+pub use self::control::MachineControl;
 use self::machine::Machine;
 pub use self::machines::Machines;
 pub use self::names::{default_names, internal_ip};

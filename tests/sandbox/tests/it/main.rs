@@ -5,6 +5,7 @@
 #![allow(clippy::too_many_lines, reason = "tables are long")]
 
 mod alertmanager;
+mod evictions;
 mod faults;
 mod kubelet;
 mod objects;

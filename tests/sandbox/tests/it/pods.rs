@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use http::Method;
 use sandbox::kubelet::STOPS_AFTER;
-use sandbox::{Boot, Helpers, Kubelet, KubeletOptions, Machines};
+use sandbox::{Boot, Helpers, Kubelet, KubeletOptions, MachineControl, Machines};
 use serde_json::{Value, json};
 
 use crate::{Cluster, JSON, NODES};
@@ -189,7 +189,8 @@ async fn pods_survive_a_reboot_or_fail() {
         assert!(facts.uptime < Duration::from_secs(60));
 
         // A pod that is deleted while the machine is off stays until it is back.
-        machines.power_off(&scene.node).await.unwrap();
+        machines.power_off(&scene.node).unwrap();
+        machines.silence(&scene.node).await.unwrap();
         scene.cluster.delete(&stays).await;
         tokio::time::sleep(Duration::from_millis(200)).await;
         assert_eq!(
@@ -228,7 +229,7 @@ async fn helper_pods_look_and_reboot_once() {
         let cases = [
             ("other", order("no-such-boot", uptime + 60), 10, "other boot"),
             ("late", order(&facts.boot_id, uptime.saturating_sub(1000)), 11, "too late"),
-            ("good", order(&facts.boot_id, uptime + 60), 0, "issued"),
+            ("good", order(&facts.boot_id, uptime + 60), 0, "sciuro-issued"),
             ("again", order(&facts.boot_id, u64::MAX), 10, "other boot"),
         ];
         for (suffix, args, code, message) in cases {
@@ -260,6 +261,43 @@ async fn helper_pods_look_and_reboot_once() {
         }
         scene.end().await;
     }
+}
+
+#[tokio::test]
+async fn machines_are_handled_from_outside() {
+    let scene = Scene::all("outside").await.remove(0);
+    let (machines, node) = (scene.machines(), scene.node.clone());
+    let control = MachineControl::start(&machines);
+    let address = sandbox::kubelet::internal_ip(&node).to_string();
+    let post = async |path: String| -> Value {
+        let answer =
+            reqwest::Client::new().post(format!("{}/machines/{path}", control.url())).send().await.unwrap();
+        serde_json::from_str(&answer.text().await.unwrap()).unwrap_or_default()
+    };
+    let facts = async || -> Value {
+        let answer = reqwest::get(format!("{}/machines/{address}", control.url())).await.unwrap();
+        serde_json::from_str(&answer.text().await.unwrap()).unwrap()
+    };
+    let before = facts().await;
+    assert_eq!(
+        (&before["name"], &before["reboots"], &before["powered"]),
+        (&json!(node), &json!(0), &json!(true))
+    );
+    assert_eq!(post(format!("{node}/off")).await["powered"], false);
+    assert_eq!(post(format!("{node}/on")).await["name"], node);
+    until("on", async || facts().await["powered"] == true).await;
+    let booted = facts().await;
+    assert_ne!(booted["bootID"], before["bootID"]);
+
+    let id = booted["bootID"].as_str().unwrap();
+    post(format!("{address}/advance?seconds=3600")).await;
+    assert_eq!(post(format!("{address}/order?boot-id=other&not-after=9999")).await["code"], 10);
+    assert_eq!(post(format!("{address}/order?boot-id={id}&not-after=120")).await["code"], 11);
+    let issued = json!({"code": 0, "said": "sciuro-issued\n"});
+    assert_eq!(post(format!("{address}/order?boot-id={id}&not-after=3720")).await, issued);
+    until("rebooted", async || facts().await["reboots"] == 1 && facts().await["powered"] == true).await;
+    assert_eq!(post("nobody/reboot".into()).await, Value::Null);
+    scene.end().await;
 }
 
 #[tokio::test]

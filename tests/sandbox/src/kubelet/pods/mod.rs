@@ -86,8 +86,7 @@ struct Life {
 /// Lets pods live until dropped.
 pub(super) struct Lives {
     machines: Arc<BTreeMap<String, Arc<Machine>>>,
-    /// By the pod's uid.
-    lives: HashMap<String, Life>,
+    by_uid: HashMap<String, Life>,
     tasks: JoinSet<()>,
 }
 
@@ -108,24 +107,28 @@ impl Lives {
     pub(super) const PATH: &str = "/api/v1/pods?fieldSelector=spec.nodeName%21%3D&";
 
     pub(super) fn new(machines: &Arc<BTreeMap<String, Arc<Machine>>>) -> Self {
-        Self { machines: Arc::clone(machines), lives: HashMap::new(), tasks: JoinSet::new() }
+        Self { machines: Arc::clone(machines), by_uid: HashMap::new(), tasks: JoinSet::new() }
     }
 
     fn all(&mut self, pods: Vec<Pod>) {
         let there: std::collections::HashSet<&str> = pods.iter().map(Pod::uid).collect();
         let gone: Vec<Pod> = self
-            .lives
+            .by_uid
             .iter()
             .filter(|(uid, _)| !there.contains(uid.as_str()))
             .map(|(_, life)| life.seen.borrow().clone())
             .collect();
-        gone.iter().for_each(|pod| self.gone(pod));
-        pods.into_iter().for_each(|pod| self.live(pod));
+        for pod in &gone {
+            self.gone(pod);
+        }
+        for pod in pods {
+            self.live(pod);
+        }
     }
 
     fn live(&mut self, pod: Pod) {
         let Some(machine) = self.machines.get(pod.node()) else { return };
-        if let Some(life) = self.lives.get(pod.uid()) {
+        if let Some(life) = self.by_uid.get(pod.uid()) {
             life.seen.send_replace(pod);
             return;
         }
@@ -133,11 +136,11 @@ impl Lives {
         let uid = pod.uid().to_owned();
         let (seen, seeing) = tokio::sync::watch::channel(pod);
         let task = self.tasks.spawn(life::run(Arc::clone(machine), seeing));
-        self.lives.insert(uid, Life { seen, task });
+        self.by_uid.insert(uid, Life { seen, task });
     }
 
     fn gone(&mut self, pod: &Pod) {
-        let Some(life) = self.lives.remove(pod.uid()) else { return };
+        let Some(life) = self.by_uid.remove(pod.uid()) else { return };
         life.task.abort();
         // Its container still runs: a kubelet creates the mirror anew.
         if pod.is_mirror()

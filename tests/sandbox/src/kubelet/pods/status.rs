@@ -31,7 +31,7 @@ impl Ended<'_> {
     }
 }
 
-/// All containers run; `restarts` more often than the pod says, after `ended`.
+/// All containers run, once more than the pod says if they are `restarted`.
 pub(super) fn running(pod: &Pod, restarted: Option<&Ended>) -> Value {
     let ready = pod.annotation(NEVER_READY).is_none();
     let now = time::now();
@@ -43,7 +43,7 @@ pub(super) fn running(pod: &Pod, restarted: Option<&Ended>) -> Value {
         }
         status
     });
-    status(pod, "Running", ready, "ContainersNotReady", containers)
+    status(pod, "Running", ready, "ContainersNotReady", &containers)
 }
 
 /// All containers wait, for this reason.
@@ -52,10 +52,10 @@ pub(super) fn waiting(pod: &Pod, reason: &str, message: &str) -> Value {
         json!({"ready": false, "started": false, "restartCount": old["restartCount"].as_i64().unwrap_or(0),
             "state": {"waiting": {"reason": reason, "message": message}}})
     });
-    status(pod, "Pending", false, "ContainersNotReady", containers)
+    status(pod, "Pending", false, "ContainersNotReady", &containers)
 }
 
-/// All containers have ended, and the pod with them unless they are `restarted`.
+/// All containers have ended.
 pub(super) fn ended(pod: &Pod, phase: &str, ended: &Ended) -> Value {
     let containers = containers(pod, |name, old| {
         let status = json!({"ready": false, "started": false,
@@ -68,7 +68,7 @@ pub(super) fn ended(pod: &Pod, phase: &str, ended: &Ended) -> Value {
         "Failed" => "PodFailed",
         _ => "ContainersNotReady",
     };
-    status(pod, phase, false, reason, containers)
+    status(pod, phase, false, reason, &containers)
 }
 
 /// Of each container what `make` says of its name and its status so far, and what is always the same.
@@ -96,12 +96,12 @@ fn container_id(pod: &Pod, name: &str, status: &Value) -> String {
 }
 
 /// The patch of a status.
-fn status(pod: &Pod, phase: &str, ready: bool, reason: &str, containers: Vec<Value>) -> Value {
+fn status(pod: &Pod, phase: &str, ready: bool, reason: &str, containers: &[Value]) -> Value {
     let since = |kind: &str, status: bool| {
         let old = pod.0["status"]["conditions"].as_array().into_iter().flatten();
         let status = if status { "True" } else { "False" };
-        let old = old.filter(|old| old["type"] == kind && old["status"] == status);
-        old.filter_map(|old| old["lastTransitionTime"].as_str()).next().map_or_else(time::now, str::to_owned)
+        let mut old = old.filter(|old| old["type"] == kind && old["status"] == status);
+        old.find_map(|old| old["lastTransitionTime"].as_str()).map_or_else(time::now, str::to_owned)
     };
     let conditions: Vec<Value> = [
         ("PodReadyToStartContainers", phase == "Running" || phase == "Pending"),
@@ -122,10 +122,7 @@ fn status(pod: &Pod, phase: &str, ready: bool, reason: &str, containers: Vec<Val
     .collect();
     let host = internal_ip(pod.node()).to_string();
     let [high, low] = u16::try_from(fnv::hash(pod.uid().bytes()) & 0xffff).unwrap_or(0).to_be_bytes();
-    let ip = match pod.0["spec"]["hostNetwork"] == true {
-        true => host.clone(),
-        false => format!("10.244.{high}.{low}"),
-    };
+    let ip = if pod.0["spec"]["hostNetwork"] == true { host.clone() } else { format!("10.244.{high}.{low}") };
     let started = match pod.text("/status/startTime") {
         "" => time::seconds(Timestamp::now()),
         started => started.to_owned(),
