@@ -14,6 +14,7 @@ mod check;
 mod clock;
 mod complete;
 mod deploy;
+mod drain;
 mod expressions;
 mod flags;
 mod formats;
