@@ -1,9 +1,6 @@
 //! Sources inside of the cluster: the endpoints of a Service, and connections to them through the API server.
 //!
-//! The real control plane has no kubelet, so there a port-forward goes as far as the API server's call to one; what a
-//! kubelet does with it is the sandbox's.
-
-use std::net::SocketAddr;
+//! On the real control plane a port-forward goes through the API server to a kubelet double, over TLS.
 
 use jiff::SignedDuration;
 use sciuro::cli::KubernetesArgs;
@@ -19,6 +16,10 @@ scenarios![
     the_alertmanager_is_found_if_there_is_one,
     a_pod_that_is_gone,
     who_may_not_is_told_what_is_missing,
+    an_alertmanager_answers_through_a_port_forward,
+    a_port_that_is_closed_is_named,
+    a_connection_that_breaks_ends_and_the_next_one_works,
+    more_than_one_buffer_goes_through_unchanged,
 ];
 
 fn cluster(world: &World, user: Option<&str>) -> Cluster {
@@ -220,6 +221,16 @@ mod only {
                 ]
             );
         }
+
+        #[test]
+        fn a_kubelet_gives_the_log_of_a_container_that_has_ended() {
+            let world = World::control_plane();
+            let pod = forwarded(&world);
+            let path = format!("/api/v1/namespaces/default/pods/{}/log?container=am&previous=true", pod.name);
+            let log = http::Request::get(path).body(Vec::new()).unwrap();
+            let log = world.block_on(world.client().request_text(log)).unwrap();
+            assert_eq!(log, format!("previous log of am in default/{}\n", pod.name));
+        }
     }
 }
 
@@ -234,33 +245,42 @@ async fn exchange(cluster: &Cluster, pod: &PodKey, port: u16, sent: &str) -> std
 
 const REQUEST: &str = "GET /api/v2/status HTTP/1.1\r\nHost: am\r\nConnection: close\r\n\r\n";
 
-fn forwarded() -> (World, PodKey) {
-    let world = World::sandbox();
-    let pod = create_pod(&world, "w1");
-    let to: SocketAddr = world.alertmanager_url().strip_prefix("http://").unwrap().parse().unwrap();
-    world.api().forward(&pod.name, 9093, to);
-    (world, pod)
+/// A pod at whose port 9093 the Alertmanager answers.
+fn forwarded(world: &World) -> PodKey {
+    let node = world.bare_node("w1");
+    let pod = create_pod(world, &node);
+    let to = world.alertmanager_url().strip_prefix("http://").unwrap().parse().unwrap();
+    world.forward(&node, &pod.name, 9093, to);
+    pod
 }
 
-#[test]
-fn an_alertmanager_answers_through_a_port_forward() {
-    let (world, pod) = forwarded();
-    let cluster = cluster(&world, None);
+fn an_alertmanager_answers_through_a_port_forward(world: &World) {
+    let pod = forwarded(world);
+    let cluster = cluster(world, None);
     for _ in 0..2 {
         let answer = world.block_on(exchange(&cluster, &pod, 9093, REQUEST)).unwrap();
         assert!(answer.starts_with("HTTP/1.1 200 OK\r\n") && answer.contains("\"uptime\""), "{answer}");
     }
+}
+
+#[test]
+fn each_connection_is_a_request_of_its_own_by_who_we_are() {
+    let world = World::sandbox();
+    let pod = forwarded(&world);
+    let cluster = cluster(&world, None);
+    for _ in 0..2 {
+        world.block_on(exchange(&cluster, &pod, 9093, REQUEST)).unwrap();
+    }
     let requests = world.api().requests();
     let forwards: Vec<_> = requests.iter().filter(|request| request.path.ends_with("/portforward")).collect();
-    assert_eq!(forwards.len(), 2, "one connection each");
+    assert_eq!(forwards.len(), 2);
     assert!(forwards[0].user_agent().starts_with("kubectl-sciuro/"));
     assert_eq!(forwards[0].header("authorization"), "Bearer sandbox");
 }
 
-#[test]
-fn a_port_that_is_closed_is_named() {
-    let (world, pod) = forwarded();
-    let error = world.block_on(exchange(&cluster(&world, None), &pod, 9094, REQUEST)).unwrap_err();
+fn a_port_that_is_closed_is_named(world: &World) {
+    let pod = forwarded(world);
+    let error = world.block_on(exchange(&cluster(world, None), &pod, 9094, REQUEST)).unwrap_err();
     assert_eq!(error.kind(), std::io::ErrorKind::ConnectionRefused);
     assert_eq!(
         error.to_string().replace(&world.name(""), ""),
@@ -268,15 +288,14 @@ fn a_port_that_is_closed_is_named() {
     );
 }
 
-#[test]
-fn a_connection_that_breaks_ends_and_the_next_one_works() {
-    let (world, pod) = forwarded();
-    let cluster = cluster(&world, None);
+fn a_connection_that_breaks_ends_and_the_next_one_works(world: &World) {
+    let pod = forwarded(world);
+    let cluster = cluster(world, None);
     world.block_on(async {
         let mut connection = cluster.port_forward(&pod, 9093).await.unwrap();
         // Half a request, so that the Alertmanager waits for the rest of it.
         connection.write_all(b"GET /api/v2/status HTTP/1.1\r\n").await.unwrap();
-        world.api().drop_watches();
+        world.drop_forwards();
         let mut rest = Vec::new();
         let _ends_with_or_without_an_error = connection.read_to_end(&mut rest).await;
         assert!(rest.is_empty());
@@ -284,11 +303,10 @@ fn a_connection_that_breaks_ends_and_the_next_one_works() {
     assert!(world.block_on(exchange(&cluster, &pod, 9093, REQUEST)).is_ok());
 }
 
-#[test]
-fn more_than_one_buffer_goes_through_unchanged() {
-    let (world, pod) = forwarded();
+fn more_than_one_buffer_goes_through_unchanged(world: &World) {
+    let pod = forwarded(world);
     let echo = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    world.api().forward(&pod.name, 1, echo.local_addr().unwrap());
+    world.forward(&world.name("w1"), &pod.name, 1, echo.local_addr().unwrap());
     let sent = "what goes in comes out, ".repeat(60_000);
     let expected = sent.clone();
     std::thread::spawn(move || {
@@ -297,13 +315,14 @@ fn more_than_one_buffer_goes_through_unchanged() {
         std::io::Read::read_exact(&mut stream, &mut received).unwrap();
         std::io::Write::write_all(&mut stream, &received).unwrap();
     });
-    let received = world.block_on(exchange(&cluster(&world, None), &pod, 1, &sent)).unwrap();
+    let received = world.block_on(exchange(&cluster(world, None), &pod, 1, &sent)).unwrap();
     assert!(received == sent, "{} of {} bytes", received.len(), sent.len());
 }
 
 #[test]
 fn a_server_without_websockets_is_named() {
-    let (world, pod) = forwarded();
+    let world = World::sandbox();
+    let pod = forwarded(&world);
     let path = format!("/api/v1/namespaces/default/pods/{}/portforward", pod.name);
     let _plain = world.api().faults().on("GET", &path).body("text/html", "<html>proxy</html>");
     let said = lines(&world, world.block_on(cluster(&world, None).port_forward(&pod, 9093)));
