@@ -2,13 +2,16 @@
 //!
 //! On the real control plane a port-forward goes through the API server to a kubelet double, over TLS.
 
+use std::process::{Command, Stdio};
+
+use ::sandbox::{Authority, Front};
 use jiff::SignedDuration;
 use sciuro::cli::KubernetesArgs;
 use sciuro::cluster::{Cluster, PodKey, ServiceKey};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use crate::support::{World, scenarios};
+use crate::support::{World, run, scenarios};
 
 scenarios![
     the_ready_pods_of_a_service_are_found,
@@ -20,6 +23,8 @@ scenarios![
     a_port_that_is_closed_is_named,
     a_connection_that_breaks_ends_and_the_next_one_works,
     more_than_one_buffer_goes_through_unchanged,
+    sync_reaches_its_alertmanager_by_port_forward,
+    sync_says_what_a_port_forward_needs,
 ];
 
 fn cluster(world: &World, user: Option<&str>) -> Cluster {
@@ -327,4 +332,98 @@ fn a_server_without_websockets_is_named() {
     let _plain = world.api().faults().on("GET", &path).body("text/html", "<html>proxy</html>");
     let said = lines(&world, world.block_on(cluster(&world, None).port_forward(&pod, 9093)));
     assert!(said[0].contains("does a proxy in between let WebSockets through?"), "{said:?}");
+}
+
+/// A Service with a pod behind it, at which the Alertmanager answers, and a node of which it has an alert.
+fn alerting_service(world: &World) -> (String, String) {
+    let (node, name) = (world.name("w1"), world.name("am"));
+    let pod = forwarded(world);
+    world.create(SERVICES, &service(&name, &json!({})));
+    let endpoint = endpoint(&pod.name, "10.1.0.7", true);
+    world.create(SLICES, &slice(&world.name("s"), &name, "IPv4", &json!([endpoint])));
+    world.alert(&[("alertname", "X"), ("node", &node)], "", true);
+    (node, format!("svc://default/{name}"))
+}
+
+fn sync_reaches_its_alertmanager_by_port_forward(world: &World) {
+    let (node, address) = alerting_service(world);
+    world.sync(&["--alertmanager", &address]).exits(0);
+    assert_eq!(world.condition(&node, "X").unwrap()["status"], "True");
+}
+
+fn sync_says_what_a_port_forward_needs(world: &World) {
+    let (node, address) = alerting_service(world);
+    let user = world.user_who_may(&[
+        ("", "nodes", "list"),
+        ("coordination.k8s.io", "leases", "get"),
+        ("coordination.k8s.io", "leases", "create"),
+        ("coordination.k8s.io", "leases", "update"),
+        ("", "services", "get"),
+        ("discovery.k8s.io", "endpointslices", "list"),
+    ]);
+    world
+        .sync(&["--alertmanager", &address, "--as", &user])
+        .exits(11)
+        .says("cannot reach svc://default/am/am-0 (http://10.1.0.7:9093/api/v2/status): Error from server (Forbidden): pods")
+        .says(r#"hint: a Role in default needs the rule: {apiGroups: [""], resources: ["pods/portforward"], verbs: ["get", "create"]}"#)
+        .says("hint: kubectl auth can-i create pods --subresource=portforward -n default");
+    assert_eq!(world.condition(&node, "X"), None);
+}
+
+/// The address of the Alertmanager is that of a pod. On the sandbox only: a real API server takes no endpoint on loopback.
+fn directly_alerting_service(world: &World) -> (String, String) {
+    let (node, name) = (world.bare_node("w1"), world.name("am"));
+    world.create(SERVICES, &service(&name, &json!({})));
+    let mut slice = slice("s", &name, "IPv4", &json!([endpoint("am-0", "127.0.0.1", true)]));
+    let port: u16 = world.alertmanager_url().rsplit(':').next().unwrap().parse().unwrap();
+    slice["ports"][1]["port"] = port.into();
+    world.create(SLICES, &slice);
+    world.alert(&[("alertname", "X"), ("node", &node)], "", true);
+    (node, format!("svc://default/{name}"))
+}
+
+fn port_forwards(world: &World) -> usize {
+    world.api().requests().iter().filter(|request| request.path.ends_with("/portforward")).count()
+}
+
+#[test]
+fn sync_goes_directly_to_the_pods_if_told_so() {
+    let world = World::sandbox();
+    let (node, address) = directly_alerting_service(&world);
+    world.sync(&["--alertmanager", &address, "--via", "direct"]).exits(0);
+    assert_eq!(world.condition(&node, "X").unwrap()["status"], "True");
+    assert_eq!(port_forwards(&world), 0);
+}
+
+/// Where every pod has the files of its account there is a directory of this process alone: that takes a mount namespace.
+#[test]
+fn in_a_pod_sync_goes_directly_to_the_pods() {
+    const AS_IN_A_POD: &str = "account=/var/run/secrets/kubernetes.io/serviceaccount
+        mount -t tmpfs none /var/run && mkdir -p $account && cp \"$0\"/* $account && exec \"$@\"";
+    let world = World::sandbox();
+    let (node, address) = directly_alerting_service(&world);
+    let authority = Authority::new("cluster");
+    let server = Front::tls(&world.server_url(), &authority.issue(&["127.0.0.1"]), None);
+    let account = tempfile::tempdir().unwrap();
+    for (name, content) in
+        [("ca.crt", authority.certificate.as_str()), ("token", "sandbox"), ("namespace", "sciuro")]
+    {
+        std::fs::write(account.path().join(name), content).unwrap();
+    }
+    let sync = world.sync_command(&["--alertmanager", &address]);
+    let mut in_pod = Command::new("unshare");
+    in_pod.args(["--user", "--map-root-user", "--mount", "sh", "-c", AS_IN_A_POD]).arg(account.path());
+    in_pod.arg(sync.get_program()).args(sync.get_args()).stdin(Stdio::null());
+    for (name, value) in sync.get_envs().filter(|(name, _)| *name != "KUBECONFIG") {
+        match value {
+            Some(value) => in_pod.env(name, value),
+            None => in_pod.env_remove(name),
+        };
+    }
+    in_pod.env_remove("KUBECONFIG");
+    in_pod.env("KUBERNETES_SERVICE_HOST", "127.0.0.1");
+    in_pod.env("KUBERNETES_SERVICE_PORT", server.address().port().to_string());
+    run(&mut in_pod).exits(0);
+    assert_eq!(world.condition(&node, "X").unwrap()["status"], "True");
+    assert_eq!(port_forwards(&world), 0);
 }
