@@ -120,6 +120,7 @@ pub struct SyncArgs {
 #[derive(Debug, Args)]
 #[allow(clippy::doc_markdown)] // the texts are help
 #[allow(rustdoc::broken_intra_doc_links)] // help texts: [:PORT] is no link
+#[allow(clippy::struct_excessive_bools)] // flags are independent of each other
 pub struct SourceArgs {
     /// Alertmanager: a URL, whose path prefix is kept, svc://NAMESPACE/SERVICE[:PORT] in the cluster, or auto; may be
     /// repeated for the members of one cluster of Alertmanagers

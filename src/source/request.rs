@@ -204,7 +204,7 @@ impl Requests<'_> {
             failed.failure.hints = explained.hints().to_vec();
         }
         // TLS itself failed: asking again will not help.
-        let is_tls = causes(error).any(|cause| cause.is::<rustls::Error>());
+        let is_tls = causes(error).any(<dyn std::error::Error>::is::<rustls::Error>);
         // Never sent: in TLS 1.3 a server refuses a client's certificate after its handshake, and may hang up before we ask.
         // The next try can hear why.
         let was_not_sent = causes(error)

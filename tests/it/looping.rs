@@ -325,11 +325,13 @@ fn what_is_forbidden_meanwhile_is_asked_for_less_and_less_often() {
     let world = World::sandbox();
     let nodes: Vec<String> = (0..12).map(|number| world.bare_node(&format!("w{number}"))).collect();
     let alert = |name| {
-        nodes.iter().for_each(|node| world.alert(&[("alertname", name), ("node", node)], "", true));
+        for node in &nodes {
+            world.alert(&[("alertname", name), ("node", node)], "", true);
+        }
     };
     alert("X");
     let mut looping = start(&world, &[]);
-    nodes.iter().for_each(|_| assert!(looping.row().ends_with("X True (added)")));
+    assert!(nodes.iter().all(|_| looping.row().ends_with("X True (added)")));
     world.api().deny("patch", "nodes/status");
     let asked = || world.api().requests().iter().filter(|request| request.method == "PATCH").count();
     let rounds = || {
@@ -346,7 +348,7 @@ fn what_is_forbidden_meanwhile_is_asked_for_less_and_less_often() {
     let most = 8 + (rounds + 1).ilog2() as usize - 1;
     assert!(asked <= most, "{asked} requests in {rounds} rounds");
     world.api().allow_all();
-    nodes.iter().for_each(|_| assert!(looping.row().ends_with("Y True (added)")));
+    assert!(nodes.iter().all(|_| looping.row().ends_with("Y True (added)")));
     looping.interrupt();
 }
 
