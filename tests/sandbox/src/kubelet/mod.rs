@@ -7,6 +7,8 @@
 mod machine;
 mod names;
 mod object;
+pub(crate) mod port_forward;
+mod server;
 mod watch;
 
 use std::collections::BTreeMap;
@@ -21,6 +23,7 @@ use tokio::task::JoinSet;
 
 use self::machine::Machine;
 pub use self::names::{default_names, internal_ip};
+pub use self::server::KubeletServer;
 use crate::{Error, Result};
 
 /// Which machines there are and how they behave.
