@@ -3,8 +3,6 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use jiff::Timestamp;
-
 use super::line::{Line, within};
 use crate::cluster::{Cluster, LeaseKey, Rule};
 use crate::core::memory::Memory;
@@ -59,7 +57,7 @@ pub(super) async fn ours(settings: &CheckSettings, cluster: &Cluster) -> Ours {
             }
         });
         let lease = lease.await;
-        return Ours { exists: false, lease, last_full: last_full(&BTreeMap::new(), key) };
+        return Ours { exists: false, lease, last_full: last_full(&BTreeMap::new(), key, cluster) };
     };
     let lease = match &state.holder {
         None => Line::ok(&name, "free"),
@@ -78,7 +76,7 @@ pub(super) async fn ours(settings: &CheckSettings, cluster: &Cluster) -> Ours {
             within(super::PATIENCE, &name, renewed).await
         }
     };
-    Ours { exists: true, lease, last_full: last_full(&state.annotations, key) }
+    Ours { exists: true, lease, last_full: last_full(&state.annotations, key, cluster) }
 }
 
 /// Two writers of the same conditions undo each other's work.
@@ -109,13 +107,13 @@ pub(super) async fn upstream(settings: &CheckSettings, cluster: &Cluster) -> Lin
     within(super::PATIENCE, &name, look).await
 }
 
-fn last_full(annotations: &BTreeMap<String, String>, key: &LeaseKey) -> Line {
+fn last_full(annotations: &BTreeMap<String, String>, key: &LeaseKey, cluster: &Cluster) -> Line {
     let memory = Memory::read(annotations);
     let Some(full) = LastFull::of(&memory) else {
         return Line::warning(LAST_FULL, format!("none is recorded in {}/{}", key.namespace, key.name))
             .hint("kubectl sciuro sync");
     };
-    let now = Timestamp::now();
+    let now = cluster.now();
     let by = memory.last_by.map(|by| format!(" by {by}")).unwrap_or_default();
     let message = format!("{} ago{by}", human_duration(now.duration_since(full.at)));
     if full.is_fresh(now) {
