@@ -108,7 +108,7 @@ pub struct Reason {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Baseline {
-    /// `namespace/name` of the DaemonSets whose pod here was Ready.
+    /// `namespace/name` of the `DaemonSets` whose pod here was Ready.
     #[serde(default)]
     pub daemonsets: Vec<String>,
     /// Quantities as the kubelet spelt them.
