@@ -22,6 +22,7 @@ mod layers;
 mod leadership;
 mod leases;
 mod looping;
+mod machines;
 mod matchers;
 mod metrics;
 mod nodes;
