@@ -240,7 +240,7 @@ impl<N: SlimForm> Following<'_, N> {
         if !self.established {
             return !error.may_pass() || self.version.is_none();
         }
-        if !matches!(error.code(), Some(StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN)) {
+        if !error.is_refusal() {
             self.denied_since = None;
             return false;
         }

@@ -81,7 +81,7 @@ fn refuse_unknown(settings: &StatusSettings, exists: impl Fn(&str) -> bool) -> R
 
 /// What was typed, else what the last sync wrote with.
 fn prefix(settings: &StatusSettings, last_sync: &LastSync) -> Prefix {
-    settings.prefix.clone().or_else(|| last_sync.prefix()).unwrap_or_default()
+    settings.prefix.clone().or_else(|| last_sync.prefix().cloned()).unwrap_or_default()
 }
 
 fn exit(

@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 
 use super::line::{Line, within};
 use crate::cluster::{Cluster, LeaseKey, Rule};
+use crate::core::memory::Memory;
 use crate::core::report::{LastFull, human_duration};
 use crate::settings::CheckSettings;
 
@@ -109,16 +110,14 @@ pub(super) async fn upstream(settings: &CheckSettings, cluster: &Cluster) -> Lin
 }
 
 fn last_full(annotations: &BTreeMap<String, String>, key: &LeaseKey) -> Line {
-    let annotation = |name: &str| annotations.get(&format!("sciuro.dev/{name}"));
-    let Some(at) = annotation("last-full").and_then(|text| text.parse::<Timestamp>().ok()) else {
+    let memory = Memory::read(annotations);
+    let Some(full) = LastFull::of(&memory) else {
         return Line::warning(LAST_FULL, format!("none is recorded in {}/{}", key.namespace, key.name))
             .hint("kubectl sciuro sync");
     };
-    let interval = annotation("interval").and_then(|text| text.parse().ok());
-    let full = LastFull { at, interval: interval.unwrap_or(SignedDuration::from_mins(1)) };
     let now = Timestamp::now();
-    let by = annotation("last-by").map(|by| format!(" by {by}")).unwrap_or_default();
-    let message = format!("{} ago{by}", human_duration(now.duration_since(at)));
+    let by = memory.last_by.map(|by| format!(" by {by}")).unwrap_or_default();
+    let message = format!("{} ago{by}", human_duration(now.duration_since(full.at)));
     if full.is_fresh(now) {
         Line::ok(LAST_FULL, message)
     } else {

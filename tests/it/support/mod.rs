@@ -2,6 +2,7 @@
 
 mod binary;
 mod cluster;
+mod forward;
 mod machines;
 mod relay;
 mod running;
