@@ -15,13 +15,21 @@ pub struct KubeletServers(Mutex<BTreeMap<String, KubeletServer>>);
 
 impl KubeletServers {
     fn forward(&self, node: &str, pod: &str, port: u16, to: SocketAddr) {
+        self.serve(node);
+        if let Some(server) = self.0.lock().expect("a lock").get(node) {
+            server.forward(pod, port, to);
+        }
+    }
+
+    /// Starts this node's server if it does not run.
+    pub(super) fn serve(&self, node: &str) {
         let directory = std::env::var("SCIURO_CLUSTER_DIR").expect("the real control plane");
         let clients = Path::new(&directory).join("pki/ca.crt");
         let clients =
             std::fs::read_to_string(clients).expect("the authority of the API server's certificates");
         let mut servers = self.0.lock().expect("a lock");
         let server = servers.entry(node.to_owned());
-        server.or_insert_with(|| KubeletServer::start(node, &clients)).forward(pod, port, to);
+        server.or_insert_with(|| KubeletServer::start(node, &clients));
     }
 
     fn drop_forwards(&self) {

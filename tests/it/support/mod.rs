@@ -4,6 +4,7 @@ mod binary;
 mod cluster;
 mod crash;
 mod forward;
+mod machines;
 mod relay;
 mod running;
 mod screen;
