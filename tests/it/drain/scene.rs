@@ -239,12 +239,13 @@ pub fn drains_alike(
         assert_eq!(&Outcome::of(done, before, &theirs), expected, "kubectl's: {said}");
         if let Err(failure) = &ours {
             // The refusals are kubectl's, word by word.
-            for reason in failure.why.split("; ").filter_map(|part| part.split_once("cannot delete ")) {
-                let reason = reason.1.replace("-ours-", "-theirs-");
-                assert!(
-                    said.contains(&format!("cannot delete {reason}")),
-                    "no {reason:?} in kubectl's: {said}"
-                );
+            let (ours, theirs) = (scene.name(""), theirs.name(""));
+            for part in failure.why.split("; ") {
+                // From `cannot delete` to the pod's name; what follows of it is random.
+                let Some(begin) = part.find("cannot delete ") else { continue };
+                let end = part.find(&ours).map_or(part.len(), |at| at + ours.len());
+                let reason = part[begin..end].replace(&ours, &theirs);
+                assert!(said.contains(&reason), "no {reason:?} in kubectl's: {said}");
             }
         }
     }
