@@ -91,11 +91,16 @@ impl<'w> Scene<'w> {
 
     /// A pod without a controller on the node, Ready.
     pub fn pod(&self, app: &str, more: &Value) {
+        self.put_pod(app, more);
+        self.until_running(app, 1);
+    }
+
+    /// The same, without waiting for it to run.
+    pub fn put_pod(&self, app: &str, more: &Value) {
         let mut pod = self.template(app, &json!({"apiVersion": "v1", "kind": "Pod"}));
         merge(&mut pod, &json!({"metadata": {"name": self.name(app)}, "spec": {"nodeName": self.node}}));
         merge(&mut pod, more);
         self.world.create(PODS, &pod);
-        self.until_running(app, 1);
     }
 
     /// Pods of a ReplicaSet, which may run on both nodes; all are on the target, and Ready.
@@ -177,7 +182,7 @@ impl<'w> Scene<'w> {
         self.world.block_on(drain(self.world.cluster(None), &self.node, options, told))
     }
 
-    fn kubectl(&self, flags: &[&str]) -> (bool, String) {
+    pub fn kubectl(&self, flags: &[&str]) -> (bool, String) {
         let output = Command::new("kubectl")
             .arg("--kubeconfig")
             .arg(self.world.kubeconfig())
@@ -243,8 +248,9 @@ pub fn drains_alike(
             for part in failure.why.split("; ") {
                 // From `cannot delete` to the pod's name; what follows of it is random.
                 let Some(begin) = part.find("cannot delete ") else { continue };
-                let end = part.find(&ours).map_or(part.len(), |at| at + ours.len());
-                let reason = part[begin..end].replace(&ours, &theirs);
+                let reason = &part[begin..];
+                let end = reason.find(&ours).map_or(reason.len(), |at| at + ours.len());
+                let reason = reason[..end].replace(&ours, &theirs);
                 assert!(said.contains(&reason), "no {reason:?} in kubectl's: {said}");
             }
         }
