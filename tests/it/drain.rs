@@ -178,23 +178,16 @@ fn release(world: &World, tag: &str) {
 }
 
 fn pods_of_an_unreachable_node_are_not_waited_for(world: &World) {
-    let scene = Scene::new(world, "ours");
-    let more = json!({"metadata": {"finalizers": ["example.com/hold"]}, "spec": {"terminationGracePeriodSeconds": 1}});
-    scene.pod("held", &more);
-    world.patch_status(
-        &scene.node,
-        "application/strategic-merge-patch+json",
-        &json!({"status": {"conditions": [{"type": "Ready", "status": "Unknown", "reason": "NodeStatusUnknown"}]}}),
-    );
-    let options = DrainOptions { policy: Policy { force: true, ..Policy::default() }, ..within(20) };
+    let scene = Scene::unreachable(world, "ours");
+    scene.put_pod("stuck", &json!({"spec": {"terminationGracePeriodSeconds": 1}}));
+    let options = DrainOptions { policy: Policy { force: true, ..Policy::default() }, ..within(60) };
+    assert!(scene.rehearse(&options).unreachable);
     let told = Told::default();
-    let drained = scene.drain(&options, &told);
-    let drained =
-        drained.unwrap_or_else(|failure| panic!("{failure:?} {:?} {}", told.lines(), scene.pods("held")[0]));
+    let drained = scene.drain(&options, &told).unwrap();
     assert_eq!(drained.kept[0].reason, "has been ending for too long");
     told.says("is unreachable: pods that have been ending for more than 1s, and volumes, are not waited for");
-    assert!(scene.rehearse(&options).unreachable);
-    release(world, "ours");
+    let path = format!("{}/{}?gracePeriodSeconds=0", scene::PODS, scene.name("stuck"));
+    world.request("DELETE", &path, "application/json", &Value::Null);
 }
 
 fn a_pod_that_arrives_late_is_drained_too(world: &World) {

@@ -58,6 +58,15 @@ impl<'w> Scene<'w> {
         this
     }
 
+    /// With a node whose kubelet has been given up.
+    pub fn unreachable(world: &'w World, tag: &str) -> Self {
+        let node = world.bare_node(&format!("{tag}-target"));
+        let ready = json!({"type": "Ready", "status": "Unknown", "reason": "NodeStatusUnknown"});
+        let patch = json!({"status": {"conditions": [ready]}});
+        world.patch_status(&node, "application/strategic-merge-patch+json", &patch);
+        Self { world, tag: tag.to_owned(), spare: node.clone(), node }
+    }
+
     /// This scene's name for something.
     pub fn name(&self, short: &str) -> String {
         self.world.name(&format!("{}-{short}", self.tag))
