@@ -33,7 +33,7 @@ pub struct NodeView {
     pub cordon_is_ours: bool,
     /// The annotation `sciuro.dev/keep-cordoned` is there.
     pub keep_cordoned: bool,
-    /// Who else claims the node, in words: kured's lock, a NodeMaintenance …
+    /// Who else claims the node, in words: kured's lock, a `NodeMaintenance` …
     pub claims: Vec<String>,
     /// The annotation `sciuro.dev/abort`.
     pub abort: Option<String>,
