@@ -267,7 +267,7 @@ mod tests {
             ("allocatable cpu is 3919m, was 3920m", |seen| allocatable(seen, "cpu", "3919m")),
             ("allocatable nvidia.com/gpu is 7, was 8", |seen| allocatable(seen, "nvidia.com/gpu", "7")),
             ("allocatable nvidia.com/gpu is 0, was 8", |seen| {
-                drop(seen.allocatable.remove("nvidia.com/gpu"))
+                drop(seen.allocatable.remove("nvidia.com/gpu"));
             }),
             ("allocatable memory is 30Gi, was 32986184Ki", |seen| allocatable(seen, "memory", "30Gi")),
             ("CSI driver ebs.csi.aws.com is not registered", |seen| seen.csi_drivers.clear()),
