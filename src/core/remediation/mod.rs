@@ -7,6 +7,7 @@ mod options;
 mod record;
 mod resume;
 mod seen;
+mod steps;
 mod undo;
 
 pub use action::{Action, End, RecordWrite, Write};
