@@ -95,7 +95,7 @@ impl Machine {
         if facts.boot_id != boot_id {
             (10, format!("other boot {}\n", facts.boot_id))
         } else if not_after.parse::<u64>().is_ok_and(|not_after| uptime <= not_after) {
-            (0, "sciuro-issued\n".to_owned())
+            (0, "issued\n".to_owned())
         } else {
             (11, format!("too late {uptime}\n"))
         }
