@@ -24,6 +24,7 @@ mod layers;
 mod leadership;
 mod leases;
 mod looping;
+mod machines;
 mod matchers;
 mod members;
 mod metrics;

@@ -3,6 +3,7 @@
 mod binary;
 mod cluster;
 mod crash;
+mod machines;
 mod relay;
 mod running;
 mod screen;

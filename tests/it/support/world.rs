@@ -205,7 +205,12 @@ impl World {
     pub fn create(&self, collection: &str, object: &Value) {
         let created = self.request("POST", collection, "application/json", object);
         let name = created["metadata"]["name"].as_str().expect("a name");
-        self.leavings.lock().expect("a lock").insert(format!("{collection}/{name}"));
+        self.leave(format!("{collection}/{name}"));
+    }
+
+    /// Deletes this when the world ends.
+    pub fn leave(&self, path: String) {
+        self.leavings.lock().expect("a lock").insert(path);
     }
 
     /// A user to impersonate who may do this (group, resource, verb) and nothing else.

@@ -104,10 +104,11 @@ impl Machine {
     /// Reboots after a while, whoever waits for it.
     pub(super) fn reboot_after(self: &Arc<Self>, delay: Duration) {
         let machine = Arc::clone(self);
-        lock(&self.tasks).spawn(async move {
+        let reboot = async move {
             sleep(delay).await;
             machine.reboot().await;
-        });
+        };
+        lock(&self.tasks).spawn_on(reboot, &self.runtime);
     }
 
     /// Goes down and comes back as its [`Boot`] says.
@@ -165,7 +166,7 @@ impl Machine {
     /// The same, whoever waits for it.
     pub(super) fn press_power(self: &Arc<Self>) {
         let machine = Arc::clone(self);
-        lock(&self.tasks).spawn(async move { machine.power_on().await });
+        lock(&self.tasks).spawn_on(async move { machine.power_on().await }, &self.runtime);
     }
 
     /// Whether it is on, and still in this boot.

@@ -11,7 +11,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::json;
-use tokio::runtime::Handle;
 
 use super::machines::Machines;
 use super::names::internal_ip;
@@ -22,9 +21,8 @@ use crate::{Error, Result};
 pub struct MachineControl(Server);
 
 impl MachineControl {
-    /// What is begun over it goes on in the runtime from which this is called.
     pub fn start(machines: &Machines) -> Self {
-        let double = Arc::new(Buttons { machines: machines.clone(), runtime: Handle::current() });
+        let double = Arc::new(Buttons { machines: machines.clone() });
         let control = Arc::new(Control::default());
         control.record(false);
         Self(Server::start(double, control))
@@ -38,7 +36,6 @@ impl MachineControl {
 
 struct Buttons {
     machines: Machines,
-    runtime: Handle,
 }
 
 impl Double for Buttons {
@@ -75,7 +72,6 @@ impl Buttons {
     fn press(&self, name: &str, action: &str, request: &Request) -> Result<Reply> {
         let name = self.name(name);
         let parameter = |name: &str| request.parameter(name).unwrap_or_default();
-        let _runtime = self.runtime.enter();
         match action {
             "reboot" => self.machines.reboot(name)?,
             "off" => self.machines.power_off(name)?,

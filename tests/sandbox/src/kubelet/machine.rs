@@ -8,6 +8,7 @@ use http::{Method, Request};
 use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::Value;
+use tokio::runtime::Handle;
 use tokio::sync::{Mutex, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
@@ -36,6 +37,8 @@ pub(super) struct Machine {
     pub(super) boot: std::sync::Mutex<Boot>,
     /// What it does by itself.
     pub(super) tasks: std::sync::Mutex<JoinSet<()>>,
+    /// Where that goes on, whoever asked for it.
+    pub(super) runtime: Handle,
     /// Its static pods, by name.
     pub(super) manifests: std::sync::Mutex<BTreeMap<String, Value>>,
 }
@@ -89,6 +92,7 @@ impl Machine {
             clock: std::sync::Mutex::default(),
             boot: std::sync::Mutex::default(),
             tasks: std::sync::Mutex::default(),
+            runtime: Handle::current(),
             manifests: std::sync::Mutex::default(),
         }
     }
