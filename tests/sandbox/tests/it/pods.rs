@@ -229,7 +229,7 @@ async fn helper_pods_look_and_reboot_once() {
         let cases = [
             ("other", order("no-such-boot", uptime + 60), 10, "other boot"),
             ("late", order(&facts.boot_id, uptime.saturating_sub(1000)), 11, "too late"),
-            ("good", order(&facts.boot_id, uptime + 60), 0, "sciuro-issued"),
+            ("good", order(&facts.boot_id, uptime + 60), 0, "issued"),
             ("again", order(&facts.boot_id, u64::MAX), 10, "other boot"),
         ];
         for (suffix, args, code, message) in cases {
