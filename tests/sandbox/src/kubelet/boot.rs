@@ -186,6 +186,9 @@ impl Machine {
 
     /// Returns which boot it is.
     async fn come_up(&self, not_ready: Duration) -> u32 {
+        // No machine boots within the second of its last heartbeat, and heartbeats have whole seconds.
+        let into_second = u64::try_from(self.now().subsec_nanosecond()).unwrap_or(0);
+        sleep(Duration::from_secs(1).saturating_sub(Duration::from_nanos(into_second))).await;
         let mut state = self.state.lock().await;
         let boot_id = uuid();
         {
