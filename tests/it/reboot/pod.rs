@@ -53,15 +53,19 @@ fn while_pods_end<T: Send>(
     tool: impl FnOnce() -> T + Send,
 ) -> (T, Vec<Value>) {
     let mut seen: Vec<Value> = Vec::new();
-    let result = thread::scope(|scope| {
+    let result = beside_a_kubelet(tool, || play_kubelet(world, name, code, message, &mut seen));
+    (result, seen)
+}
+
+fn beside_a_kubelet<T: Send>(tool: impl FnOnce() -> T + Send, mut kubelet: impl FnMut()) -> T {
+    thread::scope(|scope| {
         let tool = scope.spawn(tool);
         while !tool.is_finished() {
-            play_kubelet(world, name, code, message, &mut seen);
+            kubelet();
             thread::sleep(Duration::from_millis(50));
         }
         tool.join().unwrap()
-    });
-    (result, seen)
+    })
 }
 
 fn play_kubelet(world: &World, name: &str, code: i32, message: &str, seen: &mut Vec<Value>) {
@@ -210,6 +214,20 @@ fn an_order_is_taken_back(world: &World) {
     let started = Instant::now();
     assert_eq!(recalled(&by_pod(), long_ago, &boot_id), Ok(Recall::Spent));
     assert!(find(world, &name).is_none() && started.elapsed() < Duration::from_secs(100));
+
+    // One that has not started yet ends with its kubelet's word only.
+    let labels = json!({"app.kubernetes.io/managed-by": "kubectl-sciuro", "sciuro.dev/remediation": id});
+    let waiting = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "namespace": "kube-system", "labels": labels},
+        "spec": {"nodeName": node, "terminationGracePeriodSeconds": 1, "containers": [{"name": "reboot", "image": "x"}]}});
+    world.create(PODS, &waiting);
+    let mut seen = vec![find(world, &name).unwrap()];
+    let outcome = beside_a_kubelet(
+        || recalled(&by_pod(), long_ago, &boot_id),
+        || play_kubelet(world, &name, 0, "", &mut seen),
+    );
+    assert_eq!(outcome, Ok(Recall::Spent));
+    assert!(find(world, &name).is_none());
+
     assert_eq!(recalled(&by_pod(), begun, OTHER_BOOT), Ok(Recall::Rebooted), "the node is in another boot");
     assert_eq!(recalled(&Reboot::Manual, long_ago, &boot_id), Ok(Recall::CannotBe));
 }
