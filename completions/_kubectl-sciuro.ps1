@@ -285,6 +285,7 @@ Register-ArgumentCompleter -Native -CommandName 'kubectl-sciuro' -ScriptBlock {
             break
         }
         'kubectl-sciuro;check' {
+            [CompletionResult]::new('--for', '--for', [CompletionResultType]::ParameterName, 'The commands whose needs are looked at')
             [CompletionResult]::new('--alertmanager', '--alertmanager', [CompletionResultType]::ParameterName, 'Alertmanager: a URL, whose path prefix is kept, svc://NAMESPACE/SERVICE[:PORT] in the cluster, or auto; may be repeated for the members of one cluster of Alertmanagers')
             [CompletionResult]::new('--receiver', '--receiver', [CompletionResultType]::ParameterName, 'The receiver whose alerts count, with --alertmanager')
             [CompletionResult]::new('--prometheus', '--prometheus', [CompletionResultType]::ParameterName, 'Prometheus: a URL, or svc://NAMESPACE/SERVICE[:PORT] in the cluster; may be repeated')
@@ -295,6 +296,8 @@ Register-ArgumentCompleter -Native -CommandName 'kubectl-sciuro' -ScriptBlock {
             [CompletionResult]::new('--warmup', '--warmup', [CompletionResultType]::ParameterName, 'How long a source must have been up before its silence is believed')
             [CompletionResult]::new('--http-config', '--http-config', [CompletionResultType]::ParameterName, 'Credentials, TLS and proxy for the sources, in Prometheus'' http_config format; read anew for each round')
             [CompletionResult]::new('--via', '--via', [CompletionResultType]::ParameterName, 'How svc:// is reached: through the API server from outside, directly in a pod of the cluster')
+            [CompletionResult]::new('--silenced', '--silenced', [CompletionResultType]::ParameterName, 'Silenced alerts count too')
+            [CompletionResult]::new('--inhibited', '--inhibited', [CompletionResultType]::ParameterName, 'Inhibited alerts count')
             [CompletionResult]::new('--node-label', '--node-label', [CompletionResultType]::ParameterName, 'Labels that name a node, in order')
             [CompletionResult]::new('--cluster-label', '--cluster-label', [CompletionResultType]::ParameterName, 'Label that tells clusters apart')
             [CompletionResult]::new('--priority-label', '--priority-label', [CompletionResultType]::ParameterName, 'Label that carries the priority, 0 to 999')
@@ -302,8 +305,10 @@ Register-ArgumentCompleter -Native -CommandName 'kubectl-sciuro' -ScriptBlock {
             [CompletionResult]::new('--strict', '--strict', [CompletionResultType]::ParameterName, 'Skip alerts with a malformed priority, and exit 1')
             [CompletionResult]::new('--match-expr', '--match-expr', [CompletionResultType]::ParameterName, 'CEL expression that decides alone whether an alert speaks of a node: over labels, annotations, FullName, ShortName')
             [CompletionResult]::new('--prefix', '--prefix', [CompletionResultType]::ParameterName, 'Prefix of the condition types that are ours')
-            [CompletionResult]::new('--lease-namespace', '--lease-namespace', [CompletionResultType]::ParameterName, 'Namespace of the sync Lease')
+            [CompletionResult]::new('--lease-namespace', '--lease-namespace', [CompletionResultType]::ParameterName, 'Namespace of the Leases')
             [CompletionResult]::new('--lease-name', '--lease-name', [CompletionResultType]::ParameterName, 'Name of the sync Lease')
+            [CompletionResult]::new('--helper-image', '--helper-image', [CompletionResultType]::ParameterName, 'Image of the pod that reboots a node')
+            [CompletionResult]::new('--helper-namespace', '--helper-namespace', [CompletionResultType]::ParameterName, 'Namespace of that pod')
             [CompletionResult]::new('-o', '-o', [CompletionResultType]::ParameterName, 'Form of the result')
             [CompletionResult]::new('--output', '--output', [CompletionResultType]::ParameterName, 'Form of the result')
             [CompletionResult]::new('--kubeconfig', '--kubeconfig', [CompletionResultType]::ParameterName, 'Path to the kubeconfig file')

@@ -14,10 +14,10 @@ use regex::Regex;
 use crate::core::alert::Priority;
 use crate::core::prefix::Prefix;
 
-pub use check::CheckArgs;
+pub use check::{CheckArgs, CheckedCommand};
 pub use remediate::{
-    AddressType, DrainArgs, HELPER_IMAGE, OnFailure, ProgressForm, RebootArgs, RebootMethod, RemediateArgs,
-    SkippedStep, Step,
+    AddressType, DrainArgs, OnFailure, ProgressForm, RebootArgs, RebootMethod, RemediateArgs, SkippedStep,
+    Step,
 };
 pub use sync::{MatchingArgs, OnUnavailable, SourceArgs, SyncArgs, Via};
 

@@ -47,6 +47,16 @@ pub(crate) async fn received() -> Signal {
     }
 }
 
+/// Whether one has come.
+pub(crate) fn has_come() -> bool {
+    came().is_some()
+}
+
+/// The one that has come.
+pub(crate) fn came() -> Option<Signal> {
+    *RECEIVED.borrow()
+}
+
 #[cfg(unix)]
 struct Signals {
     interrupt: tokio::signal::unix::Signal,

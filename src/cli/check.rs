@@ -1,9 +1,10 @@
 //! The flags of `check`.
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 
 use super::{Format, MatchingArgs, SourceArgs};
 use crate::core::prefix::Prefix;
+use crate::remedy::reboot::pod::DEFAULT_IMAGE;
 
 /// Check what the other commands need: the API server, permissions, the Lease, alert sources.
 ///
@@ -17,12 +18,24 @@ use crate::core::prefix::Prefix;
   # Would sync work, with this source?
   kubectl sciuro check --alertmanager svc://monitoring/alertmanager-operated --receiver node-condition-k8s
 
-  # May the account that the CronJob runs under do all of it?
-  kubectl sciuro check --as system:serviceaccount:sciuro:sciuro
+  # May the account that the CronJob runs under do all that sync does?
+  kubectl sciuro check --for sync --as system:serviceaccount:sciuro:sciuro
+
+  # May I remediate nodes, and is the pod that reboots them admitted?
+  kubectl sciuro check --for remediate
 
   # Grant what is missing
   kubectl sciuro check -o json | jq '{apiVersion: \"v1\", kind: \"List\", items: .missing}' | kubectl apply -f -")]
 pub struct CheckArgs {
+    /// The commands whose needs are looked at
+    #[arg(
+        long = "for",
+        value_name = "COMMAND",
+        value_delimiter = ',',
+        default_value = "status,sync,remediate"
+    )]
+    pub commands: Vec<CheckedCommand>,
+
     #[command(flatten)]
     pub source: SourceArgs,
     #[command(flatten)]
@@ -31,13 +44,37 @@ pub struct CheckArgs {
     /// Prefix of the condition types that are ours
     #[arg(long, value_name = "PREFIX", default_value_t = Prefix::default())]
     pub prefix: Prefix,
-    /// Namespace of the sync Lease
+    /// Namespace of the Leases
     #[arg(long, value_name = "NAMESPACE", default_value = "kube-system")]
     pub lease_namespace: String,
     /// Name of the sync Lease
     #[arg(long, value_name = "NAME", default_value = "sciuro-sync")]
     pub lease_name: String,
+    /// Image of the pod that reboots a node
+    #[arg(long, value_name = "IMAGE", default_value = DEFAULT_IMAGE)]
+    pub helper_image: String,
+    /// Namespace of that pod
+    #[arg(long, value_name = "NAMESPACE", default_value = "kube-system")]
+    pub helper_namespace: String,
     /// Form of the result
     #[arg(short, long, value_name = "FORMAT")]
     pub output: Option<Format>,
+}
+
+/// A command that needs something of the cluster.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum CheckedCommand {
+    Status,
+    Sync,
+    Remediate,
+}
+
+impl CheckedCommand {
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Status => "status",
+            Self::Sync => "sync",
+            Self::Remediate => "remediate",
+        }
+    }
 }

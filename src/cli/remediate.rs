@@ -9,10 +9,7 @@ use jiff::SignedDuration;
 use super::{DryRun, EXIT_CODES, Format, MatchingArgs, SourceArgs, boolean, duration};
 use crate::core::gates::{Gate, MaxUnavailable};
 use crate::core::prefix::Prefix;
-
-/// The image of the pod that reboots a node. It needs sh, cat and nsenter; name it by digest where images are not to be
-/// trusted by tag.
-pub const HELPER_IMAGE: &str = "docker.io/library/busybox:1.37";
+use crate::remedy::reboot::pod::DEFAULT_IMAGE;
 
 /// Reboot nodes one after the other: cordon, collect, drain, reboot, verify, uncordon.
 ///
@@ -195,7 +192,7 @@ pub struct RebootArgs {
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, help_heading = "Reboot")]
     pub ssh_config: Option<PathBuf>,
     /// Image of the pod that reboots the node
-    #[arg(long, value_name = "IMAGE", default_value = HELPER_IMAGE, help_heading = "Reboot")]
+    #[arg(long, value_name = "IMAGE", default_value = DEFAULT_IMAGE, help_heading = "Reboot")]
     pub helper_image: String,
     /// Namespace of that pod; it has to admit privileged pods
     #[arg(long, value_name = "NAMESPACE", default_value = "kube-system", help_heading = "Reboot")]

@@ -1,5 +1,7 @@
 //! What the user may do, as the API server itself says.
 
+use std::fmt;
+
 use k8s_openapi::api::authentication::v1::SelfSubjectReview;
 use k8s_openapi::api::authorization::v1::{
     ResourceAttributes, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec,
@@ -41,6 +43,26 @@ impl Permission {
     pub fn on(mut self, name: &str) -> Self {
         self.name = Some(name.to_owned());
         self
+    }
+}
+
+/// `patch nodes/status`, `get leases.coordination.k8s.io sciuro-sync in kube-system`.
+impl fmt::Display for Permission {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { verb, group, resource, namespace, name } = self;
+        let (plain, subresource) = resource.split_once('/').unwrap_or((resource, ""));
+        write!(f, "{verb} {plain}")?;
+        for (sign, part) in [(".", *group), ("/", subresource)] {
+            if !part.is_empty() {
+                write!(f, "{sign}{part}")?;
+            }
+        }
+        for (sign, part) in [(" ", name), (" in ", namespace)] {
+            if let Some(part) = part {
+                write!(f, "{sign}{part}")?;
+            }
+        }
+        Ok(())
     }
 }
 

@@ -8,12 +8,14 @@ use backon::{BackoffBuilder, ExponentialBuilder};
 use futures::{Stream, StreamExt, stream};
 use http::{Request, Response, header};
 use http_body_util::BodyExt;
+use jiff::Timestamp;
 use kube::client::{Body, ClientBuilder};
 use kube::core::Status;
 use serde::de::DeserializeOwned;
 
 use super::config;
 use super::error::ApiError;
+use super::server_time::ServerTime;
 use crate::cli::KubernetesArgs;
 use crate::error::{Error, Result, root_cause};
 use crate::json;
@@ -35,6 +37,7 @@ pub struct Cluster {
     proxy: Option<String>,
     timeout: Duration,
     is_inside: bool,
+    pub(super) server_time: ServerTime,
     seen_warnings: Mutex<BTreeSet<String>>,
     on_warning: WarningHandler,
 }
@@ -66,6 +69,7 @@ impl Cluster {
             proxy,
             timeout,
             is_inside,
+            server_time: ServerTime::default(),
             seen_warnings: Mutex::default(),
             on_warning: Box::new(on_warning),
         })
@@ -160,10 +164,12 @@ impl Cluster {
         }
     }
 
-    async fn try_once(
+    /// Sends once: for who decides itself what an answer means, as for evictions, where 429 is a disruption budget's.
+    pub(super) async fn try_once(
         &self,
         request: Request<Vec<u8>>,
     ) -> Result<Response<Body>, (ApiError, Option<Duration>)> {
+        let sent_at = Timestamp::now();
         let sent = json::within(self.timeout, self.client.send(request.map(Body::from))).await;
         let response = match sent {
             None => {
@@ -172,6 +178,7 @@ impl Cluster {
             Some(Err(error)) => return Err((self.transport(&error), None)),
             Some(Ok(response)) => response,
         };
+        self.server_time.learn(response.headers(), sent_at, Timestamp::now());
         self.report_warnings(response.headers());
         if response.status().is_success() {
             return Ok(response);
@@ -230,7 +237,7 @@ fn warning_text(header: &str) -> Option<String> {
     None
 }
 
-fn chunks(response: Response<Body>) -> impl Stream<Item = Result<bytes::Bytes, kube::Error>> {
+pub(super) fn chunks(response: Response<Body>) -> impl Stream<Item = Result<bytes::Bytes, kube::Error>> {
     stream::unfold(response.into_body(), |mut body| async move {
         loop {
             match body.frame().await? {

@@ -24,7 +24,7 @@ const TAINTS: [(&str, &str); 3] = [
     ("ToBeDeletedByClusterAutoscaler", "the cluster autoscaler deletes it"),
 ];
 
-/// kured's lock: an annotation on its own DaemonSet.
+/// The lock of kured: an annotation on its own `DaemonSet`.
 const KURED: &str = "/apis/apps/v1/namespaces/kube-system/daemonsets/kured";
 const KURED_LOCK: &str = "weave.works/kured-node-lock";
 
@@ -65,18 +65,19 @@ impl Cluster {
     /// Asks for the claims that are not on the Node: two requests. What is not installed claims nothing.
     pub async fn claims_elsewhere(&self, node: &str) -> ClaimsElsewhere {
         let (kured, maintenances) = futures::join!(
-            self.read::<KuredDaemonSet>(KURED),
-            self.read::<NodeMaintenances>(NODE_MAINTENANCES)
+            self.read_if_there::<KuredDaemonSet>(KURED),
+            self.read_if_there::<NodeMaintenances>(NODE_MAINTENANCES)
         );
         let mut found = ClaimsElsewhere::default();
-        let unreadable = format!("kured's lock: the annotation {KURED_LOCK} is not as kured writes it");
-        match kured.map(|daemon_set| daemon_set.and_then(KuredDaemonSet::owners)) {
-            Ok(None) => {}
-            Ok(Some(Err(_))) => found.unread.push(unreadable),
-            Ok(Some(Ok(owners))) if owners.iter().any(|owner| owner == node) => {
+        match kured.map(|daemon_set| daemon_set.map_or(Ok(Vec::new()), KuredDaemonSet::owners)) {
+            Ok(Ok(owners)) if owners.iter().any(|owner| owner == node) => {
                 found.claims.push("kured's lock names it: kured reboots it".to_owned());
             }
-            Ok(Some(Ok(_))) => {}
+            Ok(Ok(_)) => {}
+            Ok(Err(_)) => {
+                let why = format!("kured's lock: the annotation {KURED_LOCK} is not as kured writes it");
+                found.unread.push(why);
+            }
             Err(error) => found.unread.push(format!("kured's lock: {error}")),
         }
         match maintenances {
@@ -87,7 +88,10 @@ impl Cluster {
     }
 
     /// `None` if there is no such thing.
-    async fn read<T: DeserializeOwned + Send + 'static>(&self, path: &str) -> Result<Option<T>, ApiError> {
+    async fn read_if_there<T: DeserializeOwned + Send + 'static>(
+        &self,
+        path: &str,
+    ) -> Result<Option<T>, ApiError> {
         let request =
             Request::get(path).body(Vec::new()).map_err(|error| ApiError::Unexpected(error.to_string()))?;
         match self.call(request).await {
@@ -124,13 +128,14 @@ struct KuredOwner {
 }
 
 impl KuredDaemonSet {
-    /// The nodes that hold the lock; `None` if nobody ever has.
-    fn owners(self) -> Option<Result<Vec<String>, serde_json::Error>> {
-        let lock = self.metadata.annotations.get(KURED_LOCK).filter(|lock| !lock.is_empty())?;
-        Some(serde_json::from_str(lock).map(|lock| match lock {
+    /// The nodes that hold the lock.
+    fn owners(self) -> Result<Vec<String>, serde_json::Error> {
+        let lock = self.metadata.annotations.get(KURED_LOCK).filter(|lock| !lock.is_empty());
+        let Some(lock) = lock else { return Ok(Vec::new()) };
+        serde_json::from_str(lock).map(|lock| match lock {
             KuredLock::Several { locks } => locks.into_iter().map(|owner| owner.node).collect(),
             KuredLock::One(owner) => vec![owner.node],
-        }))
+        })
     }
 }
 
@@ -169,6 +174,8 @@ impl NodeMaintenances {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
+
     use serde_json::json;
 
     use super::*;
@@ -202,10 +209,10 @@ mod tests {
             let object = json!({"metadata": {"annotations": {KURED_LOCK: lock}}});
             serde_json::from_value::<KuredDaemonSet>(object).unwrap().owners()
         };
-        assert!(owners("").is_none());
-        assert_eq!(owners(r#"{"nodeID":"w1","TTL":0}"#).unwrap().unwrap(), ["w1"]);
+        assert_eq!(owners("").unwrap(), Vec::<String>::new());
+        assert_eq!(owners(r#"{"nodeID":"w1","TTL":0}"#).unwrap(), ["w1"]);
         let several = r#"{"maxOwners":2,"locks":[{"nodeID":"w1"},{"nodeID":"w2"}]}"#;
-        assert_eq!(owners(several).unwrap().unwrap(), ["w1", "w2"]);
-        assert!(owners("w1").unwrap().is_err());
+        assert_eq!(owners(several).unwrap(), ["w1", "w2"]);
+        assert!(owners("w1").is_err());
     }
 }

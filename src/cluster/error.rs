@@ -39,6 +39,12 @@ impl Rule<'_> {
     pub const SERVICES: Rule<'static> = Rule { group: "", resource: "services", namespace: None };
     pub const ENDPOINT_SLICES: Rule<'static> =
         Rule { group: "discovery.k8s.io", resource: "endpointslices", namespace: None };
+    pub const PODS: Rule<'static> = Rule { group: "", resource: "pods", namespace: None };
+    pub const EVICTIONS: Rule<'static> = Rule { group: "", resource: "pods/eviction", namespace: None };
+    pub const BUDGETS: Rule<'static> =
+        Rule { group: "policy", resource: "poddisruptionbudgets", namespace: None };
+    pub const VOLUME_ATTACHMENTS: Rule<'static> =
+        Rule { group: "storage.k8s.io", resource: "volumeattachments", namespace: None };
     pub const PORT_FORWARD: Rule<'static> = Rule { group: "", resource: "pods/portforward", namespace: None };
 
     fn missing(&self, verbs: &[&str]) -> String {
@@ -91,12 +97,14 @@ impl ApiError {
         matches!(self, Self::Transport(_) | Self::Broken(_))
     }
 
+    /// The server knows us not, or not as one who may do this.
+    pub fn is_refusal(&self) -> bool {
+        matches!(self.code(), Some(StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN))
+    }
+
     /// Whether the next request would fail as well: permission is missing, or nobody answers.
     pub fn is_final(&self) -> bool {
-        match self.code() {
-            Some(code) => code == StatusCode::FORBIDDEN || code == StatusCode::UNAUTHORIZED,
-            None => true,
-        }
+        self.is_refusal() || self.code().is_none()
     }
 
     /// In kubectl's words, with the rule that is missing if one is.

@@ -17,6 +17,13 @@ impl Cluster {
     }
 }
 
+impl RemediatedNode {
+    pub fn is_control_plane(&self) -> bool {
+        CONTROL_PLANE.into_iter().any(|name| self.labels.contains_key(name))
+            || self.labels.get("kubernetes.io/role").is_some_and(|role| role == "master")
+    }
+}
+
 impl SlimForm for FleetNode {
     type Read = WholeNode;
 
@@ -38,8 +45,7 @@ impl From<WholeNode> for FleetNode {
             unschedulable: node.view.unschedulable,
             in_flight: node.record_json().is_some(),
             cordoned_by_us: node.view.unschedulable && node.view.cordon_is_ours,
-            control_plane: CONTROL_PLANE.into_iter().any(has_label)
-                || node.labels.get("kubernetes.io/role").is_some_and(|role| role == "master"),
+            control_plane: node.is_control_plane(),
             excluded: has_label(EXCLUDE),
             boot_id: node.view.boot_id,
             name: node.name,
@@ -49,10 +55,12 @@ impl From<WholeNode> for FleetNode {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used, clippy::needless_pass_by_value)] // tests, and their objects are made for one call
+
     use serde_json::{Value, json};
 
-    use super::super::nodes::Received;
     use super::*;
+    use crate::cluster::nodes::Received;
 
     fn node(object: Value) -> FleetNode {
         serde_json::from_value::<Received<FleetNode>>(object).unwrap().node

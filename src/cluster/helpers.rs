@@ -175,7 +175,7 @@ impl Cluster {
         let version = list.metadata.resource_version;
         let watch = format!("{path}&watch=true&timeoutSeconds=60&resourceVersion={version}");
         let chunks = pin!(self.stream(request("GET", &watch, Vec::new())?).await?);
-        let mut lines = Lines::of(chunks);
+        let mut lines = Lines::new(chunks);
         while let Some(line) = lines.next().await? {
             let event: Event =
                 serde_json::from_slice(&line).map_err(|error| ApiError::Unexpected(error.to_string()))?;

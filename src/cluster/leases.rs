@@ -52,11 +52,11 @@ impl LeaseKey {
     pub fn of_node(namespace: &str, node: &str) -> Self {
         let mut name = format!("{NODE}{node}");
         if name.len() > LONGEST_NAME {
-            let hash = Sha256::digest(node.as_bytes());
-            let hash: String = hash.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
-            let room = LONGEST_NAME - hash.len() - 1;
-            let part: String = name.chars().take(room).collect();
-            name = format!("{}-{hash}", part.trim_end_matches(['-', '.']));
+            const HASH: usize = 16;
+            let hash =
+                Sha256::digest(node.as_bytes()).iter().fold(0_u64, |hash, byte| hash << 8 | u64::from(*byte));
+            let part: String = name.chars().take(LONGEST_NAME - HASH - 1).collect();
+            name = format!("{}-{hash:0HASH$x}", part.trim_end_matches(['-', '.']));
         }
         Self { namespace: namespace.to_owned(), name }
     }
@@ -235,7 +235,7 @@ impl Cluster {
         let renewed = lease.spec.as_ref().and_then(|spec| spec.renew_time.as_ref());
         holder(&lease).is_some()
             && renewed.is_some_and(|renewed| {
-                Timestamp::now().duration_since(renewed.0).unsigned_abs() < 2 * Pace::SYNC.duration
+                self.now().duration_since(renewed.0).unsigned_abs() < 2 * Pace::SYNC.duration
             })
     }
 }

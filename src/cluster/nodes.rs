@@ -321,7 +321,9 @@ pub(super) fn null_is_default<'de, D: Deserializer<'de>, T: Default + Deserializ
 }
 
 /// A time that nobody can read is no time: one odd condition must not stop the work on all nodes.
-fn lenient_time<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Timestamp>, D::Error> {
+pub(super) fn lenient_time<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<Timestamp>, D::Error> {
     Ok(Option::<String>::deserialize(deserializer)?.and_then(|text| text.parse().ok()))
 }
 

@@ -1,5 +1,7 @@
-//! The record of a remediation on its Node: read with suspicion, written by one patch that nobody else's write survives
-//! unseen.
+//! The record of a remediation on its Node: read with suspicion, and written by one patch, which fails if anybody has written
+//! the Node in between.
+
+use std::fmt;
 
 use http::StatusCode;
 use kube::api::{Patch, PatchParams};
@@ -24,16 +26,19 @@ pub enum RecordError {
     Conflict(Box<RemediatedNode>),
     /// The Node was deleted, or replaced by another of its name.
     Gone,
-    /// If [`is_ambiguous`](Self::is_ambiguous), it may have been stored nevertheless.
+    /// It is unknown whether it was stored, or still will be: whoever wrote it looks at the Node once that can be read.
+    Ambiguous(ApiError),
+    /// It was refused.
     Api(ApiError),
 }
 
-impl RecordError {
-    /// Whether it is unknown if the record was stored: whoever wrote it looks at the Node once that can be read again.
-    pub fn is_ambiguous(&self) -> bool {
+impl fmt::Display for RecordError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Api(error) => may_have_been_stored(error),
-            Self::Conflict(_) | Self::Gone => false,
+            Self::Conflict(_) => f.write_str("the node was changed by somebody else meanwhile"),
+            Self::Gone => f.write_str("the node was deleted or replaced"),
+            Self::Ambiguous(error) => write!(f, "{error} (it may have been stored nevertheless)"),
+            Self::Api(error) => error.fmt(f),
         }
     }
 }
@@ -55,10 +60,7 @@ impl Cluster {
         match self.patch_node(&node.name, body).await {
             Ok(node) => Ok(node),
             Err(error) if is_gone(&error) => Err(RecordError::Gone),
-            // A patch whose answer was lost is sent again, and is then in conflict with itself.
-            Err(error) if error.code() == Some(StatusCode::CONFLICT) || may_have_been_stored(&error) => {
-                self.read_back(node, write, error).await
-            }
+            Err(error) if may_have_been_stored(&error) => self.read_back(node, write, error).await,
             Err(error) => Err(RecordError::Api(error)),
         }
     }
@@ -72,12 +74,12 @@ impl Cluster {
         let now = match self.remediated_node(&node.name).await {
             Ok(Some(now)) if now.view.uid == node.view.uid => now,
             Ok(_) => return Err(RecordError::Gone),
-            Err(_) => return Err(RecordError::Api(error)), // the first error says more
+            Err(_) => return Err(RecordError::Ambiguous(error)), // the first error says more
         };
         if is_stored(write, &now) {
             Ok(now)
         } else if now.resource_version == node.resource_version {
-            Err(RecordError::Api(error)) // nobody wrote anything, nor did we
+            Err(RecordError::Ambiguous(error)) // not yet, but it may be on its way
         } else {
             Err(RecordError::Conflict(Box::new(now)))
         }
@@ -99,11 +101,11 @@ impl Cluster {
     }
 }
 
-/// Nobody answered, or a server that had already handed the request on.
+/// A patch whose answer is lost is sent again: then it is in conflict with itself, or meets a server with too much to do.
 fn may_have_been_stored(error: &ApiError) -> bool {
     match error.code() {
+        Some(StatusCode::CONFLICT | StatusCode::TOO_MANY_REQUESTS) | None => true,
         Some(code) => code.is_server_error(),
-        None => true,
     }
 }
 
@@ -162,7 +164,7 @@ fn text(record: &Record, stored: Option<&str>) -> Result<String, ApiError> {
     Ok(text)
 }
 
-fn unexpected(error: serde_json::Error) -> ApiError {
+fn unexpected(error: impl std::fmt::Display) -> ApiError {
     ApiError::Unexpected(error.to_string())
 }
 
@@ -229,6 +231,8 @@ fn parse(text: &str) -> Result<Box<Record>, String> {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
+
     use super::*;
 
     const ID: &str = "6f1c9f0e-8a2b-4c6d-9e1f-0a2b3c4d5e6f";

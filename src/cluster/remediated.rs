@@ -332,6 +332,8 @@ impl From<WholeNode> for RemediatedNode {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
+
     use serde_json::{Value, json};
 
     use super::*;

@@ -21,7 +21,7 @@ use super::nodes::{NODES, Received, SlimForm};
 use crate::error::{Error, root_cause};
 
 /// A watch that goes on for so much longer than the server should serve it hangs on a dead connection.
-const DEAD_AFTER: Duration = Duration::from_secs(10);
+pub(super) const DEAD_AFTER: Duration = Duration::from_secs(10);
 
 /// No Node is this large: etcd takes 1.5 MiB, and JSON is not five times as long.
 const MAX_EVENT: usize = 8 << 20;
@@ -177,7 +177,7 @@ impl Cluster {
         let request = kube::core::Request::new(NODES).watch(&parameters, version)?;
         let dead_at = Instant::now() + Duration::from_secs(N::SERVE_FOR.into()) + DEAD_AFTER;
         let chunks = pin!(self.stream(request).await?);
-        let mut lines = Lines::of(chunks);
+        let mut lines = Lines::new(chunks);
         following.connected();
         let mut go_on = GoOn::AfterAPause;
         while let Some(line) = tokio::time::timeout_at(dead_at, lines.next()).await.unwrap_or(Ok(None))? {
@@ -238,7 +238,7 @@ impl<N: SlimForm> Following<'_, N> {
         if !self.established {
             return !error.may_pass() || self.version.is_none();
         }
-        if !matches!(error.code(), Some(StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN)) {
+        if !error.is_refusal() {
             self.denied_since = None;
             return false;
         }
@@ -261,13 +261,13 @@ impl<N: SlimForm> Following<'_, N> {
 }
 
 /// Longer and longer pauses, with jitter: after a restart all clients come at once.
-struct Retry {
+pub(super) struct Retry {
     pauses: ExponentialBackoff,
     failures: u32,
 }
 
 impl Retry {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let pauses = ExponentialBuilder::default()
             .with_min_delay(Duration::from_millis(200))
             .with_max_delay(LONGEST_PAUSE)
@@ -277,7 +277,7 @@ impl Retry {
         Self { pauses, failures: 0 }
     }
 
-    fn pause(&mut self) -> Duration {
+    pub(super) fn pause(&mut self) -> Duration {
         self.failures += 1;
         self.pauses.next().unwrap_or(LONGEST_PAUSE)
     }
@@ -292,7 +292,7 @@ pub(super) struct Lines<S> {
 }
 
 impl<S: Stream<Item = Result<Bytes, kube::Error>> + Unpin> Lines<S> {
-    pub(super) fn of(chunks: S) -> Self {
+    pub(super) fn new(chunks: S) -> Self {
         Self { chunks, buffer: Vec::new(), searched: 0 }
     }
 
@@ -331,7 +331,7 @@ mod tests {
 
     async fn read(chunks: &[&'static str]) -> (Vec<String>, Result<(), ApiError>) {
         let chunks: Vec<_> = chunks.iter().map(|chunk| Ok(Bytes::from_static(chunk.as_bytes()))).collect();
-        let mut lines = Lines::of(stream::iter(chunks));
+        let mut lines = Lines::new(stream::iter(chunks));
         let mut read = Vec::new();
         loop {
             match lines.next().await {

@@ -1,6 +1,7 @@
 //! `kubectl sciuro check`: everything at the same time, then said in a fixed order.
 
 mod document;
+mod helper;
 mod leases;
 mod line;
 mod permissions;
@@ -10,6 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use self::line::{Line, Mark};
+use crate::cli::CheckedCommand;
 use crate::cluster::{Cluster, Rule};
 use crate::error::{Exit, Result};
 use crate::settings::CheckSettings;
@@ -19,7 +21,15 @@ use crate::ui::Ui;
 const PATIENCE: Duration = Duration::from_secs(30);
 
 pub(super) async fn run(settings: &CheckSettings, cluster: &Arc<Cluster>, ui: &Arc<Ui>) -> Result<Exit> {
-    let ((api, permissions, ours), (upstream, sources)) = futures::join!(
+    let remediation = async {
+        if !settings.covers(CheckedCommand::Remediate) {
+            return Vec::new();
+        }
+        let (leases, helper) =
+            futures::join!(leases::of_remediations(settings, cluster), helper::check(settings, cluster));
+        leases.into_iter().chain([helper]).collect()
+    };
+    let ((api, permissions, ours), (upstream, sources), remediation) = futures::join!(
         async {
             futures::join!(
                 line::within(PATIENCE, "API server", api_server(cluster)),
@@ -28,12 +38,16 @@ pub(super) async fn run(settings: &CheckSettings, cluster: &Arc<Cluster>, ui: &A
             )
         },
         async { futures::join!(leases::upstream(settings, cluster), sources::check(settings, cluster, ui)) },
+        remediation,
     );
     let (permissions, missing) = permissions.finish(ours.exists);
     let mut lines = vec![api];
     lines.extend(permissions);
-    lines.extend([ours.lease, upstream, ours.last_full]);
-    lines.extend(sources);
+    if settings.covers(CheckedCommand::Status) || settings.covers(CheckedCommand::Sync) {
+        lines.extend([ours.lease, upstream, ours.last_full]);
+        lines.extend(sources);
+    }
+    lines.extend(remediation);
     lines.push(completion());
     line::blame_the_server(&mut lines);
     document::print(&lines, &missing, settings, ui);

@@ -1,16 +1,234 @@
 //! `kubectl sciuro remediate`: cordon, collect, drain, reboot, verify, uncordon; one node after the other.
 
-use std::sync::Arc;
+mod admission;
+mod begin;
+mod drain_plan;
+mod ending;
+pub(super) mod needs;
+mod plan;
+mod preflight;
+mod prompts;
+mod resume;
+mod run;
+mod steps;
+mod tell;
+mod work;
 
-use crate::cluster::Cluster;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+
+use self::preflight::Preflight;
+use self::prompts::Prompts;
+use self::run::Run;
+use self::steps::Steps;
+use self::work::Worker;
+use super::render;
+use super::stop::until_stopped;
+use crate::cli::DryRun;
+use crate::cluster::{Cluster, Hold, RemediatedNode, Rule, holder_identity};
+use crate::core::remediation::{End, Machine};
 use crate::error::{Error, Exit, Result};
-use crate::settings::RemediateSettings;
-use crate::ui::Ui;
+use crate::settings::{DrainSettings, RemediateSettings, Targets, Task};
+use crate::ui::{Progress, Ui};
 
-pub(super) async fn run(
-    _settings: &RemediateSettings,
-    _cluster: &Arc<Cluster>,
-    _ui: &Arc<Ui>,
+pub(super) async fn run(settings: &RemediateSettings, cluster: &Arc<Cluster>, ui: &Arc<Ui>) -> Result<Exit> {
+    prompts::refuse_without_answers(settings, ui)?;
+    let names = until_stopped(None, targets(settings, cluster)).await??;
+    if names.is_empty() {
+        ui.note("No nodes found.");
+        return Ok(Exit::Done);
+    }
+    if settings.dry_run != DryRun::None {
+        return until_stopped(None, Box::pin(dry_run(&names, settings, cluster, ui))).await?;
+    }
+    if names.len() > 1 {
+        ui.note(&format!(
+            "{}, one after the other: {}. Pods may move more than once.",
+            render::count(names.len(), "node"),
+            names.join(", ")
+        ));
+    }
+    let context = Context { settings, cluster, ui, holder: holder_identity(&super::sync::holder()) };
+    let mut failed = Vec::new();
+    for name in &names {
+        match Box::pin(one(name, &context)).await {
+            Ok(said) => said.lines().for_each(|line| ui.note(line)),
+            // A signal is for all of them.
+            Err(error)
+                if settings.continue_on_error
+                    && !matches!(error.exit, Exit::Interrupted | Exit::Terminated) =>
+            {
+                ui.error(&error);
+                failed.push(name.as_str());
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    if failed.is_empty() {
+        return Ok(Exit::Done);
+    }
+    let nodes = render::count(names.len(), "node");
+    Err(Error::new(Exit::Failed, format!("{} of {nodes} failed: {}", failed.len(), failed.join(", "))))
+}
+
+/// What all nodes of one command share.
+struct Context<'c> {
+    settings: &'c RemediateSettings,
+    cluster: &'c Arc<Cluster>,
+    ui: &'c Arc<Ui>,
+    holder: String,
+}
+
+async fn one(name: &str, context: &Context<'_>) -> Result<String> {
+    match context.settings.task {
+        Task::Remediate => remediate(name, context).await,
+        Task::Resume { retry_reboot } => resume::resume(name, retry_reboot, context).await,
+        Task::Abort => resume::abort(name, context).await,
+    }
+}
+
+/// A new remediation, from its plan to its end.
+async fn remediate(name: &str, context: &Context<'_>) -> Result<String> {
+    let Context { settings, cluster, ui, .. } = *context;
+    let found = until_stopped(None, Box::pin(look(name, settings, cluster, ui))).await??;
+    begin::reboot(settings, &found.node)?;
+    plan::show(&found, settings, ui);
+    let prompts = Prompts::new(&found, settings, ui);
+    found.refused(settings, prompts.can_ask())?;
+    prompts.refuse_without_answers()?;
+    prompts.plan().await?;
+    let drain = drain_flags(&found, &prompts, context).await?;
+
+    let hold = take_lease(&found.node, context).await?;
+    let id = begin::new_id();
+    let begun = async {
+        let worker = worker(context, &hold, prompts, &id, &found.node, &drain)?;
+        worker.steps.enter(crate::core::remediation::State::Cordoning);
+        let (record, node, admission) =
+            until_stopped(Some(&hold), Box::pin(begin::first_record(&worker, &found))).await??;
+        let machine = Machine::start(record, begin::options(settings, drain.timeout));
+        Ok(carry_out(worker, machine, node, Some(admission)).await)
+    };
+    let outcome: Result<End> = begun.await;
+    release(hold).await;
+    ending::ending(name, outcome?)
+}
+
+/// The flags of the drain, with what a person allows besides. What one of them was not reached for may need another.
+async fn drain_flags(
+    found: &Preflight,
+    prompts: &Prompts<'_>,
+    context: &Context<'_>,
+) -> Result<DrainSettings> {
+    let Context { settings, cluster, .. } = *context;
+    let mut flags = settings.drain.clone();
+    let mut rehearsed;
+    let mut plan = &found.drain;
+    while plan.has_exceptions() {
+        prompts.drain_exceptions(plan, &mut flags).await?;
+        let again = drain_plan::rehearse(&found.node.name, &flags, settings, cluster);
+        rehearsed = until_stopped(None, Box::pin(again)).await?;
+        plan = &rehearsed;
+    }
+    Ok(flags)
+}
+
+async fn take_lease(node: &RemediatedNode, context: &Context<'_>) -> Result<Hold> {
+    let Context { settings, cluster, ui, holder } = context;
+    let lease = begin::lease(node, holder, settings, cluster, |line| ui.note(line));
+    until_stopped(None, Box::pin(lease)).await?
+}
+
+fn worker<'w>(
+    context: &Context<'w>,
+    hold: &'w Hold,
+    prompts: Prompts<'w>,
+    id: &str,
+    node: &RemediatedNode,
+    drain: &DrainSettings,
+) -> Result<Worker<'w>> {
+    let Context { settings, cluster, ui, ref holder } = *context;
+    Ok(Worker {
+        cluster,
+        settings,
+        hold,
+        prompts,
+        reboot: begin::reboot(settings, node)?,
+        drain: drain_plan::options(drain),
+        steps: Steps::new(Progress::new(ui.clone(), settings.progress, &node.name)),
+        node: node.name.clone(),
+        id: id.to_owned(),
+        holder: holder.clone(),
+        failing: Mutex::default(),
+    })
+}
+
+/// Lets the machine run to its end; `admission` is held until its first record is stored.
+async fn carry_out(
+    worker: Worker<'_>,
+    machine: Machine,
+    node: RemediatedNode,
+    admission: Option<Hold>,
+) -> End {
+    let views = worker.cluster.watch_remediated_node(&worker.node);
+    let run =
+        Run { cluster: worker.cluster, worker: &worker, machine, node, views, has_watched: false, admission };
+    let end = Box::pin(run.to_its_end()).await;
+    match &end {
+        End::Remediated { .. } | End::Stopped { .. } | End::Aborted { .. } => worker.steps.done(None),
+        _ => worker.steps.failed("stopped"),
+    }
+    end
+}
+
+/// Whoever comes next need not wait for it to run out.
+async fn release(hold: Hold) {
+    let within = std::time::Duration::from_secs(5);
+    if !matches!(tokio::time::timeout(within, hold.release(BTreeMap::new())).await, Ok(Ok(()))) {
+        tracing::info!("the node's Lease was not given back; it runs out by itself");
+    }
+}
+
+/// The nodes that are meant, by name.
+async fn targets(settings: &RemediateSettings, cluster: &Cluster) -> Result<Vec<String>> {
+    match &settings.targets {
+        Targets::Named(names) => Ok(names.clone()),
+        Targets::Selected(selector) => {
+            let found = cluster.select_nodes(selector).await;
+            Ok(found.map_err(|error| error.explain("list", &Rule::NODES))?.into_iter().collect())
+        }
+    }
+}
+
+/// Prints the plan for each node; exits 3 if one of them would be refused.
+async fn dry_run(
+    names: &[String],
+    settings: &RemediateSettings,
+    cluster: &Arc<Cluster>,
+    ui: &Arc<Ui>,
 ) -> Result<Exit> {
-    Err(Error::new(Exit::Failed, "remediate is not built yet"))
+    let mut found = Vec::new();
+    for name in names {
+        found.push(Box::pin(look(name, settings, cluster, ui)).await?);
+    }
+    plan::print_all(&found, settings, ui);
+    match found.iter().find_map(|preflight| preflight.refused(settings, false).err()) {
+        Some(refused) => Err(refused),
+        None => Ok(Exit::Done),
+    }
+}
+
+async fn look(
+    name: &str,
+    settings: &RemediateSettings,
+    cluster: &Arc<Cluster>,
+    ui: &Arc<Ui>,
+) -> Result<Preflight> {
+    let step = Progress::new(ui.clone(), settings.progress, name).step("preflight");
+    let found = Box::pin(preflight::look(name, settings, cluster)).await;
+    match &found {
+        Ok(_) => step.done(None),
+        Err(_) => drop(step),
+    }
+    found
 }

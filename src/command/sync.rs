@@ -3,6 +3,7 @@
 mod lease;
 mod looping;
 mod purge;
+mod refusal;
 mod report;
 mod trust;
 mod write;
@@ -11,6 +12,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
+pub(super) use self::lease::holder;
 use self::report::Report;
 use self::write::{NodePlan, Progress};
 use super::reach::Reach;
@@ -38,7 +40,8 @@ pub(super) async fn run(settings: &SyncSettings, cluster: &Arc<Cluster>, ui: &Ar
     let hold = lease::take(settings, cluster, ui).await?;
     let memory = lease::remembered(hold.as_ref(), settings, cluster).await;
     let progress = Progress::default();
-    let work = Box::pin(round(source, settings, cluster, memory, ui, &progress));
+    let job = Job { source, settings, cluster, ui };
+    let work = Box::pin(async { round(&job, sources(source, cluster, ui)?, memory, &progress).await });
     let outcome = until_stopped(hold.as_ref(), work).await;
     match outcome {
         Ok(Ok(report)) => {
@@ -57,22 +60,23 @@ pub(super) async fn run(settings: &SyncSettings, cluster: &Arc<Cluster>, ui: &Ar
     }
 }
 
-async fn round(
-    source: &SourceSettings,
-    settings: &SyncSettings,
-    cluster: &Arc<Cluster>,
-    memory: Memory,
-    ui: &Arc<Ui>,
-    progress: &Progress,
-) -> Result<Report> {
-    let sources = sources(source, cluster, ui)?;
+/// What is to be done, and with what.
+struct Job<'j> {
+    source: &'j SourceSettings,
+    settings: &'j SyncSettings,
+    cluster: &'j Arc<Cluster>,
+    ui: &'j Ui,
+}
+
+async fn round(job: &Job<'_>, sources: Sources, memory: Memory, progress: &Progress) -> Result<Report> {
+    let Job { settings, cluster, .. } = *job;
     let (fetched, listed) = futures::join!(fetch(&sources, settings, &memory), list(settings, cluster));
     let (nodes, targets) = listed?;
     if let Some(error) = trust::misconfigured(&fetched.trust) {
         return Err(error); // nothing that it says or does not say means anything
     }
     let is_target = |node: &Node| targets.contains(node);
-    let (plans, mut report) = decide(&fetched, &memory, &nodes, is_target, source, settings, ui)?;
+    let (plans, mut report) = decide(&fetched, &memory, &nodes, is_target, job)?;
     if settings.dry_run == DryRun::Client {
         progress.plan_only(&plans);
     } else {
@@ -100,11 +104,9 @@ fn decide<'n>(
     memory: &Memory,
     nodes: &'n [Node],
     is_target: impl Fn(&Node) -> bool,
-    source: &SourceSettings,
-    settings: &SyncSettings,
-    ui: &Ui,
+    &Job { source, settings, cluster, ui }: &Job<'_>,
 ) -> Result<(Vec<NodePlan<'n>>, Report)> {
-    let now = Timestamp::from_second(Timestamp::now().as_second()).unwrap_or(Timestamp::UNIX_EPOCH);
+    let now = Timestamp::from_second(cluster.now().as_second()).unwrap_or(Timestamp::UNIX_EPOCH);
 
     let selection = select(alerts, nodes, &settings.selection, &settings.cluster_label);
     let mixed = refuse_mixed_clusters(&selection, source, settings);
@@ -114,6 +116,7 @@ fn decide<'n>(
         Err(error) if settings.loops => ui.error(&error),
         mixed => mixed?,
     }
+    trust::say_clock(cluster.clock_ahead(), ui);
     trust::say_sources(trust, source, ui);
     let situation = Situation { nodes, selection: &selection, mixes_clusters, trust, memory, now };
     let mut round = round::round(&situation, &settings.round);

@@ -4,8 +4,10 @@
 //! test (`tests/it/layers.rs`) greps this folder for anything else.
 
 pub mod alert;
+pub mod boot;
 mod brake;
 pub mod condition;
+pub mod drain;
 pub mod expression;
 pub mod gates;
 mod labels;
@@ -19,3 +21,4 @@ pub mod report;
 pub mod round;
 pub mod selection;
 pub mod source;
+pub mod verify;

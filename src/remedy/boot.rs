@@ -26,6 +26,7 @@ pub async fn await_boot(
     let mut lease: Option<String> = None;
     let mut asked: Option<Instant> = None;
     loop {
+        let mut wants_lease = false;
         let view = views.borrow_and_update().clone();
         let facts = match view {
             WatchedNode::Here(view) => {
@@ -34,18 +35,21 @@ pub async fn await_boot(
                     boot_id: &view.info.boot_id,
                     ready: ready.map_or("", |ready| &ready.status),
                     ready_heartbeat: ready.and_then(|ready| ready.last_heartbeat_time.as_deref()),
-                    lease_renewed: lease.as_deref(),
+                    lease_renew: lease.as_deref(),
                 };
                 match proof.observe(&seen) {
                     ProofState::Proven { boot_id } => return boot_id,
-                    ProofState::NotYet(facts) => facts,
+                    ProofState::NotYet(facts) => {
+                        wants_lease = facts.new_boot;
+                        facts.to_string()
+                    }
                 }
             }
             WatchedNode::Gone => "the node is gone".to_owned(),
             WatchedNode::Unknown { why, .. } => format!("the API server does not answer ({why})"),
         };
         tell.tell(News::Wait { elapsed: began.elapsed(), facts: &facts });
-        if proof.wants_lease() && asked.is_none_or(|asked| asked.elapsed() >= LEASE_EVERY) {
+        if wants_lease && asked.is_none_or(|asked| asked.elapsed() >= LEASE_EVERY) {
             asked = Some(Instant::now());
             if let Ok(object) = cluster.node_lease_object(node).await {
                 lease = object["spec"]["renewTime"].as_str().map(str::to_owned);

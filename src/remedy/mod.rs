@@ -2,8 +2,12 @@
 //!
 //! It sees `cluster` and `core` only. What a person is to see goes to a [`Tell`].
 
+pub mod baseline;
+pub mod boot;
 pub mod collect;
+pub mod drain;
 pub mod reboot;
+pub mod verify;
 
 use std::time::Duration;
 

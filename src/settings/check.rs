@@ -1,7 +1,7 @@
 //! What `check` is to look at, validated.
 
 use super::sync::{SourceSettings, expression, severity_priority};
-use crate::cli::{CheckArgs, Format};
+use crate::cli::{CheckArgs, CheckedCommand, Format};
 use crate::cluster::LeaseKey;
 use crate::core::selection::SelectionPolicy;
 use crate::error::Result;
@@ -13,6 +13,9 @@ pub struct CheckSettings {
     pub selection: SelectionPolicy,
     pub cluster_label: String,
     pub lease: LeaseKey,
+    pub commands: Vec<CheckedCommand>,
+    pub helper_namespace: String,
+    pub helper_image: String,
     pub output: Option<Format>,
 }
 
@@ -30,11 +33,20 @@ impl CheckSettings {
                 node_labels: args.matching.node_labels,
                 priority_label: args.matching.priority_label,
                 strict: args.matching.strict,
+                silenced: args.source.silenced,
+                inhibited: args.source.inhibited,
                 ..SelectionPolicy::default()
             },
             cluster_label: args.matching.cluster_label,
             lease: LeaseKey { namespace: args.lease_namespace, name: args.lease_name },
+            commands: args.commands,
+            helper_namespace: args.helper_namespace,
+            helper_image: args.helper_image,
             output: args.output,
         })
+    }
+
+    pub fn covers(&self, command: CheckedCommand) -> bool {
+        self.commands.contains(&command)
     }
 }

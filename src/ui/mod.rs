@@ -13,7 +13,7 @@ use std::borrow::Cow;
 use std::io::{IsTerminal, Write};
 use std::sync::{Mutex, PoisonError};
 
-use indicatif::MultiProgress;
+use indicatif::{MultiProgress, ProgressDrawTarget};
 
 use crate::cli::Color;
 use crate::error::{Error, Exit, Result};
@@ -126,6 +126,13 @@ impl Ui {
         }
     }
 
+    /// A table for the person, on stderr.
+    pub fn table_note(&self, table: &Table) {
+        let terminal = console::Term::stderr();
+        let width = terminal.is_term().then(|| usize::from(terminal.size().1));
+        table.lines(true, width, self.colors_notes).iter().for_each(|line| self.say(line.trim_end()));
+    }
+
     /// Rows below those printed before, in columns of the same `widths`. `false` if the reader has gone away.
     pub fn further_rows(&self, table: &Table, with_headers: bool, widths: &mut Vec<usize>) -> bool {
         let mut text = String::new();
@@ -191,28 +198,55 @@ impl Ui {
         }
     }
 
+    /// Whether somebody can answer.
+    pub fn can_ask(&self) -> bool {
+        std::io::stdin().is_terminal()
+    }
+
     /// Asks, default No. Fails with [`Exit::Declined`] if nobody can answer, naming `flag`, or if the answer is no.
     pub async fn confirm(&self, question: String, flag: &str) -> Result<()> {
-        if !std::io::stdin().is_terminal() {
+        if !self.can_ask() {
             return Err(Error::new(Exit::Declined, "this needs a confirmation, and stdin is no terminal")
                 .hint(format!("add {flag} to go on without a prompt")));
         }
-        let question = escape(&question).into_owned();
-        let prompt = tokio::task::spawn_blocking(move || {
-            dialoguer::Confirm::new().with_prompt(question).default(false).interact_opt()
-        });
+        match self.ask(&question).await {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(Error::new(Exit::Declined, "declined; nothing was changed")),
+            Err(signal) => Err(Error::new(signal.exit(), "interrupted; nothing was changed")),
+        }
+    }
+
+    /// Asks, default No; only where somebody [can answer](Self::can_ask).
+    pub(crate) async fn ask(&self, question: &str) -> Result<bool, Signal> {
+        let question = escape(question).into_owned();
+        let prompt = move || dialoguer::Confirm::new().with_prompt(question).default(false).interact_opt();
+        Ok(self.prompt(prompt).await? == Some(true))
+    }
+
+    /// Asks for `expected` to be typed; anything else is no.
+    pub(crate) async fn ask_for(&self, question: &str, expected: &str) -> Result<bool, Signal> {
+        let question = escape(question).into_owned();
+        let prompt =
+            move || dialoguer::Input::<String>::new().with_prompt(question).allow_empty(true).interact_text();
+        Ok(self.prompt(prompt).await?.trim() == expected)
+    }
+
+    /// Nothing is drawn while a prompt waits for its answer.
+    async fn prompt<T: Send + 'static>(
+        &self,
+        prompt: impl FnOnce() -> dialoguer::Result<T> + Send + 'static,
+    ) -> Result<T, Signal> {
+        let _ = self.bars.clear();
+        self.bars.set_draw_target(ProgressDrawTarget::hidden());
         let answer = tokio::select! {
-            answer = prompt => answer.ok().and_then(Result::ok).ok_or(Signal::Interrupt),
+            answer = tokio::task::spawn_blocking(prompt) => answer.ok().and_then(Result::ok).ok_or(Signal::Interrupt),
             signal = signal::received() => Err(signal),
         };
-        match answer {
-            Ok(Some(true)) => Ok(()),
-            Ok(_) => Err(Error::new(Exit::Declined, "declined; nothing was changed")),
-            Err(signal) => {
-                show_cursor();
-                Err(Error::new(signal.exit(), "interrupted; nothing was changed"))
-            }
+        self.bars.set_draw_target(ProgressDrawTarget::stderr());
+        if answer.is_err() {
+            show_cursor();
         }
+        answer
     }
 }
 

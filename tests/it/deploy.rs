@@ -12,7 +12,9 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+use crate::sources::real::free_port;
 use crate::support::{Run, Running, World, command, run};
+use crate::watch::eventually;
 
 const STRATEGIC: &str = "application/strategic-merge-patch+json";
 
@@ -34,6 +36,7 @@ on_the_control_plane![
     the_account_may_do_what_sync_needs_and_no_more,
     the_cronjobs_arguments_and_variables_drive_the_binary,
     the_deployments_arguments_and_variables_drive_the_binary,
+    upstreams_config_map_drives_the_deployment,
 ];
 
 /// A copy of deploy/ with `sciuro` and the prefix replaced, gone from the cluster when the test ends.
@@ -340,4 +343,69 @@ fn the_deployments_arguments_and_variables_drive_the_binary(world: &World) {
         std::thread::sleep(Duration::from_millis(100));
     }
     assert_eq!(world.condition(&node, "DiskFailing").unwrap()["status"], "True");
+}
+
+/// Upstream's `ConfigMap` instead of ours: its manifest's three keys, and those that it documents for what has a name of this
+/// test's own. An Alertmanager that has just started would clear nothing, so this one is a double.
+fn upstreams_config_map_drives_the_deployment(world: &World) {
+    let source = sandbox::Alertmanager::start_blocking();
+    let (copy, _) = Copy::applied(world);
+    let overlay = copy.overlay(&format!(
+        r#"resources: [../deploy]
+configMapGenerator:
+- name: {id}
+  namespace: {id}
+  behavior: replace
+  literals:
+  - SCIURO_ALERT_RECEIVER=node-condition-k8s
+  - SCIURO_ALERTMANAGER_URL={url}
+  - SCIURO_CEL_EXPRESSION="node" in labels && (labels["node"] == FullName || labels["node"] == ShortName)
+  - SCIURO_ALERT_CACHE_TTL=1s
+  - SCIURO_LEADER_NAMESPACE=kube-system
+  - SCIURO_LEADER_ID={id}-sync
+  - SCIURO_NODE_CONDITION_PREFIX={prefix}
+"#,
+        id = copy.id,
+        url = source.url(),
+        prefix = world.prefix(),
+    ));
+    copy.apply(overlay, &[]);
+    let manifests = copy.manifests(overlay);
+    let (arguments, mut variables) = invocation(&manifests, "Deployment");
+    // On this machine the port may be another's.
+    let address = format!("127.0.0.1:{}", free_port());
+    assert_eq!(variables.insert("SCIURO_METRICS_ADDR".into(), address.clone()).unwrap(), ":8080");
+    let container = &pod_template(&manifests, "Deployment")["spec"]["containers"][0];
+    let probe = |name: &str| {
+        let path = container[name]["httpGet"]["path"].as_str().unwrap();
+        let url = format!("http://{address}{path}");
+        world.block_on(async {
+            reqwest::get(url).await.map(|answer| answer.status().as_u16()).unwrap_or_default()
+        })
+    };
+
+    let node = world.bare_node("w1.rack1.k8s");
+    let short = node.split('.').next().unwrap();
+    let labels =
+        [("alertname", "DiskFailing"), ("node", short), ("priority", "3"), ("notify", "node-condition-k8s")];
+    source.fire(&labels, &[("summary", "sda")]);
+    let mut sync = command(&arguments);
+    sync.envs(&variables).env("KUBECONFIG", copy.kubeconfig());
+    let mut running = Running::start(&mut sync, str::to_owned);
+    let status = || Some(world.condition(&node, "DiskFailing")?["status"].as_str()?.to_owned());
+    eventually("the condition", || status().as_deref() == Some("True"));
+    assert_eq!(world.condition(&node, "DiskFailing").unwrap()["message"], "[P3] sda");
+    assert_eq!((probe("livenessProbe"), probe("readinessProbe")), (200, 200));
+    source.set_alerts(Vec::new());
+    eventually("the end of the alert", || status().as_deref() == Some("False"));
+
+    running.signal("TERM");
+    let (_, stderr) = running.ends(143);
+    let lease = world.lease().unwrap();
+    assert_eq!(lease["spec"]["holderIdentity"], "", "the other pod need not wait");
+    assert_eq!(lease["metadata"]["annotations"]["sciuro.dev/prefix"], world.prefix());
+    for line in &stderr {
+        let line: Value = serde_json::from_str(line).unwrap_or_else(|error| panic!("{line}: {error}"));
+        assert_ne!(line["level"], "ERROR", "{stderr:#?}");
+    }
 }

@@ -1,5 +1,6 @@
 //! `sync --loop`.
 
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
@@ -17,17 +18,22 @@ scenarios![
 ];
 
 /// A leader that was killed is followed within a Lease's duration and a half.
-const TAKEN_OVER_WITHIN: Duration = Duration::from_millis(22_500);
+pub(crate) const TAKEN_OVER_WITHIN: Duration = Duration::from_millis(22_500);
 
 pub(crate) fn start(world: &World, more: &[&str]) -> Running {
-    let all: Vec<&str> = ["--loop", "--interval", "1s"].iter().chain(more).copied().collect();
-    let (id, prefix) = (world.name(""), world.prefix());
-    Running::start(&mut world.sync_command(&all), move |line| {
-        line.replace(&id, "").replace(&prefix, "AlertManager_")
-    })
+    start_with(world, more, |_| {})
 }
 
-fn holder(world: &World) -> String {
+/// The same, with more of an environment.
+pub(crate) fn start_with(world: &World, more: &[&str], change: impl FnOnce(&mut Command)) -> Running {
+    let all: Vec<&str> = ["--loop", "--interval", "1s"].iter().chain(more).copied().collect();
+    let (id, prefix) = (world.name(""), world.prefix());
+    let mut command = world.sync_command(&all);
+    change(&mut command);
+    Running::start(&mut command, move |line| line.replace(&id, "").replace(&prefix, "AlertManager_"))
+}
+
+pub(crate) fn holder(world: &World) -> String {
     let lease = world.lease().unwrap_or_default();
     lease["spec"]["holderIdentity"].as_str().unwrap_or_default().to_owned()
 }
@@ -316,6 +322,39 @@ fn what_is_forbidden_is_said_with_its_rule_and_tried_again() {
     looping.says(r#"hint: the ClusterRole needs the rule: {apiGroups: [""], resources: ["nodes/status"], verbs: ["patch"]}"#);
     world.api().allow_all();
     assert_eq!(looping.row(), "node/w1 condition/AlertManager_X True (added)");
+    looping.interrupt();
+}
+
+/// A permission that is taken away costs one request now and then, and is used again when it is given back.
+#[test]
+fn what_is_forbidden_meanwhile_is_asked_for_less_and_less_often() {
+    let world = World::sandbox();
+    let nodes: Vec<String> = (0..12).map(|number| world.bare_node(&format!("w{number}"))).collect();
+    let alert = |name| {
+        for node in &nodes {
+            world.alert(&[("alertname", name), ("node", node)], "", true);
+        }
+    };
+    alert("X");
+    let mut looping = start(&world, &[]);
+    assert!(nodes.iter().all(|_| looping.row().ends_with("X True (added)")));
+    world.api().deny("patch", "nodes/status");
+    let asked = || world.api().requests().iter().filter(|request| request.method == "PATCH").count();
+    let rounds = || {
+        let requests = world.alertmanager().requests();
+        requests.iter().filter(|request| request.path == "/api/v2/status").count()
+    };
+    let (asked_before, rounds_before) = (asked(), rounds());
+    alert("Y");
+    eventually("a refusal", || asked() > asked_before);
+    eventually("rounds", || rounds() >= rounds_before + 8);
+    let asked = asked() - asked_before;
+    let rounds = rounds() - rounds_before;
+    // --concurrency at first, then one in the rounds 3, 7, 15, ….
+    let most = 8 + (rounds + 1).ilog2() as usize - 1;
+    assert!(asked <= most, "{asked} requests in {rounds} rounds");
+    world.api().allow_all();
+    assert!(nodes.iter().all(|_| looping.row().ends_with("Y True (added)")));
     looping.interrupt();
 }
 

@@ -14,9 +14,12 @@ mod control_plane {
     }
 
     /// What a manifest creates, except for its namespace; it goes with this.
-    struct Applied<'w>(&'w World);
+    struct Applied<'w> {
+        world: &'w World,
+        objects: &'w [&'w [&'w str]],
+    }
 
-    const OBJECTS: [&[&str]; 5] = [
+    const STATUS: [&[&str]; 5] = [
         &["clusterrolebinding", "sciuro-status"],
         &["clusterrole", "sciuro-status"],
         &["rolebinding", "-n", "kube-system", "sciuro-status"],
@@ -24,25 +27,35 @@ mod control_plane {
         &["serviceaccount", "-n", "sciuro", "sciuro-status"],
     ];
 
+    const REMEDIATE: [&[&str]; 7] = [
+        &["clusterrolebinding", "sciuro-remediate"],
+        &["clusterrole", "sciuro-remediate"],
+        &["role,rolebinding", "-n", "kube-system", "sciuro-remediate-leases"],
+        &["role,rolebinding", "-n", "kube-system", "sciuro-remediate-helper"],
+        &["role,rolebinding", "-n", "kube-node-lease", "sciuro-remediate"],
+        &["role,rolebinding", "-n", "default", "sciuro-remediate"],
+        &["serviceaccount", "-n", "sciuro", "sciuro-remediate"],
+    ];
+
     impl<'w> Applied<'w> {
-        fn new(world: &'w World) -> Self {
-            let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/status-rbac.yaml");
+        fn new(world: &'w World, manifest: &str, objects: &'w [&'w [&'w str]]) -> Self {
+            let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy").join(manifest);
             kubectl(world, &["apply", "-f", manifest.to_str().unwrap()]);
-            Self(world)
+            Self { world, objects }
         }
     }
 
     impl Drop for Applied<'_> {
         fn drop(&mut self) {
-            for object in OBJECTS {
-                kubectl(self.0, &[&["delete", "--ignore-not-found"], object].concat());
+            for object in self.objects {
+                kubectl(self.world, &[&["delete", "--ignore-not-found"], *object].concat());
             }
         }
     }
 
     /// A kubeconfig with the account's token and nothing else.
-    fn kubeconfig_of_the_account(world: &World) -> PathBuf {
-        let token = kubectl(world, &["create", "token", "-n", "sciuro", "sciuro-status"]);
+    fn kubeconfig_of_the_account(world: &World, account: &str) -> PathBuf {
+        let token = kubectl(world, &["create", "token", "-n", "sciuro", account]);
         let cluster = |field: &str| {
             let path = format!("jsonpath={{.clusters[0].cluster.{field}}}");
             kubectl(world, &["config", "view", "--raw", "--minify", "-o", &path])
@@ -69,8 +82,8 @@ mod control_plane {
         let world = World::control_plane();
         let node = world.bare_node("w1");
         world.seed(&node, "X", "True", "[P1] hot", SignedDuration::from_mins(12));
-        let _applied = Applied::new(&world);
-        let kubeconfig = kubeconfig_of_the_account(&world);
+        let _applied = Applied::new(&world, "status-rbac.yaml", &STATUS);
+        let kubeconfig = kubeconfig_of_the_account(&world, "sciuro-status");
         let prefix = world.prefix();
         let command = |arguments: &[&str]| {
             let mut command = world.command(&[arguments, &["--prefix", &prefix, &node]].concat());
@@ -104,5 +117,49 @@ mod control_plane {
                 .env("KUBECONFIG", &kubeconfig));
             assert_eq!(allowed.stdout.trim(), "no", "{verb} {resource}");
         }
+    }
+    /// The plan asks about every verb of the run, and the list that it asks from is what the manifest was made of.
+    #[test]
+    fn remediate_needs_what_its_manifest_allows() {
+        let world = World::control_plane();
+        let nodes = world.nodes(&["w1", "w2"]);
+        let _applied = Applied::new(&world, "remediate-rbac.yaml", &REMEDIATE);
+        let kubeconfig = kubeconfig_of_the_account(&world, "sciuro-remediate");
+        let plan = || {
+            let flags = ["remediate", &*nodes[0], "--dry-run", "--max-unavailable", "100%"];
+            run(world.command(&flags).env("KUBECONFIG", &kubeconfig))
+        };
+        // The authorizer reads rules from a watch.
+        eventually("what the manifest allows", || {
+            let plan = plan();
+            plan.code == Some(0) && !plan.stdout.contains("you may not")
+        });
+        plan().exits(0).never_says("orbidden");
+
+        let may = |verb: &str, resource: &str, namespace: &[&str]| {
+            let mut ask = Command::new("kubectl");
+            ask.args(["auth", "can-i", verb, resource]).args(namespace).env("KUBECONFIG", &kubeconfig);
+            run(&mut ask).stdout.trim() == "yes"
+        };
+        for (verb, resource) in [
+            ("delete", "nodes"),
+            ("update", "nodes"),
+            ("delete", "pods"),
+            ("create", "pods"),
+            ("get", "secrets"),
+            ("get", "configmaps"),
+            ("update", "leases"),
+            ("patch", "poddisruptionbudgets"),
+            ("patch", "daemonsets"),
+        ] {
+            assert!(!may(verb, resource, &["-A"]), "{verb} {resource}");
+        }
+        for (verb, resource, subresource) in [("get", "nodes", "proxy"), ("create", "pods", "exec")] {
+            let subresource = format!("--subresource={subresource}");
+            assert!(!may(verb, resource, &["-A", &subresource]), "{verb} {resource} {subresource}");
+        }
+        assert!(may("create", "pods", &["-n", "kube-system"]));
+        assert!(!may("delete", "leases", &["-n", "kube-system"]));
+        assert!(!may("update", "leases", &["-n", "kube-node-lease"]));
     }
 }

@@ -107,15 +107,53 @@ fn status_report() {
 }
 
 #[test]
+fn remediation_plan() {
+    let world = World::sandbox();
+    let nodes = world.nodes(&["w1", "w2"]);
+    world.seed(&nodes[0], "Hot", "True", "[P1] hot", jiff::SignedDuration::from_mins(1));
+    let plan = |more: &[&str], code| {
+        let flags = ["remediate", &*nodes[0], "--dry-run", "-o", "json", "--prefix", &world.prefix()];
+        let run = world.run(&[&flags, more].concat()).exits(code);
+        validates("remediation-plan.json", &run.stdout)
+    };
+    let fine = plan(&[], 0);
+    assert_eq!(fine["items"][0]["refusals"], json!([]));
+    assert_eq!(fine["items"][0]["reboot"]["probed"], true);
+    let command = plan(&["--reboot-method", "command", "--reboot-command", "reset {node}"], 0);
+    assert_eq!(command["items"][0]["reboot"]["command"], json!(["reset", "w1"]));
+    let path = format!("/api/v1/nodes/{}", nodes[0]);
+    let exclude = json!({"metadata": {"labels": {"sciuro.dev/exclude": ""}}});
+    world.request("PATCH", &path, "application/merge-patch+json", &exclude);
+    assert_eq!(plan(&[], 3)["items"][0]["refusals"][0]["flag"], "--override excluded");
+    assert_eq!(plan(&["--override", "excluded"], 0)["items"][0]["overridden"], json!(["excluded"]));
+    let mut strange = fine.clone();
+    strange["items"][0]["reboot"]["method"] = json!("hammer");
+    assert!(!is_valid("remediation-plan.json", &strange));
+}
+
+#[test]
 fn check_report() {
     let world = World::sandbox();
     let fine = validates("check-report.json", &world.run(&["check", "-o", "json"]).exits(0).stdout);
     assert_eq!(fine["missing"], json!([]));
     world.user_who_may(&[]);
     let bad = validates("check-report.json", &world.run(&["check", "-o", "json"]).exits(1).stdout);
-    let kinds: Vec<&Value> =
-        bad["missing"].as_array().unwrap().iter().map(|object| &object["kind"]).collect();
-    assert_eq!(kinds, ["ClusterRole", "ClusterRoleBinding", "Role", "RoleBinding"]);
+    let of = |report: &Value| -> Vec<String> {
+        let place = |object: &Value| object["metadata"]["namespace"].as_str().map(str::to_owned);
+        let missing = report["missing"].as_array().unwrap().iter();
+        missing
+            .map(|object| {
+                format!("{} {}", object["kind"].as_str().unwrap(), place(object).unwrap_or_default())
+            })
+            .collect()
+    };
+    let cluster = ["ClusterRole ", "ClusterRoleBinding "];
+    let [system, events, leases] = ["kube-system", "default", "kube-node-lease"]
+        .map(|namespace| ["Role", "RoleBinding"].map(|kind| format!("{kind} {namespace}")));
+    let cluster = cluster.map(String::from);
+    assert_eq!(of(&bad), [cluster.clone(), events, leases, system.clone()].concat());
+    let of_sync = world.run(&["check", "--for", "sync", "-o", "json"]).exits(1);
+    assert_eq!(of(&validates("check-report.json", &of_sync.stdout)), [cluster, system].concat());
     let mut strange = bad.clone();
     strange["checks"][0]["status"] = json!("great");
     assert!(!is_valid("check-report.json", &strange));

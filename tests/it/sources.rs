@@ -2,7 +2,7 @@
 
 mod forwarded;
 mod http_config;
-mod real;
+pub(crate) mod real;
 
 use std::io::{Read, Write};
 use std::path::PathBuf;

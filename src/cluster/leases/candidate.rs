@@ -8,12 +8,10 @@ use jiff::Timestamp;
 use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 
-use super::{Hold, LeaseError, LeaseKey, Pace, duration, holder, taken};
+use super::pace::{LONGEST, Pace};
+use super::{Hold, LeaseError, LeaseKey, duration, holder, taken};
 use crate::cluster::api::Cluster;
 use crate::cluster::clock::{self, Clock};
-
-/// A Lease may say that its holder keeps it for a year; nobody waits that long.
-const LONGEST_WAIT: Duration = Duration::from_secs(600);
 
 /// One who would hold a Lease.
 #[derive(Clone)]
@@ -168,7 +166,7 @@ impl Candidate {
             *seen = Seen { spec, since: (self.clock)(), changes: seen.changes + 1 };
         }
         // Its holder may be silent for longer than we would be.
-        let theirs = lease.as_ref().map(duration).unwrap_or_default().min(LONGEST_WAIT);
+        let theirs = lease.as_ref().map(duration).unwrap_or_default().min(LONGEST);
         // It was as it is until `began` at least.
         let left = (seen.since + self.pace.duration.max(theirs)).saturating_sub(began);
         match lease.as_ref().and_then(holder) {

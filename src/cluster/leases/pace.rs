@@ -2,6 +2,11 @@
 
 use std::time::Duration;
 
+/// A Lease may say that its holder keeps it for a year; nobody waits that long, and we never say so.
+pub(super) const LONGEST: Duration = Duration::from_secs(3_600);
+
+const SHORTEST: Duration = Duration::from_secs(3);
+
 /// Derived from one duration, except for those of `sync`, which are client-go's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Pace {
@@ -19,10 +24,10 @@ impl Pace {
         deadline: Duration::from_secs(10),
     };
 
-    /// A quarter of it between two renewals, two thirds of it without one. Shorter than 3 s is 3 s.
+    /// A quarter of it between two renewals, two thirds of it without one. Shorter than 3 s is 3 s, longer than an hour is an
+    /// hour.
     pub fn of(duration: Duration) -> Self {
-        let seconds = duration.as_secs().clamp(3, 86_400);
-        let duration = Duration::from_secs(seconds);
+        let duration = Duration::from_secs(duration.as_secs()).clamp(SHORTEST, LONGEST);
         Self { duration, renew_every: duration / 4, deadline: duration * 2 / 3 }
     }
 
@@ -32,7 +37,7 @@ impl Pace {
 
     /// A renewal that hangs is tried again, once, before the deadline.
     pub(super) fn try_for(&self) -> Duration {
-        (self.deadline - self.renew_every) / 2
+        self.deadline.saturating_sub(self.renew_every) / 2
     }
 
     /// After one that failed.
@@ -53,9 +58,14 @@ mod tests {
 
     #[test]
     fn a_renewal_is_tried_twice_before_the_deadline_and_the_deadline_is_before_the_end() {
-        for pace in [Pace::SYNC, Pace::of(Duration::from_secs(60)), Pace::of(Duration::ZERO)] {
+        for pace in
+            [Pace::SYNC, Pace::of(Duration::from_secs(60)), Pace::of(Duration::ZERO), Pace::of(Duration::MAX)]
+        {
             assert!(pace.renew_every + 2 * pace.try_for() <= pace.deadline, "{pace:?}");
-            assert!(pace.deadline < pace.duration && pace.duration >= Duration::from_secs(3), "{pace:?}");
+            assert!(
+                pace.deadline < pace.duration && (SHORTEST..=LONGEST).contains(&pace.duration),
+                "{pace:?}"
+            );
         }
         assert_eq!(Pace::SYNC.try_for(), Duration::from_millis(2_500));
         assert_eq!(Pace::SYNC.pause(), Duration::from_millis(500));

@@ -3,10 +3,9 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use jiff::{SignedDuration, Timestamp};
-
 use super::line::{Line, within};
-use crate::cluster::{Cluster, LeaseKey, Rule};
+use crate::cluster::{ApiError, Cluster, LeaseKey, Rule};
+use crate::core::memory::Memory;
 use crate::core::report::{LastFull, human_duration};
 use crate::settings::CheckSettings;
 
@@ -44,21 +43,9 @@ pub(super) async fn ours(settings: &CheckSettings, cluster: &Cluster) -> Ours {
         Ok(Ok(state)) => state,
     };
     let Some(state) = state else {
-        let lease = within(super::PATIENCE, &name, async {
-            match cluster.could_create_lease(key).await {
-                Ok(()) => Line::ok(&name, "not there yet, and can be created"),
-                Err(error) => {
-                    let line = Line::of_api(&name, &error, "create", &rule);
-                    if line.message.contains("NotFound") {
-                        line.hint(format!("kubectl create namespace {}, or --lease-namespace", key.namespace))
-                    } else {
-                        line
-                    }
-                }
-            }
-        });
+        let lease = could_create(name, key, cluster);
         let lease = lease.await;
-        return Ours { exists: false, lease, last_full: last_full(&BTreeMap::new(), key) };
+        return Ours { exists: false, lease, last_full: last_full(&BTreeMap::new(), key, cluster) };
     };
     let lease = match &state.holder {
         None => Line::ok(&name, "free"),
@@ -77,7 +64,51 @@ pub(super) async fn ours(settings: &CheckSettings, cluster: &Cluster) -> Ours {
             within(super::PATIENCE, &name, renewed).await
         }
     };
-    Ours { exists: true, lease, last_full: last_full(&state.annotations, key) }
+    Ours { exists: true, lease, last_full: last_full(&state.annotations, key, cluster) }
+}
+
+/// A Lease that is not there: whether it could be created.
+async fn could_create(name: String, key: &LeaseKey, cluster: &Cluster) -> Line {
+    let rule = Rule { namespace: Some(&key.namespace), ..Rule::LEASES };
+    within(super::PATIENCE, &name, async {
+        match cluster.could_create_lease(key).await {
+            Ok(()) => Line::ok(&name, "not there yet, and can be created"),
+            // Which permission is missing, another line says.
+            Err(ApiError::Status(status)) if status.is_forbidden() => {
+                Line::failed(&name, "not there yet, and may not be created (Forbidden)")
+            }
+            Err(error) => {
+                let line = Line::of_api(&name, &error, "create", &rule);
+                if line.message.contains("NotFound") {
+                    line.hint(format!("kubectl create namespace {}, or --lease-namespace", key.namespace))
+                } else {
+                    line
+                }
+            }
+        }
+    })
+    .await
+}
+
+/// Those that keep two remediations apart: one is held for a moment, and one for each node.
+pub(super) async fn of_remediations(settings: &CheckSettings, cluster: &Cluster) -> [Line; 2] {
+    let key = |name: &str| LeaseKey { name: name.into(), ..settings.lease.clone() };
+    let (admission, any_node) = (key("sciuro-admission"), key("sciuro-node-check"));
+    let look = async {
+        let name = format!("Lease {}/{}", admission.namespace, admission.name);
+        match tokio::time::timeout(super::PATIENCE, cluster.lease_state(&admission)).await {
+            Err(_) => Line::failed(name, "it cannot be read in time"),
+            Ok(Err(error)) => Line::unreadable(name, &error),
+            Ok(Ok(None)) => could_create(name, &admission, cluster).await,
+            Ok(Ok(Some(state))) => match state.holder {
+                None => Line::ok(name, "free"),
+                Some(holder) => Line::ok(name, format!("held by {holder}; it is held for a moment only")),
+            },
+        }
+    };
+    let node = could_create(format!("Leases {}/sciuro-node-*", any_node.namespace), &any_node, cluster);
+    let (admission, node) = futures::join!(look, node);
+    [admission, node]
 }
 
 /// Two writers of the same conditions undo each other's work.
@@ -108,17 +139,15 @@ pub(super) async fn upstream(settings: &CheckSettings, cluster: &Cluster) -> Lin
     within(super::PATIENCE, &name, look).await
 }
 
-fn last_full(annotations: &BTreeMap<String, String>, key: &LeaseKey) -> Line {
-    let annotation = |name: &str| annotations.get(&format!("sciuro.dev/{name}"));
-    let Some(at) = annotation("last-full").and_then(|text| text.parse::<Timestamp>().ok()) else {
+fn last_full(annotations: &BTreeMap<String, String>, key: &LeaseKey, cluster: &Cluster) -> Line {
+    let memory = Memory::read(annotations);
+    let Some(full) = LastFull::of(&memory) else {
         return Line::warning(LAST_FULL, format!("none is recorded in {}/{}", key.namespace, key.name))
             .hint("kubectl sciuro sync");
     };
-    let interval = annotation("interval").and_then(|text| text.parse().ok());
-    let full = LastFull { at, interval: interval.unwrap_or(SignedDuration::from_mins(1)) };
-    let now = Timestamp::now();
-    let by = annotation("last-by").map(|by| format!(" by {by}")).unwrap_or_default();
-    let message = format!("{} ago{by}", human_duration(now.duration_since(at)));
+    let now = cluster.now();
+    let by = memory.last_by.map(|by| format!(" by {by}")).unwrap_or_default();
+    let message = format!("{} ago{by}", human_duration(now.duration_since(full.at)));
     if full.is_fresh(now) {
         Line::ok(LAST_FULL, message)
     } else {

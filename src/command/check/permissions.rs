@@ -6,17 +6,26 @@ use futures::future::{join, join_all};
 use serde_json::{Value, json};
 
 use super::line::Line;
-use crate::cli::Via;
+use crate::cli::{CheckedCommand, Via};
 use crate::cluster::{ApiError, Cluster, PORT_FORWARD_VERBS, Permission, Rule};
+use crate::command::remediate::needs;
 use crate::settings::{Address, CheckSettings};
 
 /// The name of what is printed to be applied: no other Role is overwritten by it.
 const ROLE: &str = "sciuro-missing";
 
-/// A permission, and what needs it.
+/// A permission, and the commands that need it.
 struct Need {
     permission: Permission,
-    by: &'static str,
+    by: String,
+    /// They can do without.
+    is_optional: bool,
+}
+
+impl Need {
+    fn new(permission: Permission, by: &str) -> Self {
+        Self { permission, by: by.to_owned(), is_optional: false }
+    }
 }
 
 /// What the server said of each, and who asks.
@@ -37,16 +46,43 @@ pub(super) async fn check(settings: &CheckSettings, cluster: &Cluster) -> Asked 
 }
 
 fn needs(settings: &CheckSettings, cluster: &Cluster) -> Vec<Need> {
+    let is_covered = |need: &Need| {
+        settings.commands.iter().any(|command| need.by.split(", ").any(|by| by.starts_with(command.name())))
+    };
+    let mut needs: Vec<Need> = of_sync_and_status(settings, cluster).into_iter().filter(is_covered).collect();
+    if settings.covers(CheckedCommand::Remediate) {
+        add_those_of_remediate(settings, &mut needs);
+    }
+    needs
+}
+
+fn add_those_of_remediate(settings: &CheckSettings, needs: &mut Vec<Need>) {
+    const REMEDIATE: &str = "remediate";
+    let run = needs::Run {
+        lease_namespace: &settings.lease.namespace,
+        helper_namespace: Some(&settings.helper_namespace),
+        skips_drain: false,
+        disables_eviction: false,
+    };
+    for needs::Need { permission, is_optional } in needs::needs(&run) {
+        match needs.iter_mut().find(|need| need.permission == permission) {
+            Some(need) => need.by = format!("{}, {REMEDIATE}", need.by),
+            None => needs.push(Need { is_optional, ..Need::new(permission, REMEDIATE) }),
+        }
+    }
+}
+
+fn of_sync_and_status(settings: &CheckSettings, cluster: &Cluster) -> Vec<Need> {
     let lease = &settings.lease;
     let on_lease = |verb| Permission::of(verb, &Rule::LEASES).within(Some(&lease.namespace)).on(&lease.name);
     let create_lease = Permission::of("create", &Rule::LEASES).within(Some(&lease.namespace));
     let mut needs = vec![
-        Need { permission: Permission::of("list", &Rule::NODES), by: "status, sync" },
-        Need { permission: Permission::of("watch", &Rule::NODES), by: "status -w, sync --loop" },
-        Need { permission: Permission::of("patch", &Rule::NODES_STATUS), by: "sync" },
-        Need { permission: on_lease("get"), by: "status, sync" },
-        Need { permission: create_lease, by: "sync" },
-        Need { permission: on_lease("update"), by: "sync" },
+        Need::new(Permission::of("list", &Rule::NODES), "status, sync"),
+        Need::new(Permission::of("watch", &Rule::NODES), "status -w, sync --loop"),
+        Need::new(Permission::of("patch", &Rule::NODES_STATUS), "sync"),
+        Need::new(on_lease("get"), "status, sync"),
+        Need::new(create_lease, "sync"),
+        Need::new(on_lease("update"), "sync"),
     ];
     let Some(source) = &settings.source else { return needs };
     let through_server = match source.via {
@@ -69,18 +105,18 @@ fn needs(settings: &CheckSettings, cluster: &Cluster) -> Vec<Need> {
     for (namespace, name) in services {
         let get = Permission::of("get", &Rule::SERVICES).within(namespace);
         if let Some(name) = name {
-            needs.push(Need { permission: get.on(name), by: "sync, svc://" });
+            needs.push(Need::new(get.on(name), "sync, svc://"));
         } else {
             let list = Permission::of("list", &Rule::SERVICES);
-            needs.push(Need { permission: list, by: "sync, --alertmanager auto" });
-            needs.push(Need { permission: get, by: "sync, --alertmanager auto" });
+            needs.push(Need::new(list, "sync, --alertmanager auto"));
+            needs.push(Need::new(get, "sync, --alertmanager auto"));
         }
         let slices = Permission::of("list", &Rule::ENDPOINT_SLICES).within(namespace);
-        needs.push(Need { permission: slices, by: "sync, svc://" });
+        needs.push(Need::new(slices, "sync, svc://"));
         if through_server {
-            needs.extend(PORT_FORWARD_VERBS.map(|verb| Need {
-                permission: Permission::of(verb, &Rule::PORT_FORWARD).within(namespace),
-                by: "sync, port-forward",
+            needs.extend(PORT_FORWARD_VERBS.map(|verb| {
+                let forward = Permission::of(verb, &Rule::PORT_FORWARD).within(namespace);
+                Need::new(forward, "sync, port-forward")
             }));
         }
     }
@@ -93,19 +129,22 @@ impl Asked {
         let mut missing = Vec::new();
         let mut lines = Vec::new();
         for (need, answer) in self.answers {
-            let Need { permission, by } = need;
-            let name = format!("may {}", shown(&permission));
+            let Need { permission, by, is_optional } = need;
+            let name = format!("may {permission}");
             lines.push(match answer {
                 Ok(true) => Line::ok(name, by),
                 Ok(false)
-                    if lease_exists && permission.verb == "create" && permission.resource == "leases" =>
+                    if lease_exists
+                        && !by.contains("remediate")
+                        && permission.verb == "create"
+                        && permission.resource == "leases" =>
                 {
                     Line::ok(name, format!("not needed, the Lease is there ({by})"))
                 }
                 Ok(false) => {
                     let line = Line::failed(name, format!("not granted; needed by {by}"));
                     missing.push(permission);
-                    line
+                    if is_optional { line.softened() } else { line }
                 }
                 Err(error) => {
                     let reviews = Rule {
@@ -119,17 +158,6 @@ impl Asked {
         }
         (lines, manifests(&missing, self.user.as_deref()))
     }
-}
-
-/// `patch nodes/status`, `get leases/sciuro-sync in kube-system`.
-fn shown(permission: &Permission) -> String {
-    let Permission { verb, group, resource, namespace, name } = permission;
-    let group = if group.is_empty() { String::new() } else { format!(".{group}") };
-    let (plain, subresource) = resource.split_once('/').unwrap_or((resource, ""));
-    let subresource = if subresource.is_empty() { String::new() } else { format!("/{subresource}") };
-    let name = name.as_ref().map(|name| format!(" {name}")).unwrap_or_default();
-    let place = namespace.as_ref().map(|namespace| format!(" in {namespace}")).unwrap_or_default();
-    format!("{verb} {plain}{group}{subresource}{name}{place}")
 }
 
 /// A `ClusterRole` or `Role` for each place, bound to the user if the server says who that is.

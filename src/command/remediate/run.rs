@@ -1,39 +1,35 @@
 //! Carries a remediation out: shows the machine what there is, does what it asks for, stores what it wants stored.
 
-use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use jiff::Timestamp;
 use tokio::sync::watch;
 
-use super::work::Worker;
+use super::work::{Doing, Views, Worker};
 use crate::cluster::{Cluster, Hold, RecordError, RemediatedNode, WatchedNode};
-use crate::core::remediation::{
-    Action, End, Failure, LeaseSeen, Machine, NodeSeen, Product, RecordWrite, Seen, Work, WorkSeen, Write,
-};
+use crate::core::remediation::{Action, End, LeaseSeen, Machine, NodeSeen, Seen, Work, WorkSeen, Write};
 use crate::signal;
 
 /// How often deadlines are looked at when nothing else happens.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
-/// A write that failed is tried again after this.
-const WRITE_AGAIN_AFTER: Duration = Duration::from_secs(2);
-
-type Doing<'w> = Pin<Box<dyn Future<Output = Result<Product, Failure>> + Send + 'w>>;
 
 /// One run over one node, from its first record to its end.
 pub(super) struct Run<'r> {
     pub(super) cluster: &'r Arc<Cluster>,
     pub(super) worker: &'r Worker<'r>,
-    pub(super) hold: &'r Hold,
     pub(super) machine: Machine,
     /// The node as we know it: as a watch shows it, or as our own last write left it.
     pub(super) node: RemediatedNode,
-    pub(super) views: watch::Receiver<WatchedNode>,
+    pub(super) views: Views,
+    /// The watch has begun.
+    pub(super) has_watched: bool,
+    /// Held until the first record is stored.
+    pub(super) admission: Option<Hold>,
 }
 
 impl Run<'_> {
     pub(super) async fn to_its_end(mut self) -> End {
+        let mut lease = self.worker.hold.changes();
         let mut done = WorkSeen::Idle;
         let mut doing: Option<(Work, Doing<'_>)> = None;
         loop {
@@ -42,23 +38,24 @@ impl Run<'_> {
                 None => done.clone(),
             };
             let seen = self.seen(work);
-            match self.machine.next(&seen, Timestamp::now()) {
+            match self.machine.next(&seen, jiff::Timestamp::now()) {
                 Action::End(end) => return end,
                 Action::Write(write) => {
                     doing = None;
-                    done = WorkSeen::Idle;
                     if !self.write(&write).await {
-                        self.news_within(WRITE_AGAIN_AFTER).await;
+                        Self::news(&mut self.views, &mut lease).await;
                     }
                 }
                 Action::Work(work) => {
                     if doing.as_ref().is_none_or(|(current, _)| *current != work) {
-                        doing = Some((work, self.worker.begin(work, &self.node, self.views.clone())));
+                        let (node, record) = (self.node.clone(), self.machine.record().clone());
+                        doing = Some((work, self.worker.begin(work, node, record, self.views.clone())));
+                        done = WorkSeen::Idle;
                     }
                     let Some((_, current)) = doing.as_mut() else { continue };
                     let outcome = tokio::select! {
                         outcome = current => Some(outcome),
-                        () = Self::news(&mut self.views, self.hold) => None,
+                        () = Self::news(&mut self.views, &mut lease) => None,
                     };
                     if let Some(outcome) = outcome {
                         doing = None;
@@ -70,7 +67,7 @@ impl Run<'_> {
                 }
                 Action::Wait => {
                     doing = None;
-                    Self::news(&mut self.views, self.hold).await;
+                    Self::news(&mut self.views, &mut lease).await;
                 }
             }
         }
@@ -80,6 +77,7 @@ impl Run<'_> {
     fn seen(&mut self, work: WorkSeen) -> Seen {
         let node = match &*self.views.borrow_and_update() {
             WatchedNode::Here(node) => {
+                self.has_watched = true;
                 // A watch lags behind our own writes.
                 if !node.is_older_than(&self.node) {
                     self.node = (**node).clone();
@@ -88,10 +86,12 @@ impl Run<'_> {
             }
             WatchedNode::Gone => NodeSeen::Gone,
             // Until the watch has begun, what was read before it will do.
-            WatchedNode::Unknown { .. } if !self.has_watched => NodeSeen::Here(Box::new(self.node.view.clone())),
+            WatchedNode::Unknown { .. } if !self.has_watched => {
+                NodeSeen::Here(Box::new(self.node.view.clone()))
+            }
             WatchedNode::Unknown { .. } => NodeSeen::Unknown,
         };
-        Seen { node, lease: lease_seen(self.hold), work, interrupted: signal::has_come() }
+        Seen { node, lease: self.worker.hold.seen(), work, interrupted: signal::has_come() }
     }
 
     /// Stores a record. `false` if that has to be tried again.
@@ -99,18 +99,17 @@ impl Run<'_> {
         match self.cluster.write_record(&self.node, write).await {
             Ok(node) => {
                 self.node = node;
-                self.worker.stored(write).await;
+                if let Some(admission) = self.admission.take() {
+                    super::release(admission).await;
+                }
+                self.worker.stored(&self.node, write).await;
                 true
             }
             Err(RecordError::Conflict(now)) => {
                 self.node = *now;
                 true // look again, and decide anew
             }
-            Err(RecordError::Gone) => {
-                self.views.mark_changed();
-                false
-            }
-            Err(RecordError::Api(error)) => {
+            Err(error) => {
                 self.worker.cannot_store(&error);
                 false
             }
@@ -118,10 +117,10 @@ impl Run<'_> {
     }
 
     /// Returns when something may have changed.
-    async fn news(views: &mut watch::Receiver<WatchedNode>, hold: &Hold) {
+    async fn news(views: &mut Views, lease: &mut watch::Receiver<LeaseSeen>) {
         tokio::select! {
-            _ = views.changed() => {}
-            () = hold.changed() => {}
+            Ok(()) = views.changed() => {}
+            Ok(()) = lease.changed() => {}
             _ = signal::received(), if !signal::has_come() => {}
             () = tokio::time::sleep(LOOK_EVERY) => {}
         }

@@ -96,7 +96,7 @@ pub(super) fn annotations(report: &Report, settings: &SyncSettings) -> BTreeMap<
 }
 
 /// `user@host`, for people who wonder who wrote.
-pub(super) fn holder() -> String {
+pub(in crate::command) fn holder() -> String {
     let host = gethostname::gethostname().to_string_lossy().into_owned();
     match std::env::var("USER").or_else(|_| std::env::var("LOGNAME")) {
         Ok(user) if !user.is_empty() => format!("{user}@{host}"),

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use jiff::SignedDuration;
+
 use super::report::Report;
 use crate::command::render;
 use crate::core::condition::SourceState;
@@ -32,6 +34,16 @@ pub(super) fn down(trust: &Trust) -> Error {
 
 fn with_hints(error: Error, hints: &[String]) -> Error {
     hints.iter().fold(error, Error::hint)
+}
+
+/// A clock that is wrong, which does no harm as long as the server can be asked.
+pub(super) fn say_clock(ahead: Option<SignedDuration>, ui: &Ui) {
+    let Some(ahead) = ahead else { return };
+    let side = if ahead.is_negative() { "behind" } else { "ahead of" };
+    let minutes = (ahead.abs().as_secs() + 30) / 60;
+    ui.warning(&format!(
+        "this machine's clock is {minutes}m {side} the API server's, whose time is used instead"
+    ));
 }
 
 /// What is wrong with each member, once, and what follows.

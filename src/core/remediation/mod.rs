@@ -2,14 +2,25 @@
 //! data; nothing here waits, reads a clock or talks to anybody.
 
 mod action;
+mod machine;
+mod options;
 mod record;
+mod resume;
 mod seen;
+mod steps;
+mod undo;
 
 pub use action::{Action, End, RecordWrite, Write};
+pub use machine::Machine;
+pub use options::{GUARD_SECONDS, Options};
 pub use record::{
     Attempt, AttemptOutcome, Baseline, LastOutcome, LastRemediation, Mark, Method, Reason, Record, State,
     VERSION,
 };
+pub use resume::{Refusal, Resume};
 pub use seen::{
     Failure, FailureKind, LeaseSeen, NodeSeen, NodeView, Product, Recall, RecordSeen, Seen, Work, WorkSeen,
 };
+
+#[cfg(test)]
+mod machine_tests;

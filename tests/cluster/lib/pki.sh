@@ -21,15 +21,21 @@ make_ca() {
 
 # Signs NAME.crt for SUBJECT: a user is its CN and the groups are its O, kubernetes.io/docs,
 # "X509 client certificates". A kubelet's would be /O=system:nodes/CN=system:node:NAME.
+# Valid since yesterday, as tests have clients whose clock is behind: before OpenSSL 3.4 only `ca` can say that.
 make_certificate() { # NAME SUBJECT EXTENSIONS
-  local file=$cluster_dir/pki/$1
+  local file=$cluster_dir/pki/$1 pki=$cluster_dir/pki issued=$cluster_dir/pki/issued
   new_key "$file.key"
   quiet_openssl req -new -key "$file.key" -sha256 -subj "$2" -out "$file.csr"
   printf '%s\n' "$3" >"$file.ext"
-  quiet_openssl x509 -req -in "$file.csr" -CA "$cluster_dir/pki/ca.crt" \
-    -CAkey "$cluster_dir/pki/ca.key" -set_serial "0x$(openssl rand -hex 8)" -sha256 -days 365 \
-    -extfile "$file.ext" -out "$file.crt"
-  rm "$file.csr" "$file.ext"
+  mkdir "$issued"
+  : >"$issued/database"
+  printf '%s\n' '[ca]' "database = $issued/database" 'rand_serial = yes' '[any]' organizationName=optional commonName=supplied \
+    >"$issued/config"
+  quiet_openssl ca -batch -notext -config "$issued/config" -name ca -policy any \
+    -cert "$pki/ca.crt" -keyfile "$pki/ca.key" -md sha256 -outdir "$issued" \
+    -startdate "$(date --utc --date=yesterday +%Y%m%d%H%M%SZ)" -days 365 \
+    -in "$file.csr" -extfile "$file.ext" -out "$file.crt"
+  rm -r "$issued" "$file.csr" "$file.ext"
 }
 
 make_server_certificate() { # NAME
@@ -48,6 +54,7 @@ make_pki() {
   make_client_certificate admin /O=system:masters/CN=admin
   make_client_certificate controller-manager /CN=system:kube-controller-manager
   make_client_certificate scheduler /CN=system:kube-scheduler
+  make_client_certificate kubelet-client /CN=kube-apiserver-kubelet-client
   new_key "$pki/service-account.key"
   quiet_openssl pkey -in "$pki/service-account.key" -pubout -out "$pki/service-account.pub"
 }

@@ -12,9 +12,9 @@ use tempfile::TempDir;
 use super::{Setup, alertmanagers, names, only, prometheuses};
 
 /// A server of the control plane's kind, ended by its pid.
-struct Server {
+pub(crate) struct Server {
     child: Child,
-    url: String,
+    pub(crate) url: String,
 }
 
 impl Drop for Server {
@@ -30,7 +30,7 @@ fn binary(name: &str) -> PathBuf {
     Path::new(&cluster).join("bin").join(name)
 }
 
-fn free_port() -> u16 {
+pub(crate) fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
@@ -68,7 +68,7 @@ fn post(setup: &Setup, url: &str, body: &Value) {
     });
 }
 
-fn alertmanager(directory: &Path, port: u16, cluster_port: u16, peer: u16) -> Server {
+pub(crate) fn alertmanager(directory: &Path, port: u16, cluster_port: u16, peer: u16) -> Server {
     let config = directory.join("alertmanager.yaml");
     std::fs::write(
         &config,

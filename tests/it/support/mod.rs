@@ -3,6 +3,8 @@
 mod binary;
 mod cluster;
 mod crash;
+mod forward;
+mod machines;
 mod relay;
 mod running;
 mod screen;

@@ -16,6 +16,7 @@ use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
 use super::binary::{self, Run};
+use super::forward::KubeletServers;
 
 /// The receiver of the article's route.
 const RECEIVER: &str = "node-condition-k8s";
@@ -32,6 +33,7 @@ pub struct World {
     /// The doubles, if these are the servers.
     pub doubles: Option<(ApiServer, Alertmanager)>,
     kubelets: Mutex<Vec<Kubelet>>,
+    pub(super) kubelet_servers: KubeletServers,
     /// Paths of objects that go with this world.
     leavings: Mutex<BTreeSet<String>>,
     runtime: Runtime,
@@ -93,6 +95,7 @@ impl World {
             alertmanager,
             doubles,
             kubelets: Mutex::default(),
+            kubelet_servers: KubeletServers::default(),
             leavings: Mutex::default(),
             runtime,
         }
@@ -205,7 +208,12 @@ impl World {
     pub fn create(&self, collection: &str, object: &Value) {
         let created = self.request("POST", collection, "application/json", object);
         let name = created["metadata"]["name"].as_str().expect("a name");
-        self.leavings.lock().expect("a lock").insert(format!("{collection}/{name}"));
+        self.leave(format!("{collection}/{name}"));
+    }
+
+    /// Deletes this when the world ends.
+    pub fn leave(&self, path: String) {
+        self.leavings.lock().expect("a lock").insert(path);
     }
 
     /// A user to impersonate who may do this (group, resource, verb) and nothing else.
@@ -213,8 +221,10 @@ impl World {
         let user = self.name(&format!("user{}", rules.len()));
         if let Some((api, _)) = &self.doubles {
             let all = [
+                ("", "nodes", "get"),
                 ("", "nodes", "list"),
                 ("", "nodes", "watch"),
+                ("", "nodes", "patch"),
                 ("", "nodes/status", "patch"),
                 ("coordination.k8s.io", "leases", "get"),
                 ("coordination.k8s.io", "leases", "create"),
@@ -225,6 +235,20 @@ impl World {
                 ("discovery.k8s.io", "endpointslices", "list"),
                 ("", "pods/portforward", "get"),
                 ("", "pods/portforward", "create"),
+                ("", "pods", "get"),
+                ("", "pods", "list"),
+                ("", "pods", "watch"),
+                ("", "pods", "create"),
+                ("", "pods", "delete"),
+                ("", "pods/eviction", "create"),
+                ("", "pods/log", "get"),
+                ("", "events", "create"),
+                ("", "events", "list"),
+                ("policy", "poddisruptionbudgets", "list"),
+                ("apps", "daemonsets", "get"),
+                ("storage.k8s.io", "volumeattachments", "list"),
+                ("storage.k8s.io", "volumeattachments", "watch"),
+                ("storage.k8s.io", "csinodes", "get"),
             ];
             api.allow_all();
             for (_, resource, verb) in all.iter().filter(|rule| !rules.contains(rule)) {

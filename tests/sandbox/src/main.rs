@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
-use sandbox::{Alertmanager, ApiServer, Error, Kubelet, KubeletOptions, Result};
+use sandbox::{Alertmanager, ApiServer, Error, Kubelet, KubeletOptions, MachineControl, Result};
 use tokio::signal::unix::{SignalKind, signal};
 
 /// Test doubles of kubectl-sciuro: what it meets in a cluster, on this machine
@@ -38,7 +38,7 @@ struct KubeletArgs {
     /// The API server and who to be there
     #[arg(long, value_name = "FILE")]
     kubeconfig: PathBuf,
-    /// Created when all machines are registered and Ready
+    /// Created when all machines are registered and Ready, with the URL under which they are rebooted and switched off in it
     #[arg(long, value_name = "FILE")]
     ready_file: Option<PathBuf>,
     #[command(flatten)]
@@ -141,8 +141,9 @@ async fn kubelet(args: KubeletArgs) -> Result<()> {
         kubelet = Kubelet::start(config, args.machines.options()) => kubelet?,
         () = &mut told_to_stop => return Ok(()),
     };
+    let control = MachineControl::start(&kubelet.machines());
     if let Some(file) = args.ready_file {
-        std::fs::write(&file, "")
+        std::fs::write(&file, control.url())
             .map_err(|error| Error::new(format!("cannot write {}: {error}", file.display())))?;
     }
     told_to_stop.await;

@@ -75,6 +75,13 @@ fn resources(group: &str) -> Value {
             "name": "pods/portforward", "singularName": "", "namespaced": true,
             "kind": "PodPortForwardOptions", "verbs": ["create", "get"],
         }));
+        resources.push(json!({
+            "name": "pods/eviction", "singularName": "", "namespaced": true, "group": "policy", "version": "v1",
+            "kind": "Eviction", "verbs": ["create"],
+        }));
+        resources.push(json!({
+            "name": "pods/log", "singularName": "", "namespaced": true, "kind": "Pod", "verbs": ["get"],
+        }));
     }
     let version = if group.is_empty() { "v1".to_owned() } else { format!("{group}/v1") };
     json!({"kind": "APIResourceList", "apiVersion": "v1", "groupVersion": version, "resources": resources})

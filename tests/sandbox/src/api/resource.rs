@@ -65,6 +65,8 @@ const BASE: Resource = Resource {
     renamed: &[],
 };
 
+const WORKLOAD: Resource = Resource { group: "apps", status: true, ..BASE };
+
 const EVENT: Resource = Resource {
     kind: "Event",
     plural: "events",
@@ -125,14 +127,33 @@ pub(super) static RESOURCES: &[Resource] = &[
         selectable: &["status.phase"],
         ..BASE
     },
-    // Nothing runs on the machines yet; `kubectl describe node` wants to list it all the same.
     Resource {
         kind: "Pod",
         plural: "pods",
         singular: "pod",
         short: &["po"],
         status: true,
-        selectable: &["spec.nodeName", "status.phase"],
+        selectable: &[
+            "spec.nodeName",
+            "spec.restartPolicy",
+            "spec.schedulerName",
+            "status.phase",
+            "status.podIP",
+        ],
+        merge: &[
+            METADATA[0],
+            METADATA[1],
+            ("spec.containers", Merge::By("name")),
+            ("spec.volumes", Merge::By("name")),
+            ("status.conditions", Merge::By("type")),
+            ("status.podIPs", Merge::By("ip")),
+            // hostIPs and containerStatuses are replaced.
+        ],
+        times: &[
+            ("metadata.deletionTimestamp", Time::Seconds),
+            ("status.startTime", Time::Seconds),
+            ("status.conditions[].lastTransitionTime", Time::Seconds),
+        ],
         ..BASE
     },
     Resource {
@@ -160,6 +181,72 @@ pub(super) static RESOURCES: &[Resource] = &[
         unconditional_update: false,
         create_on_update: true,
         times: &[("spec.acquireTime", Time::Micros), ("spec.renewTime", Time::Micros)],
+        ..BASE
+    },
+    Resource {
+        group: "policy",
+        kind: "PodDisruptionBudget",
+        plural: "poddisruptionbudgets",
+        singular: "poddisruptionbudget",
+        short: &["pdb"],
+        status: true,
+        ..BASE
+    },
+    Resource {
+        kind: "Deployment",
+        plural: "deployments",
+        singular: "deployment",
+        short: &["deploy"],
+        ..WORKLOAD
+    },
+    Resource {
+        kind: "ReplicaSet",
+        plural: "replicasets",
+        singular: "replicaset",
+        short: &["rs"],
+        ..WORKLOAD
+    },
+    Resource {
+        kind: "StatefulSet",
+        plural: "statefulsets",
+        singular: "statefulset",
+        short: &["sts"],
+        ..WORKLOAD
+    },
+    Resource { kind: "DaemonSet", plural: "daemonsets", singular: "daemonset", short: &["ds"], ..WORKLOAD },
+    Resource {
+        kind: "PersistentVolume",
+        plural: "persistentvolumes",
+        singular: "persistentvolume",
+        short: &["pv"],
+        namespaced: false,
+        status: true,
+        ..BASE
+    },
+    Resource {
+        kind: "PersistentVolumeClaim",
+        plural: "persistentvolumeclaims",
+        singular: "persistentvolumeclaim",
+        short: &["pvc"],
+        status: true,
+        ..BASE
+    },
+    Resource {
+        group: "storage.k8s.io",
+        kind: "VolumeAttachment",
+        plural: "volumeattachments",
+        singular: "volumeattachment",
+        namespaced: false,
+        status: true,
+        ..BASE
+    },
+    Resource {
+        group: "storage.k8s.io",
+        kind: "CSINode",
+        plural: "csinodes",
+        singular: "csinode",
+        namespaced: false,
+        merge: &[METADATA[0], METADATA[1], ("spec.drivers", Merge::By("name"))],
         ..BASE
     },
     EVENT,

@@ -78,7 +78,7 @@ impl Info {
         let known = match subresource {
             "" => true,
             "status" => resource.status,
-            "portforward" => resource.plural == "pods",
+            "portforward" | "eviction" | "log" => resource.plural == "pods",
             _ => false,
         };
         if !known {

@@ -53,6 +53,28 @@ impl Selector {
     }
 }
 
+/// Whether an object's own selector (`matchLabels`, `matchExpressions`) chooses these labels. None chooses nothing, an
+/// empty one everything.
+pub(super) fn selects(selector: &Value, labels: &Value) -> bool {
+    let mut exact = selector["matchLabels"].as_object().into_iter().flatten();
+    let mut expressions = selector["matchExpressions"].as_array().into_iter().flatten();
+    selector.is_object()
+        && exact.all(|(key, value)| labels[key] == *value)
+        && expressions.all(|one| {
+            let key = one["key"].as_str().unwrap_or_default().to_owned();
+            let values = one["values"].as_array().into_iter().flatten();
+            let values = values.filter_map(Value::as_str).map(str::to_owned).collect();
+            let requirement = match one["operator"].as_str().unwrap_or_default() {
+                "In" => Requirement::In(key, values),
+                "NotIn" => Requirement::NotIn(key, values),
+                "Exists" => Requirement::Exists(key),
+                "DoesNotExist" => Requirement::Absent(key),
+                _ => return false,
+            };
+            requirement.met(labels)
+        })
+}
+
 /// A field as the server spells it for selectors.
 fn field(object: &Value, path: &str) -> String {
     let value = path.split('.').fold(object, |value, key| &value[key]);

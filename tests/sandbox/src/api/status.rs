@@ -1,5 +1,6 @@
 //! The errors of an API server: `Status` objects in the words of apimachinery's `pkg/api/errors`.
 
+use http::header::RETRY_AFTER;
 use serde_json::{Map, Value, json};
 
 use super::resource::Resource;
@@ -145,6 +146,29 @@ impl Status {
         Self::new(403, "Forbidden", message).about(resource, name)
     }
 
+    /// Nothing is created in a namespace that ends.
+    pub(super) fn terminating(resource: &Resource, name: &str, namespace: &str) -> Self {
+        let object = resource.full_name();
+        let why =
+            format!("unable to create new content in namespace {namespace} because it is being terminated");
+        let mut status = Self::forbidden(format!("{object} \"{name}\" is forbidden: {why}"), resource, name);
+        let cause = json!({"reason": "NamespaceTerminating", "field": "metadata.namespace",
+            "message": format!("namespace {namespace} is being terminated")});
+        status.details.insert("causes".into(), json!([cause]));
+        status
+    }
+
+    /// A budget does not allow an eviction.
+    pub(super) fn disruption_budget(why: &str, retry_after: u32) -> Self {
+        let message = "Cannot evict pod as it would violate the pod's disruption budget.";
+        let mut status = Self::new(429, "TooManyRequests", message);
+        status.details.insert("causes".into(), json!([{"reason": "DisruptionBudget", "message": why}]));
+        if retry_after > 0 {
+            status.details.insert("retryAfterSeconds".into(), retry_after.into());
+        }
+        status
+    }
+
     pub(super) fn internal(why: &str) -> Self {
         let mut status = Self::new(500, "InternalError", format!("Internal error occurred: {why}"));
         status.details.insert("causes".into(), json!([{"message": why}]));
@@ -195,7 +219,11 @@ impl Status {
     }
 
     pub(super) fn reply(&self) -> Reply {
-        Reply::json(self.code, &self.to_value())
+        let reply = Reply::json(self.code, &self.to_value());
+        match self.details.get("retryAfterSeconds") {
+            Some(seconds) => reply.with(RETRY_AFTER, &seconds.to_string()),
+            None => reply,
+        }
     }
 }
 

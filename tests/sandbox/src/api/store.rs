@@ -6,6 +6,7 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
+use super::controllers;
 use super::resource::Resource;
 use crate::random::uuid;
 use crate::time;
@@ -29,6 +30,8 @@ pub struct Store {
     pages: Pages,
     /// The newest version, for whoever waits for one.
     changed: watch::Sender<u64>,
+    /// The controllers are at work.
+    settling: bool,
 }
 
 /// Lists that were begun and not read to their end, by what continues them.
@@ -67,6 +70,7 @@ impl Default for Store {
             logs: HashMap::new(),
             pages: Pages::new(),
             changed: watch::Sender::new(1000),
+            settling: false,
         }
     }
 }
@@ -179,7 +183,8 @@ impl Store {
 
     /// The objects of a resource in one namespace, or in all if it is `None`.
     pub(super) fn select(&self, resource: &str, namespace: Option<&str>) -> Vec<Arc<Value>> {
-        let all = self.objects.iter().filter(|(key, _)| {
+        let Some(first) = Key::new(resource, namespace.unwrap_or_default(), "") else { return Vec::new() };
+        let all = self.objects.range(first..).take_while(|(key, _)| {
             key.resource == resource && namespace.is_none_or(|namespace| namespace == key.namespace)
         });
         all.map(|(_, object)| Arc::clone(object)).collect()
@@ -217,6 +222,11 @@ impl Store {
             log.forgotten = first.version;
         }
         self.changed.send_replace(self.version);
+        if controllers::CONCERNED.contains(&key.resource) && !self.settling {
+            self.settling = true;
+            controllers::settle(self);
+            self.settling = false;
+        }
         new.or(gone).unwrap_or_default()
     }
 

@@ -18,7 +18,8 @@ pub(super) fn canonical(resource: &Resource, mut object: Value) -> Result<Value,
     }
     for path in ["/metadata", "/spec", "/status"] {
         if let Some(Value::Object(map)) = object.pointer_mut(path) {
-            map.retain(|_, value| !is_empty(value));
+            // An empty selector is another one than none.
+            map.retain(|key, value| key == "selector" || !is_empty(value));
         }
     }
     Ok(object)

@@ -4,14 +4,13 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
-use super::managed;
 use super::resource::Resource;
 use super::route::Info;
 use super::selector::Selector;
 use super::status::{self, Result, Status};
 use super::store::{Key, Store};
 use super::view::View;
-use super::{strategic, typed};
+use super::{defaults, deletion, eviction, log, managed, strategic, typed};
 use crate::http::{Reply, Request};
 use crate::random::uuid;
 use crate::time;
@@ -21,6 +20,12 @@ const MAX_OBJECT: usize = 1_572_864;
 
 /// Answers every verb but `watch`.
 pub(super) fn answer(store: &mut Store, info: &Info, request: &Request) -> Result<Reply> {
+    match (info.subresource.as_str(), info.verb) {
+        ("eviction", "create") => return eviction::evict(store, info, request),
+        ("log", "get") => return log::log(store, info, request),
+        ("eviction" | "log", _) => return Err(Status::method_not_allowed()),
+        _ => {}
+    }
     let view = View::of(request);
     let call = Call { info, request, dry_run: request.parameter("dryRun").as_deref() == Some("All") };
     let (code, object) = match (info.verb, info.name.is_empty()) {
@@ -153,6 +158,9 @@ impl Call<'_> {
             let Resource { group, kind, .. } = resource;
             return Err(Status::invalid(group, kind, "", "metadata.name", "FieldValueRequired", detail));
         }
+        if let Some(refusal) = eviction::terminating(store, self.info, &key.namespace) {
+            return Err(refusal);
+        }
         if store.find(&key).is_some() {
             return Err(Status::already_exists(resource, &key.name));
         }
@@ -166,10 +174,8 @@ impl Call<'_> {
         }
         object["metadata"]["uid"] = uuid().into();
         object["metadata"]["creationTimestamp"] = time::now().into();
-        if resource.kind == "Namespace" {
-            object["status"] = json!({"phase": "Active"});
-        }
-        managed::record(&mut object, self.request, "");
+        defaults::fill(&mut object);
+        managed::record(&mut object, None, self.request, "");
         self.store(store, &key, object)
     }
 
@@ -253,10 +259,20 @@ impl Call<'_> {
                 return Err(Status::precondition(resource, name, title, given, live));
             }
         }
-        if !self.dry_run {
-            store.commit(&self.key(), None);
-        }
-        Ok(status::deleted(resource, name, old["metadata"]["uid"].as_str().unwrap_or_default()))
+        let dry_run = self.dry_run || options["dryRun"] == json!(["All"]);
+        let ending = deletion::begin(resource, &old, &options);
+        let goes_on = ending.is_some();
+        let left = if dry_run || ending.as_ref() == Some(&*old) {
+            ending.map_or(old.clone(), Arc::new)
+        } else {
+            store.commit(&self.key(), ending)
+        };
+        // Pods are among the few that are answered with themselves.
+        Ok(if goes_on || resource.kind == "Pod" {
+            Value::clone(&left)
+        } else {
+            status::deleted(resource, name, old["metadata"]["uid"].as_str().unwrap_or_default())
+        })
     }
 
     fn check_name(&self, object: &Value) -> Result<()> {
@@ -283,9 +299,16 @@ impl Call<'_> {
             return Err(Status::immutable_uid(resource, name, &given("uid")));
         }
         // These are not the client's to change, and it is no error to try.
-        for field in
-            ["resourceVersion", "uid", "creationTimestamp", "managedFields", "namespace", "generation"]
-        {
+        for field in [
+            "resourceVersion",
+            "uid",
+            "creationTimestamp",
+            "deletionTimestamp",
+            "deletionGracePeriodSeconds",
+            "managedFields",
+            "namespace",
+            "generation",
+        ] {
             keep(&mut new["metadata"], live, field);
         }
         for field in ["kind", "apiVersion"] {
@@ -301,7 +324,13 @@ impl Call<'_> {
         if new == *old {
             return Ok(Arc::new(new));
         }
-        managed::record(&mut new, self.request, subresource);
+        if let Some(generation) = live["generation"].as_i64().filter(|_| new["spec"] != old["spec"]) {
+            new["metadata"]["generation"] = (generation + 1).into();
+        }
+        managed::record(&mut new, Some(old), self.request, subresource);
+        if deletion::is_due(&new) {
+            return Ok(if self.dry_run { Arc::new(new) } else { store.commit(&self.key(), None) });
+        }
         self.store(store, &self.key(), new)
     }
 

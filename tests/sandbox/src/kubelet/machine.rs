@@ -1,5 +1,6 @@
-//! One machine: its registration, its Lease, its status.
+//! One machine: its registration, its Lease, its status, and its power.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -7,13 +8,18 @@ use http::{Method, Request};
 use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::Value;
-use tokio::sync::Mutex;
+use tokio::runtime::Handle;
+use tokio::sync::{Mutex, watch};
+use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 
 use super::KubeletOptions;
+use super::boot::{Boot, Clock};
 use super::object::{self, Health};
+use super::pods::Helpers;
+use crate::http::lock;
 use crate::random::fraction;
-use crate::{Error, Result, random};
+use crate::{Error, Result};
 
 /// How long a machine tries to join before that is an error: an API server that has just begun to serve may still lack
 /// the namespace of the Leases.
@@ -24,13 +30,32 @@ pub(super) struct Machine {
     client: kube::Client,
     options: Arc<KubeletOptions>,
     /// Held while the machine writes, so that its writes come one after another.
-    state: Mutex<State>,
+    pub(super) state: Mutex<State>,
+    pub(super) power: watch::Sender<Power>,
+    pub(super) clock: std::sync::Mutex<Clock>,
+    /// How it comes back when it reboots.
+    pub(super) boot: std::sync::Mutex<Boot>,
+    /// What it does by itself.
+    pub(super) tasks: std::sync::Mutex<JoinSet<()>>,
+    /// Where that goes on, whoever asked for it.
+    pub(super) runtime: Handle,
+    /// Its static pods, by name.
+    pub(super) manifests: std::sync::Mutex<BTreeMap<String, Value>>,
 }
 
-struct State {
-    health: Health,
+/// What its pods need to know of a machine.
+#[derive(Clone, Debug)]
+pub(super) struct Power {
+    pub(super) on: bool,
+    /// How often it has come up.
+    pub(super) boots: u32,
+    pub(super) helpers: Helpers,
+}
+
+pub(super) struct State {
+    pub(super) health: Health,
     /// The uid of its Node; `None` before there is one and after it was deleted.
-    uid: Option<String>,
+    pub(super) uid: Option<String>,
     lease_version: Option<String>,
     /// Somebody else was seen to have written another Ready than this machine's.
     contradicted: bool,
@@ -63,7 +88,31 @@ impl Machine {
                 contradicted: false,
                 next_heartbeat: Instant::now(),
             }),
+            power: watch::Sender::new(Power { on: true, boots: 0, helpers: Helpers::Run }),
+            clock: std::sync::Mutex::default(),
+            boot: std::sync::Mutex::default(),
+            tasks: std::sync::Mutex::default(),
+            runtime: Handle::current(),
+            manifests: std::sync::Mutex::default(),
         }
+    }
+
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+
+    pub(super) fn options(&self) -> &KubeletOptions {
+        &self.options
+    }
+
+    pub(super) fn power(&self) -> watch::Receiver<Power> {
+        self.power.subscribe()
+    }
+
+    /// Ends what it does by itself.
+    pub(super) async fn stop(&self) {
+        let mut tasks = std::mem::take(&mut *lock(&self.tasks));
+        tasks.shutdown().await;
     }
 
     /// Registers and becomes Ready.
@@ -85,7 +134,9 @@ impl Machine {
         sleep(period.mul_f64(fraction())).await;
         loop {
             let mut state = self.state.lock().await;
-            if state.uid.is_some() {
+            if !self.power.borrow().on {
+                // Silence.
+            } else if state.uid.is_some() {
                 _ = self.renew(&mut state).await;
                 _ = self.report(&mut state).await;
             } else if self.options.register_again {
@@ -101,6 +152,9 @@ impl Machine {
         if state.health.ready != ready {
             state.health.ready = ready;
             state.health.since = Timestamp::now();
+        }
+        if !self.power.borrow().on {
+            return Ok(());
         }
         self.write_conditions(&mut state).await.map_err(|error| {
             Error::while_doing(format_args!("node {} cannot write its status", self.name), &error)
@@ -123,7 +177,8 @@ impl Machine {
         // A second ago, so that the first patch changes the time of every condition, as it does on a real machine.
         let joined = Timestamp::now() - Duration::from_secs(1);
         state.health = Health::new(self.options.quick(), joined);
-        let node = object::node(&self.name, &random::uuid(), &state.health, &self.options);
+        let boot_id = lock(&self.clock).boot_id.clone();
+        let node = object::node(&self.name, &boot_id, &state.health, &self.options);
         match self.write(Method::POST, "/api/v1/nodes", JSON, &node).await {
             Ok(metadata) if self.options.quick() => {
                 state.uid = Some(metadata.uid);
@@ -132,7 +187,13 @@ impl Machine {
                 return self.renew(state).await;
             }
             Ok(metadata) => state.uid = Some(metadata.uid),
-            Err(kube::Error::Api(status)) if status.reason == "AlreadyExists" => {}
+            // A kubelet that was restarted, or so it seems: the machine still is in the same boot.
+            Err(kube::Error::Api(status)) if status.reason == "AlreadyExists" => {
+                let node = self.send(Method::GET, &self.path(), &Value::Null).await?;
+                if let Some(boot_id) = node["status"]["nodeInfo"]["bootID"].as_str() {
+                    boot_id.clone_into(&mut lock(&self.clock).boot_id);
+                }
+            }
             Err(error) => return Err(error),
         }
         if self.options.owns_images {
@@ -154,13 +215,17 @@ impl Machine {
         }
     }
 
-    async fn write_conditions(&self, state: &mut State) -> kube::Result<()> {
+    pub(super) async fn write_conditions(&self, state: &mut State) -> kube::Result<()> {
         let conditions = state.health.conditions(Timestamp::now());
         self.patch_status(state, &object::conditions_patch(&conditions)).await
     }
 
-    async fn patch_status(&self, state: &mut State, patch: &Value) -> kube::Result<()> {
-        let path = format!("/api/v1/nodes/{}/status", self.name);
+    fn path(&self) -> String {
+        format!("/api/v1/nodes/{}", self.name)
+    }
+
+    pub(super) async fn patch_status(&self, state: &mut State, patch: &Value) -> kube::Result<()> {
+        let path = format!("{}/status", self.path());
         let metadata = self.write(Method::PATCH, &path, STRATEGIC_MERGE_PATCH, patch).await?;
         state.uid = Some(metadata.uid);
         state.contradicted = false;
@@ -169,7 +234,7 @@ impl Machine {
     }
 
     /// Renews the Lease as a kubelet does: an update of the version it wrote last.
-    async fn renew(&self, state: &mut State) -> kube::Result<()> {
+    pub(super) async fn renew(&self, state: &mut State) -> kube::Result<()> {
         let path = format!("{LEASES}/{}", self.name);
         let uid = state.uid.as_deref().unwrap_or_default();
         let mut lease = object::lease(&self.name, uid, Timestamp::now());
@@ -209,14 +274,24 @@ impl Machine {
         kind: &str,
         body: Vec<u8>,
     ) -> kube::Result<SlimMetadata> {
-        let request = Request::builder()
-            .method(method)
-            .uri(path)
-            .header(http::header::CONTENT_TYPE, kind)
-            .body(body)
-            .map_err(kube::Error::HttpError)?;
-        Ok(self.client.request::<Slim>(request).await?.metadata)
+        Ok(self.client.request::<Slim>(request(method, path, kind, body)?).await?.metadata)
     }
+
+    /// Any other request of its kubelet. Patches are strategic.
+    pub(super) async fn send(&self, method: Method, path: &str, body: &Value) -> kube::Result<Value> {
+        let kind = if method == Method::PATCH { STRATEGIC_MERGE_PATCH } else { JSON };
+        let body = if body.is_null() { Vec::new() } else { body.to_string().into_bytes() };
+        self.client.request(request(method, path, kind, body)?).await
+    }
+}
+
+fn request(method: Method, path: &str, kind: &str, body: Vec<u8>) -> kube::Result<Request<Vec<u8>>> {
+    Request::builder()
+        .method(method)
+        .uri(path)
+        .header(http::header::CONTENT_TYPE, kind)
+        .body(body)
+        .map_err(kube::Error::HttpError)
 }
 
 const LEASES: &str = "/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases";

@@ -4,9 +4,15 @@
 //! decides which fields of the status have an owner in managedFields, and server-side apply by somebody else has been
 //! seen to erase what has none.
 
+mod boot;
+mod control;
 mod machine;
+mod machines;
 mod names;
 mod object;
+mod pods;
+pub(crate) mod port_forward;
+mod server;
 mod watch;
 
 use std::collections::BTreeMap;
@@ -19,8 +25,13 @@ use http::header::{HeaderValue, USER_AGENT};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use tokio::task::JoinSet;
 
+pub use self::boot::{Boot, Facts};
+pub use self::control::MachineControl;
 use self::machine::Machine;
+pub use self::machines::Machines;
 pub use self::names::{default_names, internal_ip};
+pub use self::pods::{Helpers, NEVER_READY, STOPS_AFTER};
+pub use self::server::KubeletServer;
 use crate::{Error, Result};
 
 /// Which machines there are and how they behave.
@@ -47,6 +58,10 @@ pub struct KubeletOptions {
     pub quick: Option<bool>,
     /// How many machines register at a time.
     pub concurrency: usize,
+    /// How long a pod takes to start, and after a boot to be seen as ended.
+    pub pod_start: Duration,
+    /// How long after a helper pod's order a machine goes down. The real order says 3 s.
+    pub reboot_delay: Duration,
 }
 
 impl KubeletOptions {
@@ -67,6 +82,8 @@ impl KubeletOptions {
             register_again: false,
             quick: None,
             concurrency: 32,
+            pod_start: Duration::from_millis(20),
+            reboot_delay: Duration::from_millis(300),
         }
     }
 
@@ -88,7 +105,7 @@ pub(crate) fn registered(name: &str) -> serde_json::Value {
 
 /// Running kubelets. They stop when this is dropped; the Nodes stay, as they would.
 pub struct Kubelet {
-    machines: Arc<BTreeMap<String, Arc<Machine>>>,
+    machines: Machines,
     tasks: JoinSet<()>,
 }
 
@@ -121,8 +138,9 @@ impl Kubelet {
             tasks.spawn(machine.run(options.lease_period()));
         }
         drop(joined);
-        tasks.spawn(watch::run(client, Arc::clone(&machines)));
-        Ok(Self { machines, tasks })
+        tasks.spawn(watch::follow(client.clone(), "/api/v1/nodes?", watch::Nodes(Arc::clone(&machines))));
+        tasks.spawn(watch::follow(client, pods::Lives::PATH, pods::Lives::new(&machines)));
+        Ok(Self { machines: Machines::new(machines), tasks })
     }
 
     /// What [`start`](Self::start) needs, from a kubeconfig file's current context.
@@ -136,23 +154,22 @@ impl Kubelet {
 
     /// The machines' names, sorted.
     pub fn names(&self) -> impl Iterator<Item = &str> {
-        self.machines.keys().map(String::as_str)
+        self.machines.names()
+    }
+
+    /// What can be done to the machines.
+    pub fn machines(&self) -> Machines {
+        self.machines.clone()
     }
 
     /// Writes `Ready` True or False, and keeps to it.
     pub async fn set_ready(&self, name: &str, ready: bool) -> Result<()> {
-        self.machine(name)?.set_ready(ready).await
+        self.machines.set_ready(name, ready).await
     }
 
     /// Stops all machines' kubelets; when it returns nothing more will be written.
     pub async fn stop(mut self) {
         self.tasks.shutdown().await;
-    }
-
-    fn machine(&self, name: &str) -> Result<&Machine> {
-        self.machines
-            .get(name)
-            .map(Arc::as_ref)
-            .ok_or_else(|| Error::new(format!("there is no machine {name} in this sandbox")))
+        self.machines.stop().await;
     }
 }

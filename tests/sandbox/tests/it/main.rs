@@ -5,10 +5,12 @@
 #![allow(clippy::too_many_lines, reason = "tables are long")]
 
 mod alertmanager;
+mod evictions;
 mod faults;
 mod kubelet;
 mod objects;
 mod patches;
+mod pods;
 mod watches;
 
 use std::path::PathBuf;

@@ -277,3 +277,36 @@ async fn what_is_denied_is_forbidden_and_reviews_say_so() {
     server.allow_all();
     assert_eq!(cluster.patch("/api/v1/nodes/w1/status", &json!({})).await.0, 200);
 }
+
+/// Who has cordoned a node: a field belongs to who changed it last.
+#[tokio::test]
+async fn a_cordon_has_an_owner() {
+    for cluster in Cluster::all("cordon").await {
+        let node = cluster.node("a", &json!({})).await;
+        let owners = async || {
+            let live = cluster.get(&node).await;
+            let entries = live["metadata"]["managedFields"].as_array().cloned().unwrap_or_default();
+            let owns = |entry: &&Value| entry["fieldsV1"]["f:spec"]["f:unschedulable"].is_object();
+            let managers =
+                entries.iter().filter(owns).map(|entry| entry["manager"].as_str().unwrap().to_owned());
+            managers.collect::<Vec<_>>()
+        };
+        let cordon = async |manager: &str, cordoned: Value| {
+            let path = format!("{node}?fieldManager={manager}");
+            let patch =
+                json!({"metadata": {"annotations": {"by": manager}}, "spec": {"unschedulable": cordoned}});
+            assert_eq!(cluster.patch(&path, &patch).await.0, 200, "{}", cluster.name);
+        };
+        assert_eq!(owners().await, Vec::<String>::new(), "{}", cluster.name);
+        cordon("first", json!(true)).await;
+        assert_eq!(owners().await, ["first"], "{}", cluster.name);
+        cordon("second", json!(true)).await;
+        let both = owners().await;
+        cordon("second", json!(null)).await;
+        assert_eq!(owners().await, Vec::<String>::new(), "{}", cluster.name);
+        cordon("second", json!(true)).await;
+        assert_eq!(owners().await, ["second"], "{}", cluster.name);
+        assert_eq!(both, ["first"], "{}: who cordons what is cordoned changes nothing", cluster.name);
+        cluster.delete(&node).await;
+    }
+}

@@ -1,0 +1,180 @@
+//! From the plan to the first record: the node's Lease, the probe, and under the admission Lease the gates once more.
+
+use std::sync::Arc;
+
+use uuid::Uuid;
+
+use super::admission;
+use super::preflight::Preflight;
+use super::work::Worker;
+use crate::cluster::{Candidate, Cluster, Hold, LeaseKey, Pace, RemediatedNode, Rule};
+use crate::core::remediation::Method;
+use crate::core::remediation::{Baseline, Options, Record, RecordSeen, State, VERSION};
+use crate::error::{Error, Exit, Result};
+use crate::remedy::reboot::command::CommandOptions;
+use crate::remedy::reboot::pod::HelperOptions;
+use crate::remedy::reboot::ssh::SshOptions;
+use crate::remedy::reboot::{self, Reboot, RebootError};
+use crate::remedy::{News, Tell, baseline};
+use crate::settings::RemediateSettings;
+
+/// What a person decided about this run.
+pub(super) fn options(settings: &RemediateSettings, drain_timeout: Option<std::time::Duration>) -> Options {
+    Options {
+        until: settings.until,
+        skip_collect: settings.skip_collect,
+        skip_drain: settings.skip_drain,
+        keep_cordon: settings.keep_cordon,
+        on_failure_uncordon: settings.on_failure_uncordon,
+        collect_timeout: settings.collect.timeout.unwrap_or_default(),
+        drain_timeout: drain_timeout.unwrap_or_default(),
+        reboot_timeout: settings.reboot.timeout.unwrap_or_default(),
+        verify_timeout: settings.verify.timeout.unwrap_or_default(),
+        ..Options::default()
+    }
+}
+
+/// The chosen method, for this node.
+pub(super) fn reboot(settings: &RemediateSettings, node: &RemediatedNode) -> Result<Reboot> {
+    let settings = &settings.reboot;
+    let refused = |error: RebootError| {
+        let refused = refused(&node.name, &error.why);
+        error.hints.into_iter().fold(refused, Error::hint)
+    };
+    if let Some(error) = reboot::unsupported(&node.info, settings.method) {
+        return Err(refused(error));
+    }
+    let address_type = settings.address_type.name();
+    match settings.method {
+        Method::Pod => Ok(Reboot::Pod(HelperOptions {
+            namespace: settings.helper_namespace.clone(),
+            image: settings.helper_image.clone(),
+        })),
+        Method::Ssh => {
+            SshOptions::new(node, address_type, settings.ssh_config.clone()).map(Reboot::Ssh).map_err(refused)
+        }
+        Method::Command => {
+            CommandOptions::new(&settings.command, node, address_type).map(Reboot::Command).map_err(refused)
+        }
+        Method::Manual => Ok(Reboot::Manual),
+        Method::Signal => Err(Error::usage("this version cannot reboot by a signal")),
+    }
+}
+
+/// Takes the node's Lease; one that is held is watched for its duration.
+pub(super) async fn lease(
+    node: &RemediatedNode,
+    holder: &str,
+    settings: &RemediateSettings,
+    cluster: &Arc<Cluster>,
+    tell: impl Fn(&str),
+) -> Result<Hold> {
+    let key = LeaseKey::of_node(&settings.lease_namespace, &node.name);
+    let candidate = Candidate::new(cluster.clone(), key.clone(), holder.to_owned())
+        .with_pace(Pace::of(settings.lease_duration))
+        .outlasting_outages()
+        .owned_by_node(&node.name, &node.view.uid);
+    let taken = candidate
+        .take(|other, left| {
+            tell(&format!(
+                "the Lease {}/{} is held by {other}; watching for {}s whether its holder lives",
+                key.namespace,
+                key.name,
+                left.as_secs()
+            ));
+        })
+        .await;
+    taken.map_err(|error| {
+        let busy = matches!(error, crate::cluster::LeaseError::Held { .. });
+        let explained = error.explain();
+        if busy {
+            explained.hint(format!("ask the other to stop: kubectl sciuro remediate {} --abort", node.name))
+        } else {
+            explained
+        }
+    })
+}
+
+/// The first record, once everything was asked: the machine is the right one, and the gates let it go.
+pub(super) async fn first_record(
+    worker: &Worker<'_>,
+    found: &Preflight,
+) -> Result<(Record, RemediatedNode, Hold)> {
+    let boot_id = found.node.view.boot_id.clone();
+    worker.steps.tell(News::Line("asks the machine whether it is the right one"));
+    worker.probe(&boot_id).await.map_err(|failure| refused(&worker.node, &failure.why))?;
+    let baseline = baseline::take(worker.cluster, &found.node).await;
+    let baseline = baseline
+        .map_err(|error| error.explain("list", &Rule { group: "", resource: "pods", namespace: None }))?;
+
+    let admission = worker.take_admission().await?;
+    match look_again(worker, found, baseline).await {
+        Ok((record, node)) => Ok((record, node, admission)),
+        Err(error) => {
+            let _runs_out = admission.release(std::collections::BTreeMap::new()).await;
+            Err(error)
+        }
+    }
+}
+
+async fn look_again(
+    worker: &Worker<'_>,
+    found: &Preflight,
+    baseline: Baseline,
+) -> Result<(Record, RemediatedNode)> {
+    let cluster = worker.cluster;
+    let (node, others) = futures::join!(
+        cluster.remediated_node(&worker.node),
+        super::preflight::Others::look(&worker.node, cluster)
+    );
+    let node = node
+        .map_err(|error| error.explain("get", &Rule::NODES))?
+        .ok_or_else(|| Error::new(Exit::Aborted, format!("node/{} is gone", worker.node)))?;
+    if node.view.record != RecordSeen::None {
+        return Err(super::preflight::refuse_unfinished(&node)
+            .err()
+            .unwrap_or_else(|| refused(&worker.node, "busy")));
+    }
+    if node.view.uid != found.node.view.uid || node.view.boot_id != found.node.view.boot_id {
+        return Err(refused(
+            &worker.node,
+            "it is not as it was planned with: it was replaced or has rebooted",
+        ));
+    }
+    let (refusals, _) = others?.judge(&node, worker.settings);
+    admission::refuse(&refusals).map_err(|error| refused(&worker.node, &error.to_string()))?;
+    let record = Record {
+        v: VERSION,
+        id: worker.id.clone(),
+        state: State::Cordoning,
+        failed_state: None,
+        since: cluster.now(),
+        timeout: 0,
+        actor: actor(&worker.holder).to_owned(),
+        holder: worker.holder.clone(),
+        method: worker.settings.reboot.method,
+        reason: found.reasons.clone(),
+        node_uid: node.view.uid.clone(),
+        pre_boot_id: node.view.boot_id.clone(),
+        proven_boot_id: None,
+        baseline,
+        was_unschedulable: node.view.unschedulable,
+        marks: Vec::new(),
+        attempts: Vec::new(),
+        bundle: None,
+        last_error: None,
+    };
+    Ok((record, node))
+}
+
+fn actor(holder: &str) -> &str {
+    holder.rsplit_once('#').map_or(holder, |(actor, _)| actor)
+}
+
+pub(super) fn new_id() -> String {
+    Uuid::new_v4().to_string()
+}
+
+fn refused(node: &str, why: &str) -> Error {
+    Error::new(Exit::Refused, format!("node/{node}: {why}; nothing was changed"))
+}

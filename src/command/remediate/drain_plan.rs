@@ -1,0 +1,219 @@
+//! The drain as the plan shows it.
+
+use std::sync::Arc;
+
+use serde::Serialize;
+
+use crate::cli::DryRun;
+use crate::cluster::Cluster;
+use crate::core::drain::{Answer, Policy, Verdict};
+use crate::error::Error;
+use crate::remedy::drain::{self, DrainOptions, PlannedPod, Refusal};
+use crate::settings::{DrainSettings, RemediateSettings};
+
+/// What a drain would do with each pod.
+#[derive(Debug, Default, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct DrainPlan {
+    /// The server was asked about each eviction.
+    pub(super) rehearsed: bool,
+    pub(super) pods: Vec<PodPlan>,
+    #[serde(skip)]
+    pub(super) obstacles: Vec<Obstacle>,
+    #[serde(skip)]
+    pub(super) warnings: Vec<String>,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct PodPlan {
+    pub(super) namespace: String,
+    pub(super) name: String,
+    /// `ReplicaSet/web-5d9c`.
+    pub(super) owner: Option<String>,
+    pub(super) action: PodAction,
+    pub(super) reason: String,
+    pub(super) budget: Option<BudgetPlan>,
+    pub(super) grace_period_seconds: Option<i64>,
+    pub(super) empty_dir: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) enum PodAction {
+    Evict,
+    Skip,
+    Blocked,
+}
+
+impl PodAction {
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Evict => "evict",
+            Self::Skip => "skip",
+            Self::Blocked => "blocked",
+        }
+    }
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct BudgetPlan {
+    pub(super) name: String,
+    pub(super) disruptions_allowed: i32,
+    pub(super) current_healthy: i32,
+    pub(super) desired_healthy: i32,
+}
+
+/// Why a run is not begun, beside the gates.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Obstacle {
+    /// `unmanaged`, `budget-overlap` …
+    pub(super) name: &'static str,
+    pub(super) reason: String,
+    pub(super) hint: Option<String>,
+    /// What a flag allows, if one does.
+    pub(super) exception: Option<Exception>,
+}
+
+/// What kubectl drain does only with a flag.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Exception {
+    IgnoreDaemonsets,
+    DeleteEmptydirData,
+    Force,
+}
+
+impl Exception {
+    pub(super) fn flag(self) -> &'static str {
+        match self {
+            Self::IgnoreDaemonsets => "--ignore-daemonsets",
+            Self::DeleteEmptydirData => "--delete-emptydir-data",
+            Self::Force => "--force",
+        }
+    }
+}
+
+impl DrainPlan {
+    /// Whether a person could be asked for something that lets the drain begin.
+    pub(super) fn has_exceptions(&self) -> bool {
+        self.obstacles.iter().any(|obstacle| obstacle.exception.is_some())
+    }
+}
+
+/// How the drain would go with these flags.
+pub(super) async fn rehearse(
+    node: &str,
+    drain: &DrainSettings,
+    settings: &RemediateSettings,
+    cluster: &Arc<Cluster>,
+) -> DrainPlan {
+    if settings.skip_drain {
+        return DrainPlan::default();
+    }
+    let asks_server = settings.dry_run != DryRun::Client;
+    let options = DrainOptions { asks_server, ..options(drain) };
+    let plan = match drain::rehearse(cluster, node, &options).await {
+        Ok(plan) => plan,
+        Err(error) => return DrainPlan { obstacles: vec![not_rehearsed(&error)], ..DrainPlan::default() },
+    };
+    let mut warnings = plan.warnings();
+    warnings.extend(plan.unreachable.then(|| {
+        "the node's kubelet does not answer: pods that are ending, and volumes, are not waited for".to_owned()
+    }));
+    warnings.extend(plan.pods.iter().filter_map(refused));
+    DrainPlan {
+        rehearsed: asks_server,
+        obstacles: plan.refusals().into_iter().map(obstacle).collect(),
+        warnings,
+        pods: plan.pods.iter().map(pod).collect(),
+    }
+}
+
+/// What could not be looked at now would fail in the middle.
+fn not_rehearsed(error: &Error) -> Obstacle {
+    let mut lines = error.lines();
+    let reason = lines.next().unwrap_or_default();
+    let hint = lines.next().map(|hint| hint.trim_start_matches("hint: ").to_owned());
+    Obstacle { name: "not-rehearsed", reason, hint, exception: None }
+}
+
+/// The server said no, and no budget is the reason.
+fn refused(planned: &PlannedPod) -> Option<String> {
+    match &planned.rehearsed {
+        Some(Answer::Refused { why, .. }) => {
+            Some(format!("pod {}: its eviction would be refused: {why}", planned.pod.key()))
+        }
+        _ => None,
+    }
+}
+
+fn obstacle(refusal: Refusal) -> Obstacle {
+    let exceptions = [Exception::IgnoreDaemonsets, Exception::DeleteEmptydirData, Exception::Force];
+    let exception = exceptions
+        .into_iter()
+        .find(|exception| refusal.hint.strip_prefix("add ").is_some_and(|flag| flag == exception.flag()));
+    let hint = exception.is_none().then_some(refusal.hint);
+    Obstacle { name: refusal.gate, reason: refusal.text, hint, exception }
+}
+
+fn pod(planned: &PlannedPod) -> PodPlan {
+    let PlannedPod { pod, verdict, budgets, rehearsed, returns } = planned;
+    let (action, reason) = match verdict {
+        Verdict::Evict(_) => (PodAction::Evict, answer(rehearsed.as_ref(), *returns)),
+        Verdict::Skip(skip) => (PodAction::Skip, skip.reason().to_owned()),
+        Verdict::Blocked(blocked) => (PodAction::Blocked, blocked.gate().to_owned()),
+    };
+    PodPlan {
+        namespace: pod.namespace.clone(),
+        name: pod.name.clone(),
+        owner: pod.owner.as_ref().map(|owner| format!("{}/{}", owner.kind, owner.name)),
+        action,
+        reason,
+        budget: budgets.first().map(|budget| BudgetPlan {
+            name: budget.name.clone(),
+            disruptions_allowed: budget.allowed,
+            current_healthy: budget.healthy,
+            desired_healthy: budget.desired,
+        }),
+        grace_period_seconds: pod.grace_seconds,
+        empty_dir: !pod.empty_dirs.is_empty(),
+    }
+}
+
+/// What the server said to an eviction, in a word or two.
+fn answer(answer: Option<&Answer>, returns: bool) -> String {
+    match answer {
+        None | Some(Answer::Accepted) if returns => "may come back: evicted twice at most".to_owned(),
+        None | Some(Answer::Accepted) => String::new(),
+        Some(Answer::Gone) => "gone already".to_owned(),
+        Some(Answer::NamespaceEnds) => "its namespace is being deleted".to_owned(),
+        Some(Answer::Budget { .. }) => "its budget does not allow it now".to_owned(),
+        Some(Answer::Refused { why, .. }) => format!("would be refused: {why}"),
+        Some(Answer::NotRehearsed(why) | Answer::Conflict(why) | Answer::Transient { why, .. }) => {
+            format!("not rehearsed: {why}")
+        }
+        Some(Answer::Throttled { .. }) => "not rehearsed: the server has too much to do".to_owned(),
+    }
+}
+
+/// As the drain takes them.
+pub(super) fn options(drain: &DrainSettings) -> DrainOptions {
+    DrainOptions {
+        policy: Policy {
+            ignore_daemonsets: drain.ignore_daemonsets,
+            delete_emptydir_data: drain.delete_emptydir_data,
+            force: drain.force,
+            skip_wait_for_delete: drain
+                .skip_wait_for_delete
+                .map_or(0, |time| u32::try_from(time.as_secs()).unwrap_or(u32::MAX)),
+        },
+        grace_period: drain.grace_period,
+        timeout: drain.timeout,
+        pod_selector: drain.pod_selector.clone(),
+        disable_eviction: drain.disable_eviction,
+        chunk_size: drain.chunk_size,
+        max_concurrent_evictions: drain.max_concurrent_evictions,
+        asks_server: true,
+    }
+}

@@ -1,0 +1,79 @@
+//! The permissions that a remediation takes, verb by verb.
+
+use crate::cluster::{Permission, Rule};
+
+const fn rule(group: &'static str, resource: &'static str) -> Rule<'static> {
+    Rule { group, resource, namespace: None }
+}
+
+const PODS: Rule<'static> = rule("", "pods");
+const EVICTIONS: Rule<'static> = rule("", "pods/eviction");
+const LOGS: Rule<'static> = rule("", "pods/log");
+const EVENTS: Rule<'static> = rule("", "events");
+const BUDGETS: Rule<'static> = rule("policy", "poddisruptionbudgets");
+const DAEMON_SETS: Rule<'static> = rule("apps", "daemonsets");
+const ATTACHMENTS: Rule<'static> = rule("storage.k8s.io", "volumeattachments");
+const CSI_NODES: Rule<'static> = rule("storage.k8s.io", "csinodes");
+
+/// Where kubelets renew the Leases of their nodes.
+const NODE_LEASES: &str = "kube-node-lease";
+/// Where events about nodes go: a cluster-scoped object has no namespace of its own.
+const NODE_EVENTS: &str = "default";
+
+/// What a run depends on.
+pub(in crate::command) struct Run<'r> {
+    pub(in crate::command) lease_namespace: &'r str,
+    /// Where the pods that reboot machines are; `None` = the method takes none.
+    pub(in crate::command) helper_namespace: Option<&'r str>,
+    pub(in crate::command) skips_drain: bool,
+    pub(in crate::command) disables_eviction: bool,
+}
+
+pub(in crate::command) struct Need {
+    pub(in crate::command) permission: Permission,
+    /// Without it a run goes on, and something is missing at its end.
+    pub(in crate::command) is_optional: bool,
+}
+
+pub(in crate::command) fn needs(run: &Run<'_>) -> Vec<Need> {
+    let mut needs = Vec::new();
+    let mut need = |verbs: &[&'static str], rule: &Rule<'static>, namespace: Option<&str>| {
+        needs.extend(verbs.iter().map(|verb| Need {
+            permission: Permission::of(verb, rule).within(namespace),
+            is_optional: false,
+        }));
+    };
+    need(&["get", "list", "watch", "patch"], &Rule::NODES, None);
+    need(&["get", "create", "update"], &Rule::LEASES, Some(run.lease_namespace));
+    need(&["get"], &Rule::LEASES, Some(NODE_LEASES));
+    need(&["list"], &PODS, None);
+    need(&["get"], &CSI_NODES, None);
+    if !run.skips_drain {
+        need(&["get", "watch"], &PODS, None);
+        need(
+            if run.disables_eviction { &["delete"] } else { &["create"] },
+            if run.disables_eviction { &PODS } else { &EVICTIONS },
+            None,
+        );
+        need(&["list"], &BUDGETS, None);
+        need(&["get"], &DAEMON_SETS, None);
+        need(&["list", "watch"], &ATTACHMENTS, None);
+    }
+    if let Some(namespace) = run.helper_namespace {
+        need(&["create", "delete"], &PODS, Some(namespace));
+        if run.skips_drain {
+            need(&["get", "watch"], &PODS, Some(namespace));
+        }
+    }
+    let optional = |verb, rule: &Rule<'static>, namespace| Need {
+        permission: Permission::of(verb, rule).within(namespace),
+        is_optional: true,
+    };
+    needs.extend([
+        optional("patch", &Rule::NODES_STATUS, None),
+        optional("create", &EVENTS, Some(NODE_EVENTS)),
+        optional("list", &EVENTS, None),
+        optional("get", &LOGS, None),
+    ]);
+    needs
+}

@@ -1,0 +1,320 @@
+//! What would be done with a node, as a person or a program reads it before anything is changed.
+
+use jiff::Timestamp;
+use serde::Serialize;
+
+use super::drain_plan::{DrainPlan, PodPlan};
+use super::preflight::Preflight;
+use crate::cluster::{RemediatedNode, SpeltCondition};
+use crate::command::render;
+use crate::core::gates::Refusal;
+use crate::core::node::TRUE;
+use crate::core::remediation::{Method, Reason};
+use crate::core::report::human_duration;
+use crate::settings::RemediateSettings;
+use crate::ui::{Cell, Table, Ui};
+
+/// `kind: RemediationPlan`; its schema is `schemas/remediation-plan.json`.
+#[derive(Serialize)]
+struct Document<'p> {
+    items: Vec<Item<'p>>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Item<'p> {
+    node: &'p str,
+    steps: Vec<&'static str>,
+    reasons: &'p [Reason],
+    roles: Vec<&'p str>,
+    ready: bool,
+    unschedulable: bool,
+    /// The field managers that own the cordon.
+    cordoned_by: &'p [String],
+    stays_cordoned: bool,
+    os_image: &'p str,
+    kernel_version: &'p str,
+    kubelet_version: &'p str,
+    reboot: Reboot<'p>,
+    drain: &'p DrainPlan,
+    refusals: Vec<Refused<'p>>,
+    /// The gates that would refuse if they were not overridden.
+    overridden: Vec<&'static str>,
+    missing_permissions: &'p [String],
+    warnings: Vec<&'p str>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Reboot<'p> {
+    method: Method,
+    /// The machine is asked for its boot id and its uptime before anything is changed.
+    probed: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    image: Option<&'p str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    namespace: Option<&'p str>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    command: Vec<String>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Refused<'p> {
+    name: &'static str,
+    reason: &'p str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    hint: Option<&'p str>,
+    /// What lifts it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    flag: Option<String>,
+}
+
+/// The plans as the result.
+pub(super) fn print_all(all: &[Preflight], settings: &RemediateSettings, ui: &Ui) {
+    if let Some(format) = settings.output {
+        let items = all.iter().map(|found| Item::new(found, settings)).collect();
+        ui.document(&render::document("RemediationPlan", &Document { items }, format));
+        return;
+    }
+    for (place, found) in all.iter().enumerate() {
+        if place > 0 {
+            ui.result("");
+        }
+        write(found, settings, &|line| ui.result(line), &|table| ui.table(table, true));
+    }
+}
+
+/// The plan for the person who is asked next.
+pub(super) fn show(found: &Preflight, settings: &RemediateSettings, ui: &Ui) {
+    write(found, settings, &|line| ui.note(line), &|table| ui.table_note(table));
+}
+
+impl<'p> Item<'p> {
+    fn new(found: &'p Preflight, settings: &'p RemediateSettings) -> Self {
+        let node = &found.node;
+        Self {
+            node: &node.name,
+            steps: steps(settings),
+            reasons: &found.reasons,
+            roles: roles(node),
+            ready: node.ready().is_some_and(|ready| ready.status == TRUE),
+            unschedulable: node.view.unschedulable,
+            cordoned_by: if node.view.unschedulable { &node.cordoned_by } else { &[] },
+            stays_cordoned: stays_cordoned(node, settings),
+            os_image: &node.info.os_image,
+            kernel_version: &node.info.kernel_version,
+            kubelet_version: &node.info.kubelet_version,
+            reboot: Reboot::new(node, settings),
+            drain: &found.drain,
+            refusals: refusals(found),
+            overridden: found.overridden.iter().map(|refusal| refusal.gate.name()).collect(),
+            missing_permissions: &found.permissions.missing,
+            warnings: warnings(found),
+        }
+    }
+}
+
+impl<'p> Reboot<'p> {
+    fn new(node: &RemediatedNode, settings: &'p RemediateSettings) -> Self {
+        let reboot = &settings.reboot;
+        let by_pod = reboot.method.uses_pod();
+        Self {
+            method: reboot.method,
+            probed: reboot.method.is_guarded(),
+            image: by_pod.then_some(reboot.helper_image.as_str()),
+            namespace: by_pod.then_some(reboot.helper_namespace.as_str()),
+            command: if reboot.method == Method::Command { expanded(node, settings) } else { Vec::new() },
+        }
+    }
+}
+
+fn steps(settings: &RemediateSettings) -> Vec<&'static str> {
+    use crate::core::remediation::State;
+    let all = [
+        ("cordon", State::Cordoning, false),
+        ("collect", State::Collecting, settings.skip_collect),
+        ("drain", State::Draining, settings.skip_drain),
+        ("reboot", State::WaitBoot, false),
+        ("verify", State::Verifying, false),
+        ("uncordon", State::Uncordoning, settings.keep_cordon),
+    ];
+    let is_done = |state: State| settings.until.is_none_or(|until| state <= until);
+    all.into_iter().filter(|(_, state, skipped)| !skipped && is_done(*state)).map(|(name, ..)| name).collect()
+}
+
+fn stays_cordoned(node: &RemediatedNode, settings: &RemediateSettings) -> bool {
+    node.view.unschedulable || node.view.keep_cordoned || settings.keep_cordon || settings.until.is_some()
+}
+
+fn roles(node: &RemediatedNode) -> Vec<&str> {
+    let roles = node.labels.keys().filter_map(|label| label.strip_prefix("node-role.kubernetes.io/"));
+    roles.filter(|role| !role.is_empty()).collect()
+}
+
+/// The command's words with the node's own in place of the placeholders.
+fn expanded(node: &RemediatedNode, settings: &RemediateSettings) -> Vec<String> {
+    let kind = settings.reboot.address_type.name();
+    let address = node.addresses.iter().find(|address| address.kind == kind);
+    let address = address.map_or("", |address| address.address.as_str());
+    let provider_id = node.provider_id.as_deref().unwrap_or_default();
+    let expand = |word: &String| {
+        word.replace("{node}", &node.name).replace("{address}", address).replace("{provider-id}", provider_id)
+    };
+    settings.reboot.command.iter().map(expand).collect()
+}
+
+fn refusals(found: &Preflight) -> Vec<Refused<'_>> {
+    let of_gate =
+        |refusal: &'_ Refusal| refusal.can_be_overridden.then(|| format!("--override {}", refusal.gate));
+    let gates = found.refusals.iter().map(|refusal| Refused {
+        name: refusal.gate.name(),
+        reason: &refusal.reason,
+        hint: refusal.hint.as_deref(),
+        flag: of_gate(refusal),
+    });
+    let others = found.helper.iter().chain(&found.drain.obstacles).map(|obstacle| Refused {
+        name: obstacle.name,
+        reason: &obstacle.reason,
+        hint: obstacle.hint.as_deref(),
+        flag: obstacle.exception.map(|exception| exception.flag().to_owned()),
+    });
+    gates.chain(others).collect()
+}
+
+fn warnings(found: &Preflight) -> Vec<&str> {
+    let permissions = found.permissions.unknown.iter();
+    found.warnings.iter().chain(permissions).chain(&found.drain.warnings).map(String::as_str).collect()
+}
+
+fn write(found: &Preflight, settings: &RemediateSettings, say: &dyn Fn(&str), show: &dyn Fn(&Table)) {
+    let node = &found.node;
+    let now = Timestamp::now();
+    say(&format!("node/{}: {}", node.name, steps(settings).join(", ")));
+    let fact = |name: &str, what: &str| say(&format!("  {name:<9} {what}"));
+    match found.reasons.split_first() {
+        None => fact("why:", "no condition of ours is True"),
+        Some((first, others)) => {
+            fact("why:", &reason(first, node, now));
+            for other in others {
+                fact("", &reason(other, node, now));
+            }
+        }
+    }
+    let roles = roles(node);
+    fact("roles:", &if roles.is_empty() { "<none>".to_owned() } else { roles.join(",") });
+    fact("state:", &state(node, now));
+    fact("cordon:", &cordon(node, settings));
+    fact(
+        "system:",
+        &[&*node.info.os_image, &node.info.kernel_version, &node.info.kubelet_version].join(", "),
+    );
+    fact("reboot:", &reboot(node, settings));
+    if !found.drain.pods.is_empty() {
+        say("");
+        show(&pods(&found.drain.pods));
+    }
+    for warning in warnings(found) {
+        say(&format!("warning: {warning}"));
+    }
+    for missed in &found.permissions.missed {
+        say(&format!("warning: you may not {missed}; the run does without"));
+    }
+    for refusal in &found.overridden {
+        say(&format!("overridden: {refusal}"));
+    }
+    for refusal in refusals(found) {
+        say(&format!("refused: {}: {}", refusal.name, refusal.reason));
+        refusal.hint.iter().for_each(|hint| say(&format!("  hint: {hint}")));
+    }
+    for missing in &found.permissions.missing {
+        say(&format!("refused: permissions: you may not {missing}"));
+    }
+}
+
+fn reason(reason: &Reason, node: &RemediatedNode, now: Timestamp) -> String {
+    let message = node.condition(&reason.condition_type).map_or("", |condition| condition.message.as_str());
+    let message = message.lines().next().unwrap_or_default();
+    let since =
+        reason.last_transition.map(|time| format!(" for {}", human_duration(now.duration_since(time))));
+    let message = if message.is_empty() { String::new() } else { format!(": {message}") };
+    format!("{}{}{message}", reason.condition_type, since.unwrap_or_default())
+}
+
+fn state(node: &RemediatedNode, now: Timestamp) -> String {
+    let Some(ready) = node.ready() else { return "it has no condition Ready".to_owned() };
+    let state = if ready.status == TRUE { "Ready" } else { "NotReady" };
+    let since =
+        |condition: &SpeltCondition| condition.last_transition_time.as_ref()?.parse::<Timestamp>().ok();
+    match since(ready) {
+        Some(time) => format!("{state} for {}", human_duration(now.duration_since(time))),
+        None => state.to_owned(),
+    }
+}
+
+fn cordon(node: &RemediatedNode, settings: &RemediateSettings) -> String {
+    let by = match &*node.cordoned_by {
+        [] => String::new(),
+        managers => format!(" by {}", managers.join(", ")),
+    };
+    if node.view.unschedulable {
+        format!("already cordoned{by}: will stay cordoned")
+    } else if stays_cordoned(node, settings) {
+        "will be cordoned, and stay so".to_owned()
+    } else {
+        "will be cordoned, and uncordoned at the end".to_owned()
+    }
+}
+
+fn reboot(node: &RemediatedNode, settings: &RemediateSettings) -> String {
+    let Reboot { method, image, namespace, command, .. } = Reboot::new(node, settings);
+    match method {
+        Method::Pod | Method::Signal => format!(
+            "by a pod on it ({} in {}); the machine is probed first",
+            image.unwrap_or_default(),
+            namespace.unwrap_or_default()
+        ),
+        Method::Ssh => {
+            format!("over ssh to its {}; the machine is probed first", settings.reboot.address_type.name())
+        }
+        Method::Command => {
+            let words =
+                command.iter().map(|word| shlex::try_quote(word).map_or_else(|_| word.clone(), Into::into));
+            format!("by `{}`, once; machine not probed", words.collect::<Vec<String>>().join(" "))
+        }
+        Method::Manual => "by you, when you are asked to; machine not probed".to_owned(),
+    }
+}
+
+fn pods(pods: &[PodPlan]) -> Table {
+    let headers = [
+        "NAMESPACE",
+        "POD",
+        "OWNER",
+        "ACTION",
+        "BUDGET",
+        "ALLOWED",
+        "HEALTHY",
+        "GRACE",
+        "EMPTYDIR",
+        "REASON",
+    ];
+    let mut table = Table::new(&headers.map(String::from));
+    for pod in pods {
+        let or_dash = |text: Option<String>| Cell::new(text.as_deref().unwrap_or("-"));
+        let budget = pod.budget.as_ref();
+        table.push(vec![
+            Cell::new(&pod.namespace),
+            Cell::new(&pod.name),
+            or_dash(pod.owner.clone()),
+            Cell::new(pod.action.name()),
+            or_dash(budget.map(|budget| budget.name.clone())),
+            or_dash(budget.map(|budget| budget.disruptions_allowed.to_string())),
+            or_dash(budget.map(|budget| format!("{}/{}", budget.current_healthy, budget.desired_healthy))),
+            or_dash(pod.grace_period_seconds.map(|seconds| format!("{seconds}s"))),
+            or_dash(pod.empty_dir.then(|| "yes".to_owned())),
+            Cell::new(&pod.reason),
+        ]);
+    }
+    table
+}

@@ -1,0 +1,268 @@
+//! Everything that can be known before the first change.
+
+use std::sync::Arc;
+
+use futures::future::join_all;
+
+use super::drain_plan::{self, DrainPlan, Obstacle};
+use super::needs::{self, needs};
+use crate::cli::DryRun;
+use crate::cluster::{ApiError, ClaimsElsewhere, Cluster, RemediatedNode, Rule, clear_command};
+use crate::core::gates::{FleetNode, Refusal, Situation, refusals, refusals_before_reboot};
+use crate::core::node::TRUE;
+use crate::core::remediation::{Reason, RecordSeen};
+use crate::error::{Error, Exit, Result};
+use crate::remedy::reboot::pod::{self, HelperOptions};
+use crate::settings::{RemediateSettings, Task};
+use crate::ui::escape;
+
+/// What was found.
+#[derive(Debug)]
+pub(super) struct Preflight {
+    pub(super) node: RemediatedNode,
+    pub(super) is_control_plane: bool,
+    /// The conditions that fire.
+    pub(super) reasons: Vec<Reason>,
+    /// The gates that refuse.
+    pub(super) refusals: Vec<Refusal>,
+    /// The gates that would, and may not.
+    pub(super) overridden: Vec<Refusal>,
+    pub(super) permissions: Permissions,
+    pub(super) drain: DrainPlan,
+    /// Why the pod that reboots the node would not be admitted, if it would not.
+    pub(super) helper: Option<Obstacle>,
+    /// What could not be looked at, and what is odd.
+    pub(super) warnings: Vec<String>,
+}
+
+/// What the user may not do of what a run does.
+#[derive(Debug, Default)]
+pub(super) struct Permissions {
+    pub(super) missing: Vec<String>,
+    /// Of what can be done without.
+    pub(super) missed: Vec<String>,
+    /// Why it is not known, if it is not.
+    pub(super) unknown: Option<String>,
+}
+
+pub(super) async fn look(
+    name: &str,
+    settings: &RemediateSettings,
+    cluster: &Arc<Cluster>,
+) -> Result<Preflight> {
+    let node = async {
+        let node = cluster.remediated_node(name).await.map_err(|error| error.explain("get", &Rule::NODES))?;
+        let node = node.ok_or_else(|| {
+            Error::in_kubectls_words(format!("Error from server (NotFound): nodes {name:?} not found"))
+                .hint("kubectl get nodes")
+        })?;
+        if settings.task == Task::Remediate {
+            refuse_unfinished(&node)?;
+        }
+        Ok(node)
+    };
+    let permissions = async { Ok(permissions(settings, cluster).await) };
+    let helper = async { Ok(helper(name, settings, cluster).await) };
+    let drain = async { Ok(drain_plan::rehearse(name, &settings.drain, settings, cluster).await) };
+    let (node, others, permissions, drain, helper) =
+        futures::try_join!(node, Others::look(name, cluster), permissions, drain, helper)?;
+    let (refusals, overridden) = others.judge(&node, settings);
+    let mut warnings: Vec<String> =
+        others.elsewhere.unread.iter().map(|what| format!("not looked at: {what}")).collect();
+    warnings.extend(
+        node.view.keep_cordoned.then(|| {
+            "the annotation sciuro.dev/keep-cordoned is there: the node will stay cordoned".to_owned()
+        }),
+    );
+    Ok(Preflight {
+        is_control_plane: others.fleet.iter().any(|node| node.name == name && node.control_plane),
+        reasons: reasons(&node, settings),
+        node,
+        refusals,
+        overridden,
+        permissions,
+        drain,
+        helper,
+        warnings,
+    })
+}
+
+/// What the gates look at beside the node itself.
+pub(super) struct Others {
+    fleet: Vec<FleetNode>,
+    elsewhere: ClaimsElsewhere,
+    own_node: Option<String>,
+    own_boot_id: Option<String>,
+}
+
+impl Others {
+    pub(super) async fn look(name: &str, cluster: &Cluster) -> Result<Self> {
+        let (fleet, elsewhere) = futures::join!(cluster.list_fleet(), cluster.claims_elsewhere(name));
+        Ok(Self {
+            fleet: fleet.map_err(|error| error.explain("list", &Rule::NODES))?,
+            elsewhere,
+            // What a manifest sets from spec.nodeName.
+            own_node: std::env::var("NODE_NAME").ok().filter(|_| cluster.is_in_cluster()),
+            own_boot_id: std::fs::read_to_string("/proc/sys/kernel/random/boot_id")
+                .ok()
+                .map(|id| id.trim().to_owned()),
+        })
+    }
+
+    /// The gates that refuse, and those that would if they were not overridden.
+    pub(super) fn judge(
+        &self,
+        node: &RemediatedNode,
+        settings: &RemediateSettings,
+    ) -> (Vec<Refusal>, Vec<Refusal>) {
+        let claims = self.claims(node);
+        let situation = self.situation(node, &claims, settings);
+        refusals(&situation, &std::collections::BTreeSet::new())
+            .into_iter()
+            .partition(|refusal| !(refusal.can_be_overridden && settings.overridden.contains(&refusal.gate)))
+    }
+
+    /// The gates that refuse right before the reboot.
+    pub(super) fn refusals_before_reboot(
+        &self,
+        node: &RemediatedNode,
+        settings: &RemediateSettings,
+    ) -> Vec<Refusal> {
+        let claims = self.claims(node);
+        refusals_before_reboot(&self.situation(node, &claims, settings), &settings.overridden)
+    }
+
+    fn claims(&self, node: &RemediatedNode) -> Vec<String> {
+        node.view.claims.iter().chain(&self.elsewhere.claims).cloned().collect()
+    }
+
+    fn situation<'s>(
+        &'s self,
+        node: &'s RemediatedNode,
+        claims: &'s [String],
+        settings: &RemediateSettings,
+    ) -> Situation<'s> {
+        Situation {
+            nodes: &self.fleet,
+            target: &node.name,
+            method: settings.reboot.method,
+            max_unavailable: settings.max_unavailable,
+            claims,
+            own_node: self.own_node.as_deref(),
+            own_boot_id: self.own_boot_id.as_deref(),
+        }
+    }
+}
+
+impl Preflight {
+    /// Fails with exit code 3 if something refuses; what a person can be asked for does not, if one can be asked.
+    pub(super) fn refused(&self, settings: &RemediateSettings, can_ask: bool) -> Result<()> {
+        let obstacles = self.helper.iter().chain(&self.drain.obstacles);
+        let obstacles = obstacles.filter(|obstacle| !(can_ask && obstacle.exception.is_some()));
+        let mut names: Vec<&str> = self.refusals.iter().map(|refusal| refusal.gate.name()).collect();
+        names.extend(obstacles.map(|obstacle| obstacle.name));
+        names.extend((!self.permissions.missing.is_empty()).then_some("permissions"));
+        if names.is_empty() {
+            return Ok(());
+        }
+        names.dedup();
+        let would = if settings.dry_run == DryRun::None { "is" } else { "would be" };
+        let what =
+            format!("node/{}: {would} refused ({}); nothing was changed", self.node.name, names.join(", "));
+        let liftable: Vec<&str> = self
+            .refusals
+            .iter()
+            .filter(|refusal| refusal.can_be_overridden)
+            .map(|refusal| refusal.gate.name())
+            .collect();
+        let mut error = Error::new(Exit::Refused, what);
+        if !liftable.is_empty() {
+            error = error.hint(format!("if you know better: --override {}", liftable.join(",")));
+        }
+        if !self.permissions.missing.is_empty() {
+            error = error.hint("what to grant: kubectl sciuro check --for remediate");
+        }
+        Err(error)
+    }
+}
+
+/// Somebody's remediation is on the node already.
+pub(super) fn refuse_unfinished(node: &RemediatedNode) -> Result<()> {
+    let name = &node.name;
+    match &node.view.record {
+        RecordSeen::None => Ok(()),
+        RecordSeen::Readable(record) => Err(Error::new(
+            Exit::Busy,
+            format!(
+                "node/{name}: {} began a remediation, which is in {:?} since {}",
+                escape(&record.actor),
+                record.state,
+                record.since
+            ),
+        )
+        .hint(format!("go on with it: kubectl sciuro remediate {name} --resume"))
+        .hint(format!("undo it: kubectl sciuro remediate {name} --abort"))),
+        RecordSeen::Unreadable(why) => Err(Error::new(
+            Exit::Refused,
+            format!("node/{name}: the record of a remediation on it cannot be read: {why}"),
+        )
+        .hint(format!("what it says: {}", node.record_json().unwrap_or_default()))
+        .hint(format!("if nobody is at work on the node: {}", clear_command(name)))),
+    }
+}
+
+/// The conditions of ours that are True.
+fn reasons(node: &RemediatedNode, settings: &RemediateSettings) -> Vec<Reason> {
+    node.conditions
+        .iter()
+        .filter(|condition| settings.selection.prefix.owns(&condition.kind) && condition.status == TRUE)
+        .map(|condition| Reason {
+            condition_type: condition.kind.clone(),
+            reason: condition.reason.clone(),
+            last_transition: condition.last_transition_time.as_ref().and_then(|time| time.parse().ok()),
+        })
+        .collect()
+}
+
+/// Whether the pod that is to reboot the node would be admitted. That its image is there, its probe shows.
+async fn helper(name: &str, settings: &RemediateSettings, cluster: &Cluster) -> Option<Obstacle> {
+    let reboot = &settings.reboot;
+    if settings.dry_run == DryRun::Client || !reboot.method.uses_pod() {
+        return None;
+    }
+    let options =
+        HelperOptions { namespace: reboot.helper_namespace.clone(), image: reboot.helper_image.clone() };
+    let error = pod::rehearse(cluster, &options, name, "rehearsal").await.err()?;
+    Some(Obstacle { name: "helper", hint: error.hints.first().cloned(), reason: error.why, exception: None })
+}
+
+async fn permissions(settings: &RemediateSettings, cluster: &Cluster) -> Permissions {
+    let run = needs::Run {
+        lease_namespace: &settings.lease_namespace,
+        helper_namespace: settings
+            .reboot
+            .method
+            .uses_pod()
+            .then_some(settings.reboot.helper_namespace.as_str()),
+        skips_drain: settings.skip_drain,
+        disables_eviction: settings.drain.disable_eviction,
+    };
+    let answers = join_all(needs(&run).into_iter().map(|need| async {
+        let answer = cluster.may(&need.permission).await;
+        (need, answer)
+    }));
+    let mut found = Permissions::default();
+    for (need, answer) in answers.await {
+        match answer {
+            Ok(true) => {}
+            Ok(false) if need.is_optional => found.missed.push(need.permission.to_string()),
+            Ok(false) => found.missing.push(need.permission.to_string()),
+            Err(error) => found.unknown = Some(unknown(&error)),
+        }
+    }
+    found
+}
+
+fn unknown(error: &ApiError) -> String {
+    format!("it is not known what is allowed: {error}")
+}

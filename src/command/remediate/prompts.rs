@@ -1,0 +1,142 @@
+//! What a person is asked, in order: the plan; what kubectl drain does with a flag only; before the reboot; after a
+//! verification that failed, whether to uncordon.
+
+use super::drain_plan::{DrainPlan, Exception};
+use super::preflight::Preflight;
+use crate::cli::DryRun;
+use crate::cluster::RemediatedNode;
+use crate::core::remediation::Method;
+use crate::error::{Error, Exit, Result};
+use crate::settings::{DrainSettings, RemediateSettings};
+use crate::signal::Signal;
+use crate::ui::Ui;
+
+/// Before anything is looked at: nobody is there to answer.
+pub(super) fn refuse_without_answers(settings: &RemediateSettings, ui: &Ui) -> Result<()> {
+    if settings.yes || settings.dry_run != DryRun::None || ui.can_ask() {
+        return Ok(());
+    }
+    Err(no_terminal("add --yes to go on without prompts"))
+}
+
+fn no_terminal(hint: &str) -> Error {
+    Error::new(Exit::Declined, "this needs a confirmation, and stdin is no terminal; nothing was changed")
+        .hint(hint)
+}
+
+/// Asks about one node.
+pub(super) struct Prompts<'p> {
+    node: &'p str,
+    is_control_plane: bool,
+    settings: &'p RemediateSettings,
+    ui: &'p Ui,
+}
+
+impl<'p> Prompts<'p> {
+    pub(super) fn new(preflight: &'p Preflight, settings: &'p RemediateSettings, ui: &'p Ui) -> Self {
+        Self { node: &preflight.node.name, is_control_plane: preflight.is_control_plane, settings, ui }
+    }
+
+    /// For a run that goes on: there is no plan.
+    pub(super) fn of(
+        name: &'p str,
+        node: &RemediatedNode,
+        settings: &'p RemediateSettings,
+        ui: &'p Ui,
+    ) -> Self {
+        Self { node: name, is_control_plane: node.is_control_plane(), settings, ui }
+    }
+
+    /// Whether a person is asked at all.
+    pub(super) fn can_ask(&self) -> bool {
+        !self.settings.yes && self.ui.can_ask()
+    }
+
+    /// Whether the node's name has to be typed before the reboot.
+    fn is_typed(&self) -> bool {
+        self.is_control_plane && !self.settings.confirmed.contains(self.node)
+    }
+
+    /// Once it is known what will be asked: nobody is there to type it.
+    pub(super) fn refuse_without_answers(&self) -> Result<()> {
+        if self.is_typed() && !self.ui.can_ask() {
+            return Err(no_terminal(&format!(
+                "{node} is a control-plane node, which --yes does not stand for: add --confirm={node}",
+                node = self.node
+            )));
+        }
+        Ok(())
+    }
+
+    /// The plan was shown: is it to be carried out?
+    pub(super) async fn plan(&self) -> Result<()> {
+        self.must_be_yes(&format!("Remediate node {} as planned?", self.node), "nothing was changed").await
+    }
+
+    /// Asks for each flag that the drain would need; what is granted is added to `granted`.
+    pub(super) async fn drain_exceptions(&self, plan: &DrainPlan, granted: &mut DrainSettings) -> Result<()> {
+        for obstacle in &plan.obstacles {
+            let Some(exception) = obstacle.exception else { continue };
+            self.ui.note(&format!("{}: {}", obstacle.name, obstacle.reason));
+            let question = match exception {
+                Exception::IgnoreDaemonsets => "Leave the pods of DaemonSets, which end with the reboot?",
+                Exception::DeleteEmptydirData => {
+                    "Evict these pods, and lose the data in their emptyDir volumes?"
+                }
+                Exception::Force => "Evict these pods, which nobody makes anew?",
+            };
+            // --yes stands for none of them.
+            judge(self.ui.ask(question).await, "nothing was changed")?;
+            match exception {
+                Exception::IgnoreDaemonsets => granted.ignore_daemonsets = true,
+                Exception::DeleteEmptydirData => granted.delete_emptydir_data = true,
+                Exception::Force => granted.force = true,
+            }
+        }
+        Ok(())
+    }
+
+    /// The node is drained: is it to go down now?
+    pub(super) async fn reboot(&self) -> Result<()> {
+        let node = self.node;
+        let undo = format!("node/{node} stays as it is");
+        if self.is_typed() {
+            let question = format!("{node} is a control-plane node. Type its name to reboot it");
+            let answer = self.ui.ask_for(&question, node).await;
+            return judge(answer, &undo);
+        }
+        let question = match self.settings.reboot.method {
+            Method::Pod | Method::Signal => format!("Reboot node {node} now, by a pod on it?"),
+            Method::Ssh => format!("Reboot node {node} now, over ssh?"),
+            Method::Command => format!("Reboot node {node} now, by the command of the plan? It is run once."),
+            Method::Manual => format!("Is node {node} to be rebooted by you now?"),
+        };
+        self.must_be_yes(&question, &undo).await
+    }
+
+    /// The verification has failed: is the node to take pods nevertheless? Without a person it is not.
+    #[allow(dead_code)] // for the executor
+    pub(super) async fn uncordon_unverified(&self) -> Result<bool> {
+        if !self.can_ask() {
+            return Ok(false);
+        }
+        let question = format!("The verification has failed. Uncordon node {} nevertheless?", self.node);
+        self.ui.ask(&question).await.map_err(|signal| Error::new(signal.exit(), "interrupted"))
+    }
+
+    async fn must_be_yes(&self, question: &str, after_no: &str) -> Result<()> {
+        if self.settings.yes {
+            return Ok(());
+        }
+        let answer = self.ui.ask(question).await;
+        judge(answer, after_no)
+    }
+}
+
+fn judge(answer: Result<bool, Signal>, after_no: &str) -> Result<()> {
+    match answer {
+        Ok(true) => Ok(()),
+        Ok(false) => Err(Error::new(Exit::Declined, format!("declined; {after_no}"))),
+        Err(signal) => Err(Error::new(signal.exit(), format!("interrupted; {after_no}"))),
+    }
+}

@@ -1,0 +1,144 @@
+//! Goes on with what another process began, or undoes it.
+
+use std::time::Duration;
+
+use super::prompts::Prompts;
+use super::{Context, begin, carry_out, ending, release, take_lease, worker};
+use crate::cluster::{RemediatedNode, Rule, WatchedNode, clear_command};
+use crate::core::remediation::{End, Machine, Record, RecordSeen, Resume, State};
+use crate::error::{Error, Exit, Result};
+use crate::ui::escape;
+
+/// How long whoever holds the Lease may take to obey an abort before we say that it does not.
+const OBEYS_WITHIN: Duration = Duration::from_secs(180);
+
+pub(super) async fn resume(name: &str, retry_reboot: bool, context: &Context<'_>) -> Result<String> {
+    let Context { settings, ui, .. } = *context;
+    let node = node(name, context).await?;
+    say_whose(name, &record(&node)?, context);
+    let hold = take_lease(&node, context).await?;
+    let outcome = async {
+        // Whoever had the Lease may have gone on until now.
+        let node = self::node(name, context).await?;
+        let record = record(&node)?;
+        let resume = Resume {
+            holder: context.holder.clone(),
+            method: Some(settings.reboot.method),
+            retry_reboot,
+            confirmed_spent: settings.confirmed.contains(name),
+            ready_heartbeat: node.ready().and_then(|ready| ready.last_heartbeat_time.clone()),
+            options: begin::options(settings, settings.drain.timeout),
+        };
+        let id = record.id.clone();
+        let machine = Machine::resume(record, resume).map_err(|refusal| {
+            Error::new(Exit::Refused, format!("node/{name}: {refusal}"))
+                .hint("another attempt, by this method: --resume --retry-reboot")
+        })?;
+        let prompts = Prompts::of(name, &node, settings, ui);
+        let worker = worker(context, &hold, prompts, &id, &node, &settings.drain)?;
+        Ok(carry_out(worker, machine, node, None).await)
+    };
+    let outcome: Result<End> = outcome.await;
+    release(hold).await;
+    ending::ending(name, outcome?)
+}
+
+/// Undoes a remediation. One that another process is at work on is asked to.
+pub(super) async fn abort(name: &str, context: &Context<'_>) -> Result<String> {
+    let Context { settings, cluster, ui, .. } = *context;
+    let node = node(name, context).await?;
+    let seen = record(&node)?;
+    say_whose(name, &seen, context);
+    let views = cluster.watch_remediated_node(name);
+    cluster.request_abort(name, &seen.id).await.map_err(|error| error.explain("patch", &Rule::NODES))?;
+    let lease = take_lease(&node, context);
+    let hold = tokio::select! {
+        hold = lease => hold,
+        () = gone(views.clone(), &seen.id) => return Ok(format!("node/{name} aborted by {}", escape(&seen.holder))),
+    };
+    let hold = match hold {
+        Ok(hold) => hold,
+        // Its holder lives, and was asked.
+        Err(busy) if busy.exit == Exit::Busy => {
+            ui.note(&format!("{} was asked to stop; waiting for it", escape(&seen.holder)));
+            return match tokio::time::timeout(OBEYS_WITHIN, gone(views, &seen.id)).await {
+                Ok(()) => Ok(format!("node/{name} aborted by {}", escape(&seen.holder))),
+                Err(_) => Err(busy),
+            };
+        }
+        Err(error) => return Err(error),
+    };
+    let outcome = async {
+        let node = self::node(name, context).await?;
+        if node.view.record == RecordSeen::None {
+            return Ok(None);
+        }
+        let record = record(&node)?;
+        let id = record.id.clone();
+        let options = begin::options(settings, settings.drain.timeout);
+        let machine = Machine::abort(record, &context.holder, &context.holder, options);
+        let worker =
+            worker(context, &hold, Prompts::of(name, &node, settings, ui), &id, &node, &settings.drain)?;
+        Ok(Some(carry_out(worker, machine, node, None).await))
+    };
+    let outcome: Result<Option<End>> = outcome.await;
+    release(hold).await;
+    match outcome? {
+        // It is what was asked for.
+        Some(End::Aborted { cordon_stays, .. }) => {
+            let stays = cordon_stays.map(|why| format!("; it stays cordoned: {why}")).unwrap_or_default();
+            Ok(format!("node/{name} aborted{stays}"))
+        }
+        Some(end) => ending::ending(name, end),
+        None => Ok(format!("node/{name}: the remediation has ended meanwhile")),
+    }
+}
+
+async fn node(name: &str, context: &Context<'_>) -> Result<RemediatedNode> {
+    let node =
+        context.cluster.remediated_node(name).await.map_err(|error| error.explain("get", &Rule::NODES))?;
+    node.ok_or_else(|| {
+        Error::in_kubectls_words(format!("Error from server (NotFound): nodes {name:?} not found"))
+            .hint("kubectl get nodes")
+    })
+}
+
+fn record(node: &RemediatedNode) -> Result<Record> {
+    let name = &node.name;
+    match &node.view.record {
+        RecordSeen::Readable(record) => Ok((**record).clone()),
+        RecordSeen::None => {
+            Err(Error::new(Exit::Refused, format!("node/{name}: there is no unfinished remediation on it"))
+                .hint(format!("begin one: kubectl sciuro remediate {name}")))
+        }
+        RecordSeen::Unreadable(why) => Err(Error::new(
+            Exit::Refused,
+            format!("node/{name}: the record of a remediation on it cannot be read: {why}"),
+        )
+        .hint(format!("if nobody is at work on the node: {}", clear_command(name)))),
+    }
+}
+
+fn say_whose(name: &str, record: &Record, context: &Context<'_>) {
+    let state = record.failed_state.filter(|_| record.state == State::NeedsHuman).unwrap_or(record.state);
+    context.ui.note(&format!(
+        "node/{name}: {} began this remediation; it is in {state:?} since {}",
+        record.actor, record.since
+    ));
+    if let Some(why) = &record.last_error {
+        context.ui.note(&format!("node/{name}: {why}"));
+    }
+}
+
+/// Returns once the record `id` is no longer on the node.
+async fn gone(mut views: super::work::Views, id: &str) {
+    let _ = views
+        .wait_for(|view| match view {
+            WatchedNode::Here(node) => {
+                !matches!(&node.view.record, RecordSeen::Readable(record) if record.id == id)
+            }
+            WatchedNode::Gone => true,
+            WatchedNode::Unknown { .. } => false,
+        })
+        .await;
+}

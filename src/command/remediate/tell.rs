@@ -1,0 +1,15 @@
+//! What a step tells goes to its line on the screen.
+
+use crate::remedy::{News, Tell};
+use crate::ui::Step;
+
+impl Tell for Step {
+    fn tell(&self, news: News<'_>) {
+        match news {
+            News::Line(text) => self.line(text),
+            News::Warning(text) => self.warn(text),
+            News::Drain { evicted, total, blocked } => self.bar(evicted, total, blocked),
+            News::Wait { elapsed, facts } => self.wait(elapsed, facts),
+        }
+    }
+}

@@ -1,0 +1,280 @@
+//! The work of each state, begun when the machine asks for it.
+
+use std::path::PathBuf;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use tokio::sync::watch;
+
+use super::admission;
+use super::prompts::Prompts;
+use super::steps::Steps;
+use crate::cluster::{ApiError, Cluster, Hold, RecordError, RemediatedNode, Rule, WatchedNode};
+use crate::core::boot::Proof;
+use crate::core::remediation::{
+    Failure, FailureKind, Product, Recall, Record, RecordSeen, RecordWrite, State, Work, Write,
+};
+use crate::core::verify::Check;
+use crate::error::Exit;
+use crate::remedy::collect::{self, Collected, Moment};
+use crate::remedy::reboot::{self, Reboot, RebootError, Target};
+use crate::remedy::{News, Tell, boot, drain, verify};
+use crate::settings::RemediateSettings;
+
+pub(super) type Doing<'w> = Pin<Box<dyn Future<Output = Result<Product, Failure>> + Send + 'w>>;
+pub(super) type Views = watch::Receiver<WatchedNode>;
+
+/// Does the work of one run.
+pub(super) struct Worker<'w> {
+    pub(super) cluster: &'w Arc<Cluster>,
+    pub(super) settings: &'w RemediateSettings,
+    pub(super) hold: &'w Hold,
+    pub(super) prompts: Prompts<'w>,
+    pub(super) reboot: Reboot,
+    pub(super) drain: drain::DrainOptions,
+    pub(super) steps: Steps,
+    /// Its name.
+    pub(super) node: String,
+    /// The remediation's id.
+    pub(super) id: String,
+    /// Who acts, and which process.
+    pub(super) holder: String,
+    /// What keeps a verification from passing.
+    pub(super) failing: Mutex<Vec<Check>>,
+}
+
+impl Worker<'_> {
+    /// Begins a work. `node` and `record` are as they are stored.
+    pub(super) fn begin<'w>(
+        &'w self,
+        work: Work,
+        node: RemediatedNode,
+        record: Record,
+        views: Views,
+    ) -> Doing<'w> {
+        match work {
+            Work::Collect => Box::pin(self.collect(node, record)),
+            Work::Drain => Box::pin(self.drain()),
+            Work::Admit => Box::pin(self.admit(record)),
+            Work::Issue => Box::pin(self.issue(record)),
+            Work::AwaitBoot => Box::pin(self.await_boot(record, views)),
+            Work::Verify => Box::pin(self.verify(node, record, views)),
+            Work::CleanUp => Box::pin(self.clean_up(record)),
+            Work::Recall => Box::pin(self.recall(record, views)),
+        }
+    }
+
+    /// A record was stored: the person, the Events and the condition follow it.
+    pub(super) async fn stored(&self, node: &RemediatedNode, write: &Write) {
+        let cluster = self.cluster;
+        match &write.record {
+            RecordWrite::Put(record) => {
+                let state = format!("{:?}", record.state);
+                let why = record.last_error.clone().unwrap_or_default();
+                let is_warning = matches!(record.state, State::NeedsHuman | State::Aborted);
+                match record.state {
+                    State::NeedsHuman => self.steps.failed(&why),
+                    state => self.steps.enter(state),
+                }
+                let message =
+                    if is_warning { why } else { format!("remediation {}, by {}", record.id, record.holder) };
+                let reason = format!("Sciuro{state}");
+                futures::join!(
+                    cluster.node_event(&node.name, &node.view.uid, &reason, &message, is_warning),
+                    cluster.set_remediation_condition(node, Some((&state, &message))),
+                );
+            }
+            RecordWrite::Finish(last) => {
+                let reason = format!("Sciuro{:?}", last.outcome);
+                let message = format!("remediation {}, by {}", last.id, last.actor);
+                futures::join!(
+                    cluster.node_event(&node.name, &node.view.uid, &reason, &message, false),
+                    cluster.set_remediation_condition(node, None),
+                );
+            }
+        }
+    }
+
+    pub(super) fn cannot_store(&self, error: &RecordError) {
+        let facts = format!("the record cannot be written: {error}");
+        self.steps.tell(News::Wait { elapsed: Duration::ZERO, facts: &facts });
+    }
+
+    fn target(&self) -> Target<'_> {
+        Target { cluster: self.cluster, node: &self.node, id: &self.id }
+    }
+
+    async fn collect(&self, node: RemediatedNode, record: Record) -> Result<Product, Failure> {
+        let collected = self.bundle(&node, &record, Moment::BeforeTheDrain).await.map_err(failed)?;
+        Ok(Product::Bundle(collected.path.map(|path| path.display().to_string())))
+    }
+
+    /// Diagnostics as they are now. What cannot be had is in the bundle, and no failure.
+    async fn bundle(
+        &self,
+        node: &RemediatedNode,
+        record: &Record,
+        moment: Moment,
+    ) -> Result<Collected, String> {
+        let settings = &self.settings.collect;
+        let options = collect::CollectOptions {
+            directory: settings.directory.clone(),
+            since: None,
+            max_size: MAX_BUNDLE,
+            within: settings.timeout.unwrap_or(LONGEST_COLLECT),
+            redact: Vec::new(),
+        };
+        let subject = collect::Subject {
+            node: node.name.clone(),
+            record: node.record_json().unwrap_or_default().to_owned(),
+            bundle: self.bundle_of(record),
+            moment,
+        };
+        let collected = collect::collect(self.cluster, &subject, &options, &self.steps).await;
+        let collected = collected.map_err(|error| {
+            let why = format!("the diagnostics cannot be written: {error}");
+            self.steps.tell(News::Warning(&why));
+            why
+        })?;
+        let place = collected.path.as_ref().map_or("stdout".into(), |path| path.display().to_string());
+        let missing = match collected.errors {
+            0 => String::new(),
+            errors => format!(", {errors} not to be had (errors.txt)"),
+        };
+        self.steps.tell(News::Line(&format!("{} files in {place}{missing}", collected.files)));
+        Ok(collected)
+    }
+
+    /// The bundle of this run, if it is where we would put it. The record is anybody's to write: it names a file and no
+    /// place, and the file has to be called as ours are.
+    fn bundle_of(&self, record: &Record) -> Option<PathBuf> {
+        let directory = self.settings.collect.directory.as_ref()?;
+        let name = PathBuf::from(record.bundle.as_ref()?).file_name()?.to_str()?.to_owned();
+        let is_ours = name.starts_with(&format!("sciuro-{}-", self.node)) && name.ends_with(".tar.gz");
+        Some(directory.join(name)).filter(|path| is_ours && path.is_file())
+    }
+
+    async fn drain(&self) -> Result<Product, Failure> {
+        drain::drain(self.cluster.clone(), &self.node, &self.drain, &self.steps)
+            .await
+            .map(|_| Product::Done)
+            .map_err(|failure| {
+                for pod in &failure.left {
+                    let line = format!("{}/{}: {}; {}", pod.namespace, pod.name, pod.reason, pod.hint);
+                    self.steps.tell(News::Line(&line));
+                }
+                for hint in &failure.hints {
+                    self.steps.tell(News::Line(&format!("hint: {hint}")));
+                }
+                let is_late = failure.kind == drain::DrainFailureKind::TimedOut;
+                Failure {
+                    kind: if is_late { FailureKind::TimedOut } else { FailureKind::Failed },
+                    why: failure.why,
+                }
+            })
+    }
+
+    /// The last questions before the machine goes down: is it this machine, may it go now, does the person want it?
+    async fn admit(&self, record: Record) -> Result<Product, Failure> {
+        self.steps.done(None);
+        self.prompts.reboot().await.map_err(|error| Failure {
+            kind: if error.exit == Exit::Declined { FailureKind::Declined } else { FailureKind::Failed },
+            why: error.to_string(),
+        })?;
+        let uptime = self.probe(&record.pre_boot_id).await?;
+        let admitted = admission::ask_again(self).await;
+        admitted.map_err(|error| failed(error.to_string()))?;
+        Ok(Product::Admitted { uptime })
+    }
+
+    /// The machine's uptime; it has to be the machine of this boot. `None` for methods that cannot ask.
+    pub(super) async fn probe(&self, boot_id: &str) -> Result<Option<u64>, Failure> {
+        let probed = reboot::probe(&self.reboot, &self.target()).await.map_err(|error| self.told(&error))?;
+        let Some(probed) = probed else { return Ok(None) };
+        if probed.boot_id != boot_id {
+            return Err(failed(format!(
+                "another machine answers, or another boot: its boot id is {}, the node's is {boot_id}",
+                probed.boot_id
+            )));
+        }
+        Ok(Some(probed.uptime))
+    }
+
+    /// One order. The Lease is confirmed and the Node read right before it.
+    async fn issue(&self, record: Record) -> Result<Product, Failure> {
+        let attempt = record.attempts.last().ok_or_else(|| failed("the record has no attempt".to_owned()))?;
+        self.hold.renew_now().await.map_err(|error| failed(error.explain().to_string()))?;
+        let explain = |error: ApiError| failed(error.explain("get", &Rule::NODES).to_string());
+        let node = self.cluster.remediated_node(&self.node).await.map_err(explain)?;
+        let view = node.map(|node| node.view).unwrap_or_default();
+        let is_as_recorded = matches!(&view.record, RecordSeen::Readable(stored) if **stored == record);
+        if view.boot_id != record.pre_boot_id && view.uid == record.node_uid {
+            return Err(Failure {
+                kind: FailureKind::OtherBoot,
+                why: "the node has rebooted already".to_owned(),
+            });
+        }
+        if !is_as_recorded || !view.unschedulable {
+            return Err(failed("the node was changed by somebody else right before the reboot".to_owned()));
+        }
+        let limit = attempt.not_after_uptime;
+        match reboot::issue(&self.reboot, &self.target(), attempt.n, &record.pre_boot_id, limit).await {
+            Ok(issued) => {
+                issued.output.lines().for_each(|line| self.steps.tell(News::Line(line)));
+                Ok(Product::Issued)
+            }
+            Err(error) => Err(self.told(&error)),
+        }
+    }
+
+    async fn await_boot(&self, record: Record, views: Views) -> Result<Product, Failure> {
+        let proof = Proof::new(record.pre_boot_id, record.baseline.ready_heartbeat);
+        let boot_id = boot::await_boot(self.cluster, &self.node, views, proof, &self.steps).await;
+        Ok(Product::Proven { boot_id })
+    }
+
+    async fn verify(&self, node: RemediatedNode, record: Record, views: Views) -> Result<Product, Failure> {
+        let after = async {
+            if self.bundle_of(&record).is_some() {
+                let _said = self.bundle(&node, &record, Moment::AfterTheBoot).await;
+            }
+        };
+        let options = verify::VerifyOptions { stable_for: self.settings.verify.stable_for };
+        let verified =
+            verify::verify(self.cluster, &self.node, &record, views, &options, &self.failing, &self.steps);
+        futures::join!(verified, after);
+        Ok(Product::Done)
+    }
+
+    async fn clean_up(&self, record: Record) -> Result<Product, Failure> {
+        let attempts = record.attempts.last().map_or(0, |attempt| attempt.n);
+        reboot::clean_up(&self.reboot, &self.target(), attempts).await.map_err(|error| self.told(&error))?;
+        Ok(Product::Done)
+    }
+
+    async fn recall(&self, record: Record, views: Views) -> Result<Product, Failure> {
+        let Some(attempt) = record.attempts.last() else { return Ok(Product::Recalled(Recall::Spent)) };
+        let recalled =
+            reboot::recall(&self.reboot, &self.target(), attempt, &record.pre_boot_id, views, &self.steps)
+                .await;
+        recalled.map(Product::Recalled).map_err(|error| self.told(&error))
+    }
+
+    /// A failure of the reboot, with its hints shown.
+    fn told(&self, error: &RebootError) -> Failure {
+        let kind = if error.other_boot { FailureKind::OtherBoot } else { FailureKind::Failed };
+        for hint in &error.hints {
+            self.steps.tell(News::Line(&format!("hint: {hint}")));
+        }
+        Failure { kind, why: error.why.clone() }
+    }
+}
+
+/// Before compression.
+const MAX_BUNDLE: u64 = 512 << 20;
+const LONGEST_COLLECT: Duration = Duration::from_secs(3600);
+
+fn failed(why: String) -> Failure {
+    Failure { kind: FailureKind::Failed, why }
+}

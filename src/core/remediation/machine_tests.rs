@@ -1,0 +1,137 @@
+//! A run against a Node that takes every write at once and work that always ends well.
+
+use jiff::Timestamp;
+
+use super::*;
+
+const OLD: &str = "11111111-1111-4111-8111-111111111111";
+const NEW: &str = "22222222-2222-4222-8222-222222222222";
+
+fn record() -> Record {
+    Record {
+        v: VERSION,
+        id: "8c4b6a5e-0000-4000-8000-000000000001".to_owned(),
+        state: State::Cordoning,
+        failed_state: None,
+        since: Timestamp::UNIX_EPOCH,
+        timeout: 0,
+        actor: "a@h".to_owned(),
+        holder: "a@h#1".to_owned(),
+        method: Method::Pod,
+        reason: vec![],
+        node_uid: "u".to_owned(),
+        pre_boot_id: OLD.to_owned(),
+        proven_boot_id: None,
+        baseline: Baseline::default(),
+        was_unschedulable: false,
+        marks: vec![],
+        attempts: vec![],
+        bundle: None,
+        last_error: None,
+    }
+}
+
+fn seen() -> Seen {
+    let view = NodeView { uid: "u".to_owned(), boot_id: OLD.to_owned(), ..NodeView::default() };
+    Seen {
+        node: NodeSeen::Here(Box::new(view)),
+        lease: LeaseSeen::Held,
+        work: WorkSeen::Idle,
+        interrupted: false,
+    }
+}
+
+fn view(seen: &mut Seen) -> &mut NodeView {
+    match &mut seen.node {
+        NodeSeen::Here(view) => view,
+        other => unreachable!("{other:?}"),
+    }
+}
+
+/// Runs until the end, or until this work is asked for; the works that were asked for.
+fn run(machine: &mut Machine, seen: &mut Seen, until: Option<Work>) -> (Vec<Work>, Option<End>) {
+    let mut works = vec![];
+    for _ in 0..100 {
+        match machine.next(seen, Timestamp::UNIX_EPOCH) {
+            Action::Write(write) => {
+                let view = view(seen);
+                if let Some(unschedulable) = write.unschedulable {
+                    view.unschedulable = unschedulable;
+                    view.cordon_is_ours = true;
+                }
+                view.record = match write.record {
+                    RecordWrite::Put(record) => RecordSeen::Readable(record),
+                    RecordWrite::Finish(_) => RecordSeen::None,
+                };
+            }
+            Action::Work(work) => {
+                works.push(work);
+                if until == Some(work) {
+                    return (works, None);
+                }
+                let product = match work {
+                    Work::Admit => Product::Admitted { uptime: Some(7) },
+                    Work::Issue => Product::Issued,
+                    Work::AwaitBoot => {
+                        view(seen).boot_id = NEW.to_owned();
+                        Product::Proven { boot_id: NEW.to_owned() }
+                    }
+                    Work::Recall => Product::Recalled(Recall::Spent),
+                    _ => Product::Done,
+                };
+                seen.work = WorkSeen::Done(work, product);
+            }
+            Action::End(end) => return (works, Some(end)),
+            Action::Wait => unreachable!("waits in {:?}", machine.record()),
+        }
+    }
+    unreachable!("does not end: {:?}", machine.record())
+}
+
+#[test]
+fn six_steps() {
+    let (mut machine, mut seen) = (Machine::start(record(), Options::default()), seen());
+    let (works, end) = run(&mut machine, &mut seen, None);
+    let all =
+        [Work::Collect, Work::Drain, Work::Admit, Work::Issue, Work::AwaitBoot, Work::Verify, Work::CleanUp];
+    assert_eq!(works, all);
+    assert_eq!(end, Some(End::Remediated { uncordoned: true, why: None }));
+    assert!(!view(&mut seen).unschedulable);
+    assert_eq!(machine.record().attempts[0].not_after_uptime, Some(127));
+}
+
+/// Killed while the order is in hand: a guarded one is sent again, an unguarded one never.
+#[test]
+fn a_resume_sends_guarded_orders_only() {
+    for (method, again) in [(Method::Ssh, true), (Method::Command, false)] {
+        let mut machine = Machine::start(Record { method, ..record() }, Options::default());
+        let mut seen = seen();
+        run(&mut machine, &mut seen, Some(Work::Issue));
+        let stored = machine.record().clone();
+        let resume = Resume { holder: "b@h#2".to_owned(), ..Resume::default() };
+        let mut machine = Machine::resume(stored, resume).unwrap_or_else(|refusal| unreachable!("{refusal}"));
+        seen.work = WorkSeen::Idle;
+        let (works, end) = run(&mut machine, &mut seen, None);
+        assert_eq!(works.contains(&Work::Issue), again);
+        assert_eq!(end, Some(End::Remediated { uncordoned: true, why: None }));
+        assert_eq!(machine.record().attempts.len(), 1);
+    }
+}
+
+#[test]
+fn an_abort_or_an_uncordon_during_the_drain_never_reboots() {
+    for uncordoned in [false, true] {
+        let (mut machine, mut seen) = (Machine::start(record(), Options::default()), seen());
+        run(&mut machine, &mut seen, Some(Work::Drain));
+        seen.work = WorkSeen::Underway(Work::Drain);
+        if uncordoned {
+            view(&mut seen).unschedulable = false;
+        } else {
+            view(&mut seen).abort = Some(record().id);
+        }
+        let (works, end) = run(&mut machine, &mut seen, None);
+        assert_eq!(works, [Work::CleanUp]);
+        assert!(matches!(end, Some(End::Aborted { .. })), "{end:?}");
+        assert!(!view(&mut seen).unschedulable);
+    }
+}

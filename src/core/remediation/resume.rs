@@ -1,0 +1,161 @@
+//! Goes on with what another process has begun. Its record is taken over by the first write: that is the fence.
+
+use std::fmt;
+
+use jiff::Timestamp;
+
+use super::machine::Machine;
+use super::options::Options;
+use super::record::{AttemptOutcome, Method, Record, State, VERSION};
+use super::seen::NodeView;
+
+/// What whoever resumes says.
+#[derive(Debug, Clone, Default)]
+pub struct Resume {
+    pub holder: String,
+    /// `None`: as recorded. Another one needs `retry_reboot`.
+    pub method: Option<Method>,
+    /// Another attempt, once the last one is provably spent.
+    pub retry_reboot: bool,
+    /// A person says that the last order (command, manual) is over.
+    pub confirmed_spent: bool,
+    /// The heartbeat of Ready as it is now: what a further reboot has to change.
+    pub ready_heartbeat: Option<String>,
+    pub options: Options,
+}
+
+/// Why a record is not resumed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Refusal {
+    /// It asks for `--retry-reboot`.
+    OtherMethod { recorded: Method },
+    /// `--until` names a step that is over.
+    PastStep { state: State },
+    /// No run of ours has written such a one.
+    Malformed { why: &'static str },
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::OtherMethod { recorded } => {
+                write!(f, "this remediation reboots by {recorded:?}: another method is another attempt")
+            }
+            Self::PastStep { state } => write!(f, "this remediation is in {state:?} already"),
+            Self::Malformed { why } => write!(f, "the record is not one of ours: {why}"),
+        }
+    }
+}
+
+/// Another attempt is asked for.
+#[derive(Debug, Clone)]
+pub(super) struct Retry {
+    method: Method,
+    pub(super) confirmed_spent: bool,
+    /// The record says that the last attempt did reboot the node: whoever asks knows.
+    pub(super) known_rebooted: bool,
+    ready_heartbeat: Option<String>,
+}
+
+impl Machine {
+    pub fn resume(record: Record, resume: Resume) -> Result<Self, Refusal> {
+        let before = record;
+        let mut record = before.clone();
+        record.state = state_to_resume(&record)?;
+        record.failed_state = None;
+        record.holder.clone_from(&resume.holder);
+
+        let undoing = matches!(record.state, State::Uncordoning | State::Aborted);
+        let other_method = resume.method.filter(|method| *method != record.method);
+        if other_method.is_some() && !resume.retry_reboot && !undoing {
+            return Err(Refusal::OtherMethod { recorded: record.method });
+        }
+        let last = record.attempts.last();
+        // A spent attempt needs nothing but the next one, which comes after the drain anyhow.
+        let retry = last
+            .filter(|_| resume.retry_reboot && !undoing && record.state >= State::RebootIntent)
+            .map(|last| Retry {
+                method: resume.method.unwrap_or(record.method),
+                confirmed_spent: resume.confirmed_spent && !last.method.is_guarded(),
+                known_rebooted: last.outcome == Some(AttemptOutcome::Rebooted),
+                ready_heartbeat: resume.ready_heartbeat,
+            });
+        if retry.is_some() {
+            record.state = State::RebootIntent;
+        } else if let Some(method) = other_method
+            && !undoing
+        {
+            record.method = method;
+        }
+        if resume.options.until.is_some_and(|until| until < record.state) && !undoing {
+            return Err(Refusal::PastStep { state: record.state });
+        }
+
+        let guarded = record.attempts.last().is_some_and(|attempt| attempt.method.is_guarded());
+        let mut machine = Self::taking_over(before, record, resume.options);
+        machine.may_issue = guarded;
+        machine.retry = retry;
+        Ok(machine)
+    }
+
+    /// Undoes what the record says was done; `who` asks for it.
+    pub fn abort(record: Record, holder: &str, who: &str, options: Options) -> Self {
+        let before = record;
+        let mut record = before.clone();
+        holder.clone_into(&mut record.holder);
+        record.state = State::Aborted;
+        record.last_error = Some(format!("asked for by {who}"));
+        Self::taking_over(before, record, options)
+    }
+
+    fn taking_over(before: Record, record: Record, options: Options) -> Self {
+        let mut machine = Self::new(record, options);
+        machine.on_node = Some(before.state);
+        machine.before = Some(Box::new(before));
+        // A state that is entered again has its whole time again: who resumes an hour later wants to see it tried.
+        machine.restamp = true;
+        machine
+    }
+
+    /// The last attempt is spent: drained again, asked again, rebooted again.
+    pub(super) fn begin_again(&mut self, view: &NodeView, now: Timestamp) {
+        if view.boot_id.is_empty() {
+            return self.fail(State::RebootIntent, "the node reports no boot id".to_owned(), now);
+        }
+        let Some(retry) = self.retry.take() else { return };
+        self.outcome(AttemptOutcome::Spent);
+        self.record.method = retry.method;
+        self.record.pre_boot_id.clone_from(&view.boot_id);
+        self.record.proven_boot_id = None;
+        if retry.ready_heartbeat.is_some() {
+            self.record.baseline.ready_heartbeat = retry.ready_heartbeat;
+        }
+        self.enter(State::Draining, now);
+    }
+}
+
+fn state_to_resume(record: &Record) -> Result<State, Refusal> {
+    let malformed = |why| Err(Refusal::Malformed { why });
+    if record.v != VERSION {
+        return malformed("another version");
+    }
+    if record.pre_boot_id.is_empty() {
+        return malformed("no boot id from before");
+    }
+    let failed = record.state == State::NeedsHuman;
+    let Some(state) = (if failed { record.failed_state } else { Some(record.state) }) else {
+        return malformed("nothing had failed");
+    };
+    let last = record.attempts.last().map(|attempt| attempt.outcome);
+    match state {
+        State::NeedsHuman => malformed("nothing had failed"),
+        // It failed before there was an intent: at the questions after the drain.
+        State::RebootIntent if failed && matches!(last, None | Some(Some(AttemptOutcome::Spent))) => {
+            Ok(State::Draining)
+        }
+        State::RebootIntent if last.is_none() => malformed("no attempt"),
+        // Which boot is verified has to be proven first: it may be another one by now.
+        State::Verifying if failed || record.proven_boot_id.is_none() => Ok(State::WaitBoot),
+        state => Ok(state),
+    }
+}

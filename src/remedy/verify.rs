@@ -1,0 +1,127 @@
+//! Looks whether the node is as it was before, until it has been so for long enough.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+use tokio::sync::watch;
+
+use super::baseline::{csi_drivers, ready_daemon_sets};
+use super::{News, Tell};
+use crate::cluster::{Cluster, RemediatedNode, WatchedNode};
+use crate::core::node::Condition;
+use crate::core::remediation::Record;
+use crate::core::verify::{Check, Soak, SoakState, VerifySeen, checks};
+
+/// How often what no watch tells is looked at: pods, and the CSI drivers.
+const LOOK_EVERY: Duration = Duration::from_secs(5);
+
+#[derive(Debug, Clone)]
+pub struct VerifyOptions {
+    pub stable_for: Duration,
+}
+
+/// Returns once all checks have held for the whole time. It has no end of its own; what keeps it is in `failing`.
+pub async fn verify(
+    cluster: &Cluster,
+    node: &str,
+    record: &Record,
+    mut views: watch::Receiver<WatchedNode>,
+    options: &VerifyOptions,
+    failing: &Mutex<Vec<Check>>,
+    tell: &dyn Tell,
+) {
+    let began = Instant::now();
+    let mut soak = Soak::new(options.stable_for);
+    let mut first = None;
+    let mut elsewhere: Option<(Instant, BTreeSet<String>, Vec<String>)> = None;
+    loop {
+        let view = views.borrow_and_update().clone();
+        let WatchedNode::Here(view) = view else {
+            soak.restart(); // a flap would go unseen
+            tell.tell(News::Wait { elapsed: began.elapsed(), facts: "the node cannot be seen" });
+            wait(&mut views).await;
+            continue;
+        };
+        if elsewhere.as_ref().is_none_or(|(looked, ..)| looked.elapsed() >= LOOK_EVERY) {
+            match futures::try_join!(cluster.pod_objects(node), csi_drivers(cluster, node)) {
+                Ok((pods, drivers)) => elsewhere = Some((Instant::now(), ready_daemon_sets(&pods), drivers)),
+                Err(_) => soak.restart(),
+            }
+        }
+        let (daemonsets_ready, csi_drivers) =
+            elsewhere.as_ref().map(|(_, sets, drivers)| (sets.clone(), drivers.clone())).unwrap_or_default();
+        let heartbeats = first.get_or_insert_with(|| heartbeats(&view));
+        let seen = VerifySeen {
+            conditions: view.conditions.iter().map(condition).collect(),
+            refreshed: refreshed(&view, heartbeats),
+            daemonsets_ready,
+            allocatable: view.allocatable.clone(),
+            csi_drivers,
+            alerts_gone: None,
+        };
+        let all = checks(&record.baseline, &record.reason, &seen);
+        let passed = elsewhere.is_some() && all.iter().all(|check| check.passed);
+        let state = soak.observe(passed, &view.info.boot_id, began.elapsed());
+        let facts = facts(&all, state, options.stable_for);
+        *failing.lock().unwrap_or_else(std::sync::PoisonError::into_inner) =
+            all.iter().filter(|check| !check.passed).cloned().collect();
+        if state == SoakState::Held {
+            for check in &all {
+                tell.tell(News::Line(&format!("✔ {} {}", check.name, check.why)));
+            }
+            return;
+        }
+        tell.tell(News::Wait { elapsed: began.elapsed(), facts: &facts });
+        wait(&mut views).await;
+    }
+}
+
+async fn wait(views: &mut watch::Receiver<WatchedNode>) {
+    tokio::select! {
+        Ok(()) = views.changed() => {}
+        () = tokio::time::sleep(Duration::from_secs(1)) => {}
+    }
+}
+
+fn facts(checks: &[Check], state: SoakState, stable_for: Duration) -> String {
+    match state {
+        SoakState::Holding(_) | SoakState::Held => {
+            format!("all {} checks hold; watched for {}s", checks.len(), stable_for.as_secs())
+        }
+        SoakState::Failing => {
+            let failing: Vec<String> = checks
+                .iter()
+                .filter(|check| !check.passed)
+                .map(|check| format!("✗ {} {}", check.name, check.why))
+                .collect();
+            failing.join(", ")
+        }
+    }
+}
+
+fn heartbeats(node: &RemediatedNode) -> BTreeMap<String, Option<String>> {
+    node.conditions
+        .iter()
+        .map(|condition| (condition.kind.clone(), condition.last_heartbeat_time.clone()))
+        .collect()
+}
+
+fn refreshed(node: &RemediatedNode, before: &BTreeMap<String, Option<String>>) -> BTreeSet<String> {
+    node.conditions
+        .iter()
+        .filter(|condition| before.get(&condition.kind) != Some(&condition.last_heartbeat_time))
+        .map(|condition| condition.kind.clone())
+        .collect()
+}
+
+fn condition(spelt: &crate::cluster::SpeltCondition) -> Condition {
+    Condition {
+        type_: spelt.kind.clone(),
+        status: spelt.status.clone(),
+        reason: spelt.reason.clone(),
+        message: spelt.message.clone(),
+        last_heartbeat: None,
+        last_transition: None,
+    }
+}
