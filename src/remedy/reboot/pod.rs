@@ -144,7 +144,7 @@ pub async fn sweep(
     let labels = format!("{MANAGED_BY}={MANAGER},{REMEDIATION}");
     let pods = cluster.helper_pods(&options.namespace, &labels).await.unwrap_or_default();
     let mut swept = Vec::new();
-    for pod in pods.into_iter().filter(|pod| is_leftover(pod, Timestamp::now(), &is_live)) {
+    for pod in pods.into_iter().filter(|pod| is_leftover(pod, cluster.now(), &is_live)) {
         if cluster.delete_helper_pod(&pod).await.is_ok() {
             swept.push(pod.name);
         }
