@@ -1,6 +1,7 @@
 //! Orders to reboot, and what comes of them: from a pod, over ssh, by a command. No machine is ever rebooted here: what the
 //! guard would run is not on its PATH, and doubles stand in its place.
 
+mod addresses;
 mod machine;
 mod pod;
 

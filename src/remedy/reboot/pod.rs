@@ -17,7 +17,8 @@ pub const MANAGER: &str = "kubectl-sciuro";
 /// Says of which remediation, by its id.
 pub const REMEDIATION: &str = "sciuro.dev/remediation";
 
-/// What a helper runs in unless `--helper-image` says otherwise: it needs `sh`, `cat` and `nsenter`.
+/// What a helper runs in unless `--helper-image` says otherwise: it needs `sh` and `nsenter`.
+/// A tag can be moved: by digest is better, from a registry of one's own.
 pub const DEFAULT_IMAGE: &str = "docker.io/library/busybox:1.37.0";
 
 /// A kubelet that is well starts a pod within seconds; pulling an image takes longer.
@@ -151,7 +152,7 @@ pub async fn sweep(
     let labels = format!("{MANAGED_BY}={MANAGER},{REMEDIATION}");
     let pods = cluster.helper_pods(&options.namespace, &labels).await.unwrap_or_default();
     let mut swept = Vec::new();
-    for pod in pods.into_iter().filter(|pod| is_leftover(pod, Timestamp::now(), &is_live)) {
+    for pod in pods.into_iter().filter(|pod| is_leftover(pod, cluster.now(), &is_live)) {
         if cluster.delete_helper_pod(&pod).await.is_ok() {
             swept.push(pod.name);
         }

@@ -13,6 +13,7 @@ use uuid::Uuid;
 
 use super::{OTHER_BOOT, target};
 use crate::support::{World, scenarios};
+use crate::watch::eventually;
 
 scenarios![
     the_probe_answers_and_goes,
@@ -21,6 +22,7 @@ scenarios![
     what_is_not_ours_is_left_alone,
     what_a_record_may_not_say,
     an_order_is_taken_back,
+    a_node_is_probed_and_rebooted,
 ];
 
 const PODS: &str = "/api/v1/namespaces/kube-system/pods";
@@ -53,15 +55,19 @@ fn while_pods_end<T: Send>(
     tool: impl FnOnce() -> T + Send,
 ) -> (T, Vec<Value>) {
     let mut seen: Vec<Value> = Vec::new();
-    let result = thread::scope(|scope| {
+    let result = beside_a_kubelet(tool, || play_kubelet(world, name, code, message, &mut seen));
+    (result, seen)
+}
+
+fn beside_a_kubelet<T: Send>(tool: impl FnOnce() -> T + Send, mut kubelet: impl FnMut()) -> T {
+    thread::scope(|scope| {
         let tool = scope.spawn(tool);
         while !tool.is_finished() {
-            play_kubelet(world, name, code, message, &mut seen);
+            kubelet();
             thread::sleep(Duration::from_millis(50));
         }
         tool.join().unwrap()
-    });
-    (result, seen)
+    })
 }
 
 fn play_kubelet(world: &World, name: &str, code: i32, message: &str, seen: &mut Vec<Value>) {
@@ -210,6 +216,41 @@ fn an_order_is_taken_back(world: &World) {
     let started = Instant::now();
     assert_eq!(recalled(&by_pod(), long_ago, &boot_id), Ok(Recall::Spent));
     assert!(find(world, &name).is_none() && started.elapsed() < Duration::from_secs(100));
+
+    // One that has not started yet ends with its kubelet's word only.
+    let labels = json!({"app.kubernetes.io/managed-by": "kubectl-sciuro", "sciuro.dev/remediation": id});
+    let waiting = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "namespace": "kube-system", "labels": labels},
+        "spec": {"nodeName": node, "terminationGracePeriodSeconds": 1, "containers": [{"name": "reboot", "image": "x"}]}});
+    world.create(PODS, &waiting);
+    let mut seen = vec![find(world, &name).unwrap()];
+    let outcome = beside_a_kubelet(
+        || recalled(&by_pod(), long_ago, &boot_id),
+        || play_kubelet(world, &name, 0, "", &mut seen),
+    );
+    assert_eq!(outcome, Ok(Recall::Spent));
+    assert!(find(world, &name).is_none());
+
     assert_eq!(recalled(&by_pod(), begun, OTHER_BOOT), Ok(Recall::Rebooted), "the node is in another boot");
     assert_eq!(recalled(&Reboot::Manual, long_ago, &boot_id), Ok(Recall::CannotBe));
+}
+
+/// With the kubelet's double in the kubelet's place: it keeps the guard's rule, and its machine reboots.
+fn a_node_is_probed_and_rebooted(world: &World) {
+    let (node, id, cluster) = (world.node("w1"), new_id(), world.cluster(None));
+    let boot_id =
+        || world.get_node(&node)["status"]["nodeInfo"]["bootID"].as_str().unwrap_or_default().to_owned();
+    let before = boot_id();
+    let target = target(&cluster, &node, &id);
+    let probe = || world.block_on(reboot::probe(&by_pod(), &target)).unwrap().unwrap();
+    let probed = probe();
+    assert_eq!(probed.boot_id, before);
+    let issue = |n: u32, boot_id: &str, limit: u64| {
+        world.block_on(reboot::issue(&by_pod(), &target, n, boot_id, Some(limit)))
+    };
+    assert!(issue(1, OTHER_BOOT, probed.uptime + 120).unwrap_err().other_boot);
+    assert!(issue(2, &before, 0).unwrap_err().why.contains("too late"));
+    assert_eq!(boot_id(), before);
+    assert!(issue(3, &before, probed.uptime + 120).is_ok());
+    eventually("another boot", || boot_id() != before);
+    world.block_on(reboot::clean_up(&by_pod(), &target, 3)).unwrap();
 }

@@ -27,15 +27,14 @@ fn world() -> (World, String) {
 
 fn order(world: &World, node: &str, command: &str) -> Result<Issued, RebootError> {
     let cluster = world.cluster(None);
-    let words = shlex(command);
     let node = world.block_on(cluster.remediated_node(node)).unwrap().unwrap();
-    let reboot = Reboot::Command(CommandOptions::new(&words, &node, "InternalIP")?);
+    let reboot = Reboot::Command(CommandOptions::new(&words(command), &node, "InternalIP")?);
     let target = target(&cluster, &node.name, ID);
     assert_eq!(world.block_on(reboot::probe(&reboot, &target)), Ok(None), "a machine that nobody probes");
     world.block_on(reboot::issue(&reboot, &target, 1, &node.info.boot_id, None))
 }
 
-fn shlex(command: &str) -> Vec<String> {
+fn words(command: &str) -> Vec<String> {
     command.split(' ').map(|word| word.trim_matches('\'').to_owned()).collect()
 }
 
@@ -66,17 +65,16 @@ fn bmc(machine: &Machine) -> (Peer, u16) {
     };
     let ready = |port: u16| {
         let mut status = Command::new(program("ipmitool"));
-        let arguments = ipmitool(machine, port, "-N 1 -R 1 chassis power status");
-        status.args(shlex(&arguments).split_first().unwrap().1).output().unwrap().status.success()
+        let arguments = ipmitool(machine, port, "127.0.0.1", "-N 1 -R 1 chassis power status");
+        status.args(words(&arguments).split_first().unwrap().1).output().unwrap().status.success()
     };
     on_a_free_port(start, ready)
 }
 
-fn ipmitool(machine: &Machine, port: u16, what: &str) -> String {
+fn ipmitool(machine: &Machine, port: u16, address: &str, what: &str) -> String {
     let password = machine.path("password").display().to_string();
     let program = program("ipmitool").display().to_string();
-    format!("{program} -I lanplus -C 3 -H {{address}} -p {port} -U sciuro -f {password} {what}")
-        .replace("{address}", if what.contains("status") { "127.0.0.1" } else { "{address}" })
+    format!("{program} -I lanplus -C 3 -H {address} -p {port} -U sciuro -f {password} {what}")
 }
 
 #[test]
@@ -85,14 +83,15 @@ fn ipmitool_resets_the_machine() {
     let (_bmc, port) = bmc(&machine);
     let (world, node) = world();
     let before = machine.boot_id();
-    let issued = order(&world, &node, &ipmitool(&machine, port, "chassis power reset")).unwrap();
+    let issued = order(&world, &node, &ipmitool(&machine, port, "{address}", "chassis power reset")).unwrap();
     assert!(issued.output.contains("Chassis Power Control: Reset"), "{issued:?}");
     assert_eq!(machine.restarts(), 1);
     assert_ne!(machine.boot_id(), before);
 
     machine.write("password", "another");
     let failed =
-        order(&world, &node, &ipmitool(&machine, port, "-N 1 -R 1 chassis power reset")).unwrap_err();
+        order(&world, &node, &ipmitool(&machine, port, "{address}", "-N 1 -R 1 chassis power reset"))
+            .unwrap_err();
     assert!(failed.why.contains("ipmitool failed (exit status: 1)"), "{failed:?}");
     assert!(failed.output.contains("Unable to establish IPMI"), "{failed:?}");
     assert_eq!(machine.restarts(), 1);
