@@ -114,7 +114,7 @@ pub struct Baseline {
     /// Quantities as the kubelet spelt them.
     #[serde(default)]
     pub allocatable: BTreeMap<String, String>,
-    /// Names of the drivers in its CSINode.
+    /// Names of the drivers in its `CSINode`.
     #[serde(default)]
     pub csi_drivers: Vec<String>,
     /// The heartbeat of its Ready condition, as spelt: after the boot it must be another one.
