@@ -1,4 +1,6 @@
-//! The pods of one node, reduced to what a drain needs of them, and their DaemonSets.
+//! The pods of one node, reduced to what a drain needs of them, and their `DaemonSets`.
+
+#![expect(clippy::zero_sized_map_values, reason = "serde reads no object as the set of its keys")]
 
 use std::collections::BTreeMap;
 
@@ -22,7 +24,7 @@ const MIRROR: &str = "kubernetes.io/config.mirror";
 /// The labels of our own helper pods.
 const MANAGED_BY: (&str, &str) = ("app.kubernetes.io/managed-by", "kubectl-sciuro");
 const REMEDIATION: &str = "sciuro.dev/remediation";
-/// The taint of a cordoned node; its effect is NoSchedule.
+/// The taint of a cordoned node; its effect is `NoSchedule`.
 const UNSCHEDULABLE: &str = "node.kubernetes.io/unschedulable";
 
 /// The pods of a node.

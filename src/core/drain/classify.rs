@@ -23,7 +23,7 @@ impl Default for Policy {
     }
 }
 
-/// What is known of a pod's DaemonSet.
+/// What is known of a pod's `DaemonSet`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum DaemonSet {
     Exists,
@@ -69,7 +69,7 @@ impl Skip {
 pub enum Blocked {
     /// The flag `--ignore-daemonsets` is off.
     DaemonSet,
-    /// Its DaemonSet is gone, or could not be asked for: why.
+    /// Its `DaemonSet` is gone, or could not be asked for: why.
     DaemonSetUnknown(String),
     LocalStorage,
     Unmanaged,
@@ -117,7 +117,7 @@ pub struct Classified {
     pub verdict: Verdict,
 }
 
-/// Whether the pod's DaemonSet has to be asked for before it can be classified.
+/// Whether the pod's `DaemonSet` has to be asked for before it can be classified.
 pub fn needs_daemon_set(pod: &Pod) -> bool {
     !pod.is_finished() && pod.owner.as_ref().is_some_and(super::Owner::is_daemon_set)
 }
@@ -127,7 +127,7 @@ pub fn classify(pod: &Pod, policy: &Policy, daemon_set: &DaemonSet, now: Timesta
     if pod.is_helper {
         return Verdict::Skip(Skip::Helper);
     }
-    if is_skipped(pod, policy, now) {
+    if is_skipped(pod, *policy, now) {
         return Verdict::Skip(Skip::Ending);
     }
     let mut warnings = Vec::new();
@@ -160,7 +160,7 @@ pub fn classify(pod: &Pod, policy: &Policy, daemon_set: &DaemonSet, now: Timesta
 }
 
 /// Whether the pod is being deleted for so long that nobody waits for it.
-pub(super) fn is_skipped(pod: &Pod, policy: &Policy, now: Timestamp) -> bool {
+pub(super) fn is_skipped(pod: &Pod, policy: Policy, now: Timestamp) -> bool {
     let limit = i64::from(policy.skip_wait_for_delete);
     limit > 0 && pod.deletion.is_some_and(|deletion| now.duration_since(deletion).as_secs() > limit)
 }

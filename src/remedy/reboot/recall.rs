@@ -63,6 +63,8 @@ fn is_another_boot(before: &str, now: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
+
     use super::*;
 
     #[test]
