@@ -32,6 +32,7 @@ mod nodes;
 mod permissions;
 mod plan;
 mod prompts;
+mod reboot;
 mod records;
 mod remediate_actors;
 mod remediate_late;

@@ -4,6 +4,7 @@ mod binary;
 mod cluster;
 mod crash;
 mod fleet;
+mod forward;
 mod machines;
 mod relay;
 mod running;

@@ -11,6 +11,8 @@ mod machines;
 mod names;
 mod object;
 mod pods;
+pub(crate) mod port_forward;
+mod server;
 mod watch;
 
 use std::collections::BTreeMap;
@@ -30,6 +32,7 @@ use self::machine::Machine;
 pub use self::machines::Machines;
 pub use self::names::{default_names, internal_ip};
 pub use self::pods::{Helpers, NEVER_READY, STOPS_AFTER};
+pub use self::server::KubeletServer;
 use crate::{Error, Result};
 
 /// Which machines there are and how they behave.

@@ -293,7 +293,7 @@ async fn machines_are_handled_from_outside() {
     post(format!("{address}/advance?seconds=3600")).await;
     assert_eq!(post(format!("{address}/order?boot-id=other&not-after=9999")).await["code"], 10);
     assert_eq!(post(format!("{address}/order?boot-id={id}&not-after=120")).await["code"], 11);
-    let issued = json!({"code": 0, "said": "sciuro-issued\n"});
+    let issued = json!({"code": 0, "said": "issued\n"});
     assert_eq!(post(format!("{address}/order?boot-id={id}&not-after=3720")).await, issued);
     until("rebooted", async || facts().await["reboots"] == 1 && facts().await["powered"] == true).await;
     assert_eq!(post("nobody/reboot".into()).await, Value::Null);
