@@ -315,7 +315,11 @@ impl Machine {
         if matches!(self.record.state, State::Uncordoning | State::Aborted) {
             return;
         }
-        if view.abort.as_deref() == Some(self.record.id.as_str()) && self.on_node.is_some() {
+        // What could not be undone is not tried for ever: a person is needed first.
+        let has_failed =
+            self.record.state == State::NeedsHuman && self.record.failed_state == Some(State::Aborted);
+        let asked = view.abort.as_deref() == Some(self.record.id.as_str());
+        if asked && !has_failed && self.on_node.is_some() {
             self.withdraw_intent();
             self.abort_with("asked for with --abort".to_owned(), now);
             return;
