@@ -27,6 +27,7 @@ mod metrics;
 mod nodes;
 mod permissions;
 mod prompts;
+mod records;
 mod restart;
 mod schemas;
 mod services;
