@@ -1,5 +1,7 @@
 //! A budget as it comes from a server.
 
+#![allow(clippy::expect_used)]
+
 use serde_json::json;
 
 use super::*;

@@ -1,5 +1,7 @@
 //! The request on the wire, and what each answer means.
 
+#![allow(clippy::expect_used)]
+
 use kube::core::response::{StatusCause, StatusDetails};
 
 use super::*;

@@ -1,5 +1,7 @@
 //! A pod as it comes from a server, and what is kept of it.
 
+#![allow(clippy::expect_used)]
+
 use serde_json::json;
 
 use super::*;

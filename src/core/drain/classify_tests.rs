@@ -66,7 +66,7 @@ fn each_kind_of_pod_has_its_verdict() {
         ("a helper pod", Pod { is_helper: true, ..alone() }, none(), Verdict::Skip(Skip::Helper)),
     ];
     for (what, pod, policy, expected) in table {
-        assert_eq!(classify(&pod, &policy, &DaemonSet::Exists, at(0)), expected, "{what}");
+        assert_eq!(classify(&pod, policy, &DaemonSet::Exists, at(0)), expected, "{what}");
     }
 }
 
@@ -76,23 +76,23 @@ fn a_daemon_set_that_is_gone_takes_force() {
     let words = "daemonsets.apps \"agent\" not found";
     let gone = DaemonSet::NotFound(words.into());
     let blocked = Verdict::Blocked(Blocked::DaemonSetUnknown(words.into()));
-    assert_eq!(classify(&pod, &Policy { force: false, ..all() }, &gone, at(0)), blocked);
-    assert_eq!(classify(&pod, &all(), &gone, at(0)), evict(&[words]));
+    assert_eq!(classify(&pod, Policy { force: false, ..all() }, &gone, at(0)), blocked);
+    assert_eq!(classify(&pod, all(), &gone, at(0)), evict(&[words]));
     let denied = DaemonSet::Unknown("forbidden".into());
     let blocked = Verdict::Blocked(Blocked::DaemonSetUnknown("forbidden".into()));
-    assert_eq!(classify(&pod, &all(), &denied, at(0)), blocked, "--force is for those that are gone");
+    assert_eq!(classify(&pod, all(), &denied, at(0)), blocked, "--force is for those that are gone");
 }
 
 #[test]
 fn pods_that_end_for_long_are_skipped() {
     let policy = Policy { skip_wait_for_delete: 10, ..none() };
     let ending = Pod { deletion: Some(at(100)), ..alone() };
-    let verdict = |pod: &Pod, policy: &Policy, now| classify(pod, policy, &DaemonSet::Exists, at(now));
-    assert_eq!(verdict(&ending, &policy, 111), Verdict::Skip(Skip::Ending));
-    for (pod, policy, now) in [(&ending, &policy, 110), (&ending, &policy, 90), (&ending, &none(), 999)] {
+    let verdict = |pod: &Pod, policy: Policy, now| classify(pod, policy, &DaemonSet::Exists, at(now));
+    assert_eq!(verdict(&ending, policy, 111), Verdict::Skip(Skip::Ending));
+    for (pod, policy, now) in [(&ending, policy, 110), (&ending, policy, 90), (&ending, none(), 999)] {
         assert_eq!(verdict(pod, policy, now), Verdict::Blocked(Blocked::Unmanaged));
     }
-    assert_eq!(verdict(&alone(), &policy, 999), Verdict::Blocked(Blocked::Unmanaged), "it does not end");
+    assert_eq!(verdict(&alone(), policy, 999), Verdict::Blocked(Blocked::Unmanaged), "it does not end");
 }
 
 #[test]
@@ -105,7 +105,7 @@ fn messages_are_kubectls() {
         named("d", alone()),
         named("e", owned_by("apps/v1", "ReplicaSet")),
     ];
-    let classified = |policy: &Policy| {
+    let classified = |policy: Policy| {
         let of = |pod: &Pod| Classified {
             pod: pod.clone(),
             verdict: classify(pod, policy, &DaemonSet::Exists, at(0)),
@@ -113,16 +113,16 @@ fn messages_are_kubectls() {
         pods.iter().map(of).collect::<Vec<_>>()
     };
     assert_eq!(
-        refusals(&classified(&none())),
+        refusals(&classified(none())),
         [
             "cannot delete DaemonSet-managed Pods (use --ignore-daemonsets to ignore): ns/a, ns/b",
             "cannot delete Pods that declare no controller (use --force to override): ns/d",
             "cannot delete Pods with local storage (use --delete-emptydir-data to override): ns/c",
         ]
     );
-    assert_eq!(refusals(&classified(&all())), Vec::<String>::new());
+    assert_eq!(refusals(&classified(all())), Vec::<String>::new());
     assert_eq!(
-        warnings(&classified(&all())),
+        warnings(&classified(all())),
         [
             "deleting Pods that declare no controller: ns/c, ns/d",
             "deleting Pods with local storage: ns/c",

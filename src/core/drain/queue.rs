@@ -370,7 +370,7 @@ impl Queue {
     pub fn tick(&mut self, now: Now) {
         for entry in self.entries.values_mut() {
             let ends = matches!(entry.stage, Stage::Ending { .. });
-            if ends && is_skipped(&entry.pod, &self.policy, now.wall) {
+            if ends && is_skipped(&entry.pod, self.policy, now.wall) {
                 let key = entry.pod.key();
                 self.said.push(format!("pod {key} {}: it is not waited for", Skip::Ending.reason()));
                 entry.stage = Stage::Kept(Kept::Skip(Skip::Ending));

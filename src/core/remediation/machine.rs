@@ -144,6 +144,13 @@ impl Machine {
         if view.uid != self.record.node_uid {
             return Action::End(End::Replaced);
         }
+        if seen.lease == LeaseSeen::Unsure && self.was_taken_away(view) {
+            // Another may have brought it to its end while we slept: the Lease will say.
+            return match seen.interrupted {
+                true => Action::End(End::Interrupted { during: self.on_node }),
+                false => Action::Wait,
+            };
+        }
         if let Some(end) = self.compare(view) {
             return Action::End(end);
         }
@@ -188,12 +195,17 @@ impl Machine {
         matches!(&view.record, RecordSeen::Readable(record) if **record == self.record)
     }
 
+    /// Our record was on the Node, and is there no more.
+    fn was_taken_away(&self, view: &NodeView) -> bool {
+        view.record == RecordSeen::None && self.on_node.is_some() && self.finishing.is_none()
+    }
+
     /// Whose record is on the Node.
     fn compare(&mut self, view: &NodeView) -> Option<End> {
         match &view.record {
             RecordSeen::Unreadable(why) => Some(End::Unreadable { why: why.clone() }),
             RecordSeen::None if self.finishing.is_some() => Some(self.finished()),
-            RecordSeen::None if self.on_node.is_some() => {
+            RecordSeen::None if self.was_taken_away(view) => {
                 Some(End::Unreadable { why: "the record was taken off the node".to_owned() })
             }
             RecordSeen::None => None,

@@ -23,4 +23,9 @@ pub use seen::{
 };
 
 #[cfg(test)]
-mod machine_tests;
+mod laws;
+#[cfg(test)]
+#[path = "machine_tests.rs"]
+mod tests;
+#[cfg(test)]
+mod world;

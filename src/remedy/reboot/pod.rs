@@ -21,8 +21,8 @@ pub const REMEDIATION: &str = "sciuro.dev/remediation";
 /// A tag can be moved: by digest is better, from a registry of one's own.
 pub const DEFAULT_IMAGE: &str = "docker.io/library/busybox:1.37.0";
 
-/// A helper that has not started by then is taken back.
-const STARTS_WITHIN: Duration = Duration::from_secs(120);
+/// A kubelet that is well starts a pod within seconds; pulling an image takes longer.
+pub const STARTS_WITHIN: Duration = Duration::from_secs(120);
 /// One that has started answers at once; what hangs on the node hangs here.
 const ANSWERS_WITHIN: Duration = Duration::from_secs(30);
 /// How long a deleted pod may take to go: the kubelet has to say so.
@@ -37,6 +37,14 @@ const LEFTOVER_AFTER: SignedDuration = SignedDuration::from_hours(1);
 pub struct HelperOptions {
     pub namespace: String,
     pub image: String,
+    /// One that has not started by then is taken back.
+    pub starts_within: Duration,
+}
+
+impl HelperOptions {
+    pub fn new(namespace: &str, image: &str) -> Self {
+        Self { namespace: namespace.to_owned(), image: image.to_owned(), starts_within: STARTS_WITHIN }
+    }
 }
 
 /// The name of the pod that carries out attempt `n` of the remediation `id`.
@@ -219,7 +227,7 @@ async fn answer(
         (pod.phase == "Running").then_some(Ok(None))
     });
     let denied = |error: ApiError| explained("watch", &error, options);
-    match tokio::time::timeout(STARTS_WITHIN, started).await {
+    match tokio::time::timeout(options.starts_within, started).await {
         Ok(started) => {
             if let Some(ended) = started.map_err(denied)?? {
                 return Ok(ended);
@@ -245,7 +253,7 @@ fn gone(namespace: &str, name: &str) -> RebootError {
 }
 
 fn not_started(last: &HelperPod, options: &HelperOptions, name: &str) -> RebootError {
-    let seconds = STARTS_WITHIN.as_secs();
+    let seconds = options.starts_within.as_secs();
     match &last.waits {
         Some(why) if why.contains("Image") => RebootError::new(format!(
             "the helper's image {} is not to be had on the node: {}",
@@ -335,7 +343,7 @@ mod tests {
     const ID: &str = "0b5e3f5a-7a53-4d0b-8f43-0b9c7a1f0c11";
 
     fn options() -> HelperOptions {
-        HelperOptions { namespace: "kube-system".into(), image: DEFAULT_IMAGE.into() }
+        HelperOptions::new("kube-system", DEFAULT_IMAGE)
     }
 
     fn helper(name: &str, created: &str) -> HelperPod {

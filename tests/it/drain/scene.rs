@@ -78,6 +78,7 @@ impl<'w> Scene<'w> {
     }
 
     #[track_caller]
+    #[allow(clippy::unused_self)] // it reads better so
     pub fn until(&self, what: &str, so: impl Fn() -> bool) {
         let deadline = Instant::now() + Duration::from_secs(30);
         while !so() {
