@@ -91,7 +91,6 @@ async fn one(name: &str, context: &Context<'_>) -> Result<String> {
 async fn remediate(name: &str, context: &Context<'_>) -> Result<String> {
     let Context { settings, cluster, ui, .. } = *context;
     let found = until_stopped(None, Box::pin(look(name, settings, cluster, ui))).await??;
-    begin::reboot(settings, &found.node)?;
     plan::show(&found, settings, ui);
     let prompts = Prompts::new(&found, settings, ui);
     found.refused(settings, prompts.can_ask())?;

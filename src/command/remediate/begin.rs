@@ -36,13 +36,20 @@ pub(super) fn options(settings: &RemediateSettings, drain_timeout: Option<std::t
 
 /// The chosen method, for this node.
 pub(super) fn reboot(settings: &RemediateSettings, node: &RemediatedNode) -> Result<Reboot> {
-    let settings = &settings.reboot;
-    let refused = |error: RebootError| {
+    method(settings, node).map_err(|error| {
         let refused = refused(&node.name, &error.why);
         error.hints.into_iter().fold(refused, Error::hint)
-    };
+    })
+}
+
+/// The same, or why this node cannot be rebooted so.
+pub(super) fn method(
+    settings: &RemediateSettings,
+    node: &RemediatedNode,
+) -> std::result::Result<Reboot, RebootError> {
+    let settings = &settings.reboot;
     if let Some(error) = reboot::unsupported(&node.info, settings.method) {
-        return Err(refused(error));
+        return Err(error);
     }
     let address_type = settings.address_type.name();
     match settings.method {
@@ -50,14 +57,10 @@ pub(super) fn reboot(settings: &RemediateSettings, node: &RemediatedNode) -> Res
             namespace: settings.helper_namespace.clone(),
             image: settings.helper_image.clone(),
         })),
-        Method::Ssh => {
-            SshOptions::new(node, address_type, settings.ssh_config.clone()).map(Reboot::Ssh).map_err(refused)
-        }
-        Method::Command => {
-            CommandOptions::new(&settings.command, node, address_type).map(Reboot::Command).map_err(refused)
-        }
+        Method::Ssh => SshOptions::new(node, address_type, settings.ssh_config.clone()).map(Reboot::Ssh),
+        Method::Command => CommandOptions::new(&settings.command, node, address_type).map(Reboot::Command),
         Method::Manual => Ok(Reboot::Manual),
-        Method::Signal => Err(Error::usage("this version cannot reboot by a signal")),
+        Method::Signal => Err(RebootError::new("this version cannot reboot by a signal")),
     }
 }
 
@@ -141,7 +144,7 @@ async fn look_again(
             "it is not as it was planned with: it was replaced or has rebooted",
         ));
     }
-    let (refusals, _) = others?.judge(&node, worker.settings);
+    let (refusals, overridden) = others?.judge(&node, worker.settings);
     admission::refuse(&refusals).map_err(|error| refused(&worker.node, &error.to_string()))?;
     let record = Record {
         v: VERSION,
@@ -154,6 +157,7 @@ async fn look_again(
         holder: worker.holder.clone(),
         method: worker.settings.reboot.method,
         reason: found.reasons.clone(),
+        overrides: overridden.iter().map(|refusal| refusal.gate.name().to_owned()).collect(),
         node_uid: node.view.uid.clone(),
         pre_boot_id: node.view.boot_id.clone(),
         proven_boot_id: None,

@@ -19,6 +19,7 @@ fn record() -> Record {
         holder: "a@h#1".to_owned(),
         method: Method::Pod,
         reason: vec![],
+        overrides: Vec::new(),
         node_uid: "u".to_owned(),
         pre_boot_id: OLD.to_owned(),
         proven_boot_id: None,
