@@ -1,13 +1,11 @@
-//! From the plan to the first record: the node's Lease, the probe, and under the admission Lease the gates once more.
-
-use std::sync::Arc;
+//! From the plan to the first record: the probe, and under the admission Lease the gates once more.
 
 use uuid::Uuid;
 
 use super::admission;
 use super::preflight::Preflight;
 use super::work::Worker;
-use crate::cluster::{Candidate, Cluster, Hold, LeaseKey, Pace, RemediatedNode, Rule};
+use crate::cluster::{Hold, RemediatedNode, Rule};
 use crate::core::remediation::Method;
 use crate::core::remediation::{Baseline, Options, Record, RecordSeen, State, VERSION};
 use crate::error::{Error, Exit, Result};
@@ -62,40 +60,6 @@ pub(super) fn method(
         Method::Manual => Ok(Reboot::Manual),
         Method::Signal => Err(RebootError::new("this version cannot reboot by a signal")),
     }
-}
-
-/// Takes the node's Lease; one that is held is watched for its duration.
-pub(super) async fn lease(
-    node: &RemediatedNode,
-    holder: &str,
-    settings: &RemediateSettings,
-    cluster: &Arc<Cluster>,
-    tell: impl Fn(&str),
-) -> Result<Hold> {
-    let key = LeaseKey::of_node(&settings.lease_namespace, &node.name);
-    let candidate = Candidate::new(cluster.clone(), key.clone(), holder.to_owned())
-        .with_pace(Pace::of(settings.lease_duration))
-        .outlasting_outages()
-        .owned_by_node(&node.name, &node.view.uid);
-    let taken = candidate
-        .take(|other, left| {
-            tell(&format!(
-                "the Lease {}/{} is held by {other}; watching for {}s whether its holder lives",
-                key.namespace,
-                key.name,
-                left.as_secs()
-            ));
-        })
-        .await;
-    taken.map_err(|error| {
-        let busy = matches!(error, crate::cluster::LeaseError::Held { .. });
-        let explained = error.explain();
-        if busy {
-            explained.hint(format!("ask the other to stop: kubectl sciuro remediate {} --abort", node.name))
-        } else {
-            explained
-        }
-    })
 }
 
 /// The first record, once everything was asked: the machine is the right one, and the gates let it go.
