@@ -94,6 +94,11 @@ impl LeaseError {
         matches!(self, Self::Api { verb: "create", .. }) && self.is_missing()
     }
 
+    /// The API server lets us have no Lease there.
+    pub fn is_forbidden(&self) -> bool {
+        self.code() == Some(StatusCode::FORBIDDEN)
+    }
+
     /// What failed and why, for any Lease. The flags that help are the caller's to name.
     pub fn explain(self) -> Error {
         match self {

@@ -4,6 +4,7 @@ mod admission;
 mod begin;
 mod drain_plan;
 mod ending;
+mod locks;
 pub(super) mod needs;
 mod plan;
 mod preflight;
@@ -14,9 +15,9 @@ mod steps;
 mod tell;
 mod work;
 
-use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
+use self::locks::Locks;
 use self::preflight::Preflight;
 use self::prompts::Prompts;
 use self::run::Run;
@@ -91,7 +92,6 @@ async fn one(name: &str, context: &Context<'_>) -> Result<String> {
 async fn remediate(name: &str, context: &Context<'_>) -> Result<String> {
     let Context { settings, cluster, ui, .. } = *context;
     let found = until_stopped(None, Box::pin(look(name, settings, cluster, ui))).await??;
-    begin::reboot(settings, &found.node)?;
     plan::show(&found, settings, ui);
     let prompts = Prompts::new(&found, settings, ui);
     found.refused(settings, prompts.can_ask())?;
@@ -99,18 +99,18 @@ async fn remediate(name: &str, context: &Context<'_>) -> Result<String> {
     prompts.plan().await?;
     let drain = drain_flags(&found, &prompts, context).await?;
 
-    let hold = take_lease(&found.node, context).await?;
+    let locks = Locks::take(&found.node, context).await?;
     let id = begin::new_id();
     let begun = async {
-        let worker = worker(context, &hold, prompts, &id, &found.node, &drain)?;
+        let worker = worker(context, &locks, prompts, &id, &found.node, &drain)?;
         worker.steps.enter(crate::core::remediation::State::Cordoning);
         let (record, node, admission) =
-            until_stopped(Some(&hold), Box::pin(begin::first_record(&worker, &found))).await??;
+            until_stopped(Some(&locks.node), Box::pin(begin::first_record(&worker, &found))).await??;
         let machine = Machine::start(record, begin::options(settings, drain.timeout));
         Ok(carry_out(worker, machine, node, Some(admission)).await)
     };
     let outcome: Result<End> = begun.await;
-    release(hold).await;
+    locks.release().await;
     ending::ending(name, outcome?)
 }
 
@@ -133,15 +133,9 @@ async fn drain_flags(
     Ok(flags)
 }
 
-async fn take_lease(node: &RemediatedNode, context: &Context<'_>) -> Result<Hold> {
-    let Context { settings, cluster, ui, holder } = context;
-    let lease = begin::lease(node, holder, settings, cluster, |line| ui.note(line));
-    until_stopped(None, Box::pin(lease)).await?
-}
-
 fn worker<'w>(
     context: &Context<'w>,
-    hold: &'w Hold,
+    locks: &'w Locks,
     prompts: Prompts<'w>,
     id: &str,
     node: &RemediatedNode,
@@ -151,7 +145,7 @@ fn worker<'w>(
     Ok(Worker {
         cluster,
         settings,
-        hold,
+        locks,
         prompts,
         reboot: begin::reboot(settings, node)?,
         drain: drain_plan::options(drain),
@@ -179,14 +173,6 @@ async fn carry_out(
         _ => worker.steps.failed("stopped"),
     }
     end
-}
-
-/// Whoever comes next need not wait for it to run out.
-async fn release(hold: Hold) {
-    let within = std::time::Duration::from_secs(5);
-    if !matches!(tokio::time::timeout(within, hold.release(BTreeMap::new())).await, Ok(Ok(()))) {
-        tracing::info!("the node's Lease was not given back; it runs out by itself");
-    }
 }
 
 /// The nodes that are meant, by name.

@@ -9,7 +9,7 @@ use sciuro::core::drain::{Answer, Policy};
 use sciuro::remedy::drain::{DrainFailureKind, DrainOptions};
 use serde_json::{Value, json};
 
-use self::scene::{Outcome, Scene, Told, drains_alike};
+use self::scene::{Outcome, Scene, Told, drains_alike, until};
 use crate::support::{World, scenarios};
 
 scenarios!(
@@ -198,7 +198,7 @@ fn a_pod_that_arrives_late_is_drained_too(world: &World) {
     let told = Told::default();
     std::thread::scope(|threads| {
         let drained = threads.spawn(|| scene.drain(&options, &told));
-        scene.until("an eviction", || {
+        until("an eviction", || {
             scene.pods("slow").iter().any(|pod| !pod["metadata"]["deletionTimestamp"].is_null())
         });
         scene.put_pod("late", &nothing());
@@ -234,7 +234,7 @@ fn a_namespace_that_ends_takes_its_pods(world: &World) {
     let pods = format!("/api/v1/namespaces/{namespace}/pods");
     if world.doubles.is_none() {
         let account = format!("/api/v1/namespaces/{namespace}/serviceaccounts/default");
-        scene.until("a service account", || {
+        until("a service account", || {
             world.try_api("GET", &account, "application/json", &Value::Null).is_ok()
         });
     }
@@ -242,7 +242,7 @@ fn a_namespace_that_ends_takes_its_pods(world: &World) {
         "automountServiceAccountToken": false, "containers": [{"name": "c", "image": "registry.example/c:1"}]}});
     world.request("POST", &pods, "application/json", &pod);
     let path = format!("{pods}/p");
-    scene.until("a running pod", || {
+    until("a running pod", || {
         world.request("GET", &path, "application/json", &Value::Null)["status"]["phase"] == "Running"
     });
     world.request("DELETE", &format!("/api/v1/namespaces/{namespace}"), "application/json", &Value::Null);

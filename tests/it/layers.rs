@@ -72,8 +72,8 @@ fn the_core_imports_nothing_of_ours() {
 
 #[test]
 fn the_edges_do_not_see_each_other() {
-    refuses("src/cluster", &["crate::source", "crate::ui", "crate::command"]);
-    refuses("src/source", &["crate::cluster", "crate::ui", "crate::command"]);
+    refuses("src/cluster", &["crate::source", "crate::ui", "crate::command", "crate::remedy"]);
+    refuses("src/source", &["crate::cluster", "crate::ui", "crate::command", "crate::remedy"]);
     refuses("src/ui", &["crate::cluster", "crate::source", "crate::command", "crate::remedy"]);
     refuses("src/remedy", &["crate::source", "crate::ui", "crate::command", "crate::settings", "crate::cli"]);
 }

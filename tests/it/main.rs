@@ -26,6 +26,7 @@ mod leases;
 mod looping;
 mod machines;
 mod matchers;
+mod medik8s;
 mod members;
 mod metrics;
 mod nodes;

@@ -9,6 +9,7 @@ use crate::support::{Run, World, scenarios};
 scenarios![
     the_plan_says_what_and_why,
     a_gate_refuses_unless_it_is_overridden,
+    a_method_that_cannot_be_is_refused,
     an_unfinished_remediation_is_somebodys,
     an_unknown_node_is_an_error,
     what_may_not_be_done_is_known_before,
@@ -122,14 +123,39 @@ fn a_gate_refuses_unless_it_is_overridden(world: &World) {
     remediate(world, &[&nodes[0], "--yes"]).exits(3).says("is refused (excluded)");
     let run = remediate(world, &[&nodes[0], "--dry-run", "--override", "excluded"]).exits(0);
     assert!(run.stdout.contains("overridden: excluded: "), "{run:#?}");
+    let run = ["--yes", "--until", "cordon", "--reboot-method", "manual", "--override", "excluded"];
+    remediate(world, &[&[&*nodes[0]], &run[..]].concat()).exits(0);
+    let record = &world.get_node(&nodes[0])["metadata"]["annotations"]["sciuro.dev/remediation"];
+    let record: Value = serde_json::from_str(record.as_str().unwrap()).unwrap();
+    assert_eq!(record["overrides"], json!(["excluded"]));
     let bare = world.bare_node("w3");
     world.patch_status(
         &bare,
         "application/strategic-merge-patch+json",
-        &json!({"status": {"conditions": [{"type": "Ready", "status": "Unknown"}]}}),
+        &json!({"status": {"conditions": [{"type": "Ready", "status": "Unknown"}],
+            "addresses": [{"type": "InternalIP", "address": "192.0.2.7"}]}}),
     );
     remediate(world, &[&bare, "--dry-run"]).exits(3).says("kubelet-unreachable");
     remediate(world, &[&bare, "--dry-run", "--reboot-method", "ssh"]).exits(0);
+}
+
+fn a_method_that_cannot_be_is_refused(world: &World) {
+    let nodes = world.nodes(&["w1", "w2"]);
+    let bare = world.bare_node("w3");
+    let system = json!({"status": {"nodeInfo": {"osImage": "Talos (v1.11.2)"}}});
+    world.patch_status(&bare, "application/merge-patch+json", &system);
+    for (node, method, why) in [
+        (&bare, &["ssh"][..], "Talos cannot be rebooted by a pod or over ssh with systemd"),
+        (
+            &nodes[0],
+            &["command", "--reboot-command", "aws reboot {provider-id}"],
+            "the node has no provider id",
+        ),
+    ] {
+        let flags = [&[&**node, "--dry-run", "--reboot-method"], method].concat();
+        let run = remediate(world, &flags).exits(3).says("reboot-method");
+        assert!(run.stdout.contains(&format!("refused: reboot-method: {why}")), "{run:#?}");
+    }
 }
 
 fn an_unfinished_remediation_is_somebodys(world: &World) {

@@ -47,6 +47,7 @@ fn record(node: &RemediatedNode) -> Record {
         holder: "tester@host#1".into(),
         method: Method::Pod,
         reason: Vec::new(),
+        overrides: Vec::new(),
         node_uid: node.view.uid.clone(),
         pre_boot_id: node.view.boot_id.clone(),
         proven_boot_id: None,

@@ -1,13 +1,11 @@
-//! From the plan to the first record: the node's Lease, the probe, and under the admission Lease the gates once more.
-
-use std::sync::Arc;
+//! From the plan to the first record: the probe, and under the admission Lease the gates once more.
 
 use uuid::Uuid;
 
 use super::admission;
 use super::preflight::Preflight;
 use super::work::Worker;
-use crate::cluster::{Candidate, Cluster, Hold, LeaseKey, Pace, RemediatedNode, Rule};
+use crate::cluster::{Hold, RemediatedNode, Rule};
 use crate::core::remediation::Method;
 use crate::core::remediation::{Baseline, Options, Record, RecordSeen, State, VERSION};
 use crate::error::{Error, Exit, Result};
@@ -36,13 +34,20 @@ pub(super) fn options(settings: &RemediateSettings, drain_timeout: Option<std::t
 
 /// The chosen method, for this node.
 pub(super) fn reboot(settings: &RemediateSettings, node: &RemediatedNode) -> Result<Reboot> {
-    let settings = &settings.reboot;
-    let refused = |error: RebootError| {
+    method(settings, node).map_err(|error| {
         let refused = refused(&node.name, &error.why);
         error.hints.into_iter().fold(refused, Error::hint)
-    };
+    })
+}
+
+/// The same, or why this node cannot be rebooted so.
+pub(super) fn method(
+    settings: &RemediateSettings,
+    node: &RemediatedNode,
+) -> std::result::Result<Reboot, RebootError> {
+    let settings = &settings.reboot;
     if let Some(error) = reboot::unsupported(&node.info, settings.method) {
-        return Err(refused(error));
+        return Err(error);
     }
     let address_type = settings.address_type.name();
     match settings.method {
@@ -52,49 +57,11 @@ pub(super) fn reboot(settings: &RemediateSettings, node: &RemediatedNode) -> Res
             let starts_within = settings.timeout.unwrap_or(STARTS_WITHIN).min(STARTS_WITHIN);
             Ok(Reboot::Pod(HelperOptions { starts_within, ..options }))
         }
-        Method::Ssh => {
-            SshOptions::new(node, address_type, settings.ssh_config.clone()).map(Reboot::Ssh).map_err(refused)
-        }
-        Method::Command => {
-            CommandOptions::new(&settings.command, node, address_type).map(Reboot::Command).map_err(refused)
-        }
+        Method::Ssh => SshOptions::new(node, address_type, settings.ssh_config.clone()).map(Reboot::Ssh),
+        Method::Command => CommandOptions::new(&settings.command, node, address_type).map(Reboot::Command),
         Method::Manual => Ok(Reboot::Manual),
-        Method::Signal => Err(Error::usage("this version cannot reboot by a signal")),
+        Method::Signal => Err(RebootError::new("this version cannot reboot by a signal")),
     }
-}
-
-/// Takes the node's Lease; one that is held is watched for its duration.
-pub(super) async fn lease(
-    node: &RemediatedNode,
-    holder: &str,
-    settings: &RemediateSettings,
-    cluster: &Arc<Cluster>,
-    tell: impl Fn(&str),
-) -> Result<Hold> {
-    let key = LeaseKey::of_node(&settings.lease_namespace, &node.name);
-    let candidate = Candidate::new(cluster.clone(), key.clone(), holder.to_owned())
-        .with_pace(Pace::of(settings.lease_duration))
-        .outlasting_outages()
-        .owned_by_node(&node.name, &node.view.uid);
-    let taken = candidate
-        .take(|other, left| {
-            tell(&format!(
-                "the Lease {}/{} is held by {other}; watching for {}s whether its holder lives",
-                key.namespace,
-                key.name,
-                left.as_secs()
-            ));
-        })
-        .await;
-    taken.map_err(|error| {
-        let busy = matches!(error, crate::cluster::LeaseError::Held { .. });
-        let explained = error.explain();
-        if busy {
-            explained.hint(format!("ask the other to stop: kubectl sciuro remediate {} --abort", node.name))
-        } else {
-            explained
-        }
-    })
 }
 
 /// The first record, once everything was asked: the machine is the right one, and the gates let it go.
@@ -143,7 +110,7 @@ async fn look_again(
             "it is not as it was planned with: it was replaced or has rebooted",
         ));
     }
-    let (refusals, _) = others?.judge(&node, worker.settings);
+    let (refusals, overridden) = others?.judge(&node, worker.settings);
     admission::refuse(&refusals).map_err(|error| refused_late(&worker.node, &error.to_string()))?;
     let record = Record {
         v: VERSION,
@@ -156,6 +123,7 @@ async fn look_again(
         holder: worker.holder.clone(),
         method: worker.settings.reboot.method,
         reason: found.reasons.clone(),
+        overrides: overridden.iter().map(|refusal| refusal.gate.name().to_owned()).collect(),
         node_uid: node.view.uid.clone(),
         pre_boot_id: node.view.boot_id.clone(),
         proven_boot_id: None,

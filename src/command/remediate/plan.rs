@@ -11,6 +11,7 @@ use crate::core::gates::Refusal;
 use crate::core::node::TRUE;
 use crate::core::remediation::{Method, Reason};
 use crate::core::report::human_duration;
+use crate::remedy::reboot::command::CommandOptions;
 use crate::settings::RemediateSettings;
 use crate::ui::{Cell, Table, Ui};
 
@@ -54,8 +55,8 @@ struct Reboot<'p> {
     image: Option<&'p str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     namespace: Option<&'p str>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    command: Vec<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    command: Option<&'p [String]>,
 }
 
 #[derive(Serialize)]
@@ -105,7 +106,7 @@ impl<'p> Item<'p> {
             os_image: &node.info.os_image,
             kernel_version: &node.info.kernel_version,
             kubelet_version: &node.info.kubelet_version,
-            reboot: Reboot::new(node, settings),
+            reboot: Reboot::new(found, settings),
             drain: &found.drain,
             refusals: refusals(found),
             overridden: found.overridden.iter().map(|refusal| refusal.gate.name()).collect(),
@@ -116,7 +117,7 @@ impl<'p> Item<'p> {
 }
 
 impl<'p> Reboot<'p> {
-    fn new(node: &RemediatedNode, settings: &'p RemediateSettings) -> Self {
+    fn new(found: &'p Preflight, settings: &'p RemediateSettings) -> Self {
         let reboot = &settings.reboot;
         let by_pod = reboot.method.uses_pod();
         Self {
@@ -124,7 +125,7 @@ impl<'p> Reboot<'p> {
             probed: reboot.method.is_guarded(),
             image: by_pod.then_some(reboot.helper_image.as_str()),
             namespace: by_pod.then_some(reboot.helper_namespace.as_str()),
-            command: if reboot.method == Method::Command { expanded(node, settings) } else { Vec::new() },
+            command: found.command.as_ref().map(CommandOptions::argv),
         }
     }
 }
@@ -152,18 +153,6 @@ fn roles(node: &RemediatedNode) -> Vec<&str> {
     roles.filter(|role| !role.is_empty()).collect()
 }
 
-/// The command's words with the node's own in place of the placeholders.
-fn expanded(node: &RemediatedNode, settings: &RemediateSettings) -> Vec<String> {
-    let kind = settings.reboot.address_type.name();
-    let address = node.addresses.iter().find(|address| address.kind == kind);
-    let address = address.map_or("", |address| address.address.as_str());
-    let provider_id = node.provider_id.as_deref().unwrap_or_default();
-    let expand = |word: &String| {
-        word.replace("{node}", &node.name).replace("{address}", address).replace("{provider-id}", provider_id)
-    };
-    settings.reboot.command.iter().map(expand).collect()
-}
-
 fn refusals(found: &Preflight) -> Vec<Refused<'_>> {
     let of_gate =
         |refusal: &'_ Refusal| refusal.can_be_overridden.then(|| format!("--override {}", refusal.gate));
@@ -173,7 +162,7 @@ fn refusals(found: &Preflight) -> Vec<Refused<'_>> {
         hint: refusal.hint.as_deref(),
         flag: of_gate(refusal),
     });
-    let others = found.helper.iter().chain(&found.drain.obstacles).map(|obstacle| Refused {
+    let others = found.reboot.iter().chain(&found.drain.obstacles).map(|obstacle| Refused {
         name: obstacle.name,
         reason: &obstacle.reason,
         hint: obstacle.hint.as_deref(),
@@ -209,7 +198,7 @@ fn write(found: &Preflight, settings: &RemediateSettings, say: &dyn Fn(&str), sh
         "system:",
         &[&*node.info.os_image, &node.info.kernel_version, &node.info.kubelet_version].join(", "),
     );
-    fact("reboot:", &reboot(node, settings));
+    fact("reboot:", &reboot(found, settings));
     if !found.drain.pods.is_empty() {
         say("");
         show(&pods(&found.drain.pods));
@@ -266,8 +255,8 @@ fn cordon(node: &RemediatedNode, settings: &RemediateSettings) -> String {
     }
 }
 
-fn reboot(node: &RemediatedNode, settings: &RemediateSettings) -> String {
-    let Reboot { method, image, namespace, command, .. } = Reboot::new(node, settings);
+fn reboot(found: &Preflight, settings: &RemediateSettings) -> String {
+    let Reboot { method, image, namespace, .. } = Reboot::new(found, settings);
     match method {
         Method::Pod | Method::Signal => format!(
             "by a pod on it ({} in {}); the machine is probed first",
@@ -277,11 +266,10 @@ fn reboot(node: &RemediatedNode, settings: &RemediateSettings) -> String {
         Method::Ssh => {
             format!("over ssh to its {}; the machine is probed first", settings.reboot.address_type.name())
         }
-        Method::Command => {
-            let words =
-                command.iter().map(|word| shlex::try_quote(word).map_or_else(|_| word.clone(), Into::into));
-            format!("by `{}`, once; machine not probed", words.collect::<Vec<String>>().join(" "))
-        }
+        Method::Command => match &found.command {
+            Some(command) => format!("by `{}`, once; machine not probed", command.shown()),
+            None => "by a command; machine not probed".to_owned(),
+        },
         Method::Manual => "by you, when you are asked to; machine not probed".to_owned(),
     }
 }

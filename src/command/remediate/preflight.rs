@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use futures::future::join_all;
 
+use super::begin;
 use super::drain_plan::{self, DrainPlan, Obstacle};
 use super::needs::{self, needs};
 use crate::cli::DryRun;
@@ -12,7 +13,9 @@ use crate::core::gates::{FleetNode, Refusal, Situation, refusals, refusals_befor
 use crate::core::node::TRUE;
 use crate::core::remediation::{Reason, RecordSeen};
 use crate::error::{Error, Exit, Result};
+use crate::remedy::reboot::command::CommandOptions;
 use crate::remedy::reboot::pod::{self, HelperOptions};
+use crate::remedy::reboot::{Reboot, RebootError};
 use crate::settings::{RemediateSettings, Task};
 use crate::ui::escape;
 
@@ -29,8 +32,10 @@ pub(super) struct Preflight {
     pub(super) overridden: Vec<Refusal>,
     pub(super) permissions: Permissions,
     pub(super) drain: DrainPlan,
-    /// Why the pod that reboots the node would not be admitted, if it would not.
-    pub(super) helper: Option<Obstacle>,
+    /// The command that reboots the node, if one does.
+    pub(super) command: Option<CommandOptions>,
+    /// Why the node cannot be rebooted by this method, if it cannot.
+    pub(super) reboot: Option<Obstacle>,
     /// What could not be looked at, and what is odd.
     pub(super) warnings: Vec<String>,
 }
@@ -74,6 +79,11 @@ pub(super) async fn look(
             "the annotation sciuro.dev/keep-cordoned is there: the node will stay cordoned".to_owned()
         }),
     );
+    let (command, reboot) = match begin::method(settings, &node) {
+        Ok(Reboot::Command(command)) => (Some(command), None),
+        Ok(_) => (None, helper),
+        Err(error) => (None, Some(obstacle("reboot-method", error))),
+    };
     Ok(Preflight {
         is_control_plane: others.fleet.iter().any(|node| node.name == name && node.control_plane),
         reasons: reasons(&node, settings),
@@ -82,7 +92,8 @@ pub(super) async fn look(
         overridden,
         permissions,
         drain,
-        helper,
+        command,
+        reboot,
         warnings,
     })
 }
@@ -157,7 +168,7 @@ impl Others {
 impl Preflight {
     /// Fails with exit code 3 if something refuses; what a person can be asked for does not, if one can be asked.
     pub(super) fn refused(&self, settings: &RemediateSettings, can_ask: bool) -> Result<()> {
-        let obstacles = self.helper.iter().chain(&self.drain.obstacles);
+        let obstacles = self.reboot.iter().chain(&self.drain.obstacles);
         let obstacles = obstacles.filter(|obstacle| !(can_ask && obstacle.exception.is_some()));
         let mut names: Vec<&str> = self.refusals.iter().map(|refusal| refusal.gate.name()).collect();
         names.extend(obstacles.map(|obstacle| obstacle.name));
@@ -232,7 +243,11 @@ async fn helper(name: &str, settings: &RemediateSettings, cluster: &Cluster) -> 
     }
     let options = HelperOptions::new(&reboot.helper_namespace, &reboot.helper_image);
     let error = pod::rehearse(cluster, &options, name, "rehearsal").await.err()?;
-    Some(Obstacle { name: "helper", hint: error.hints.first().cloned(), reason: error.why, exception: None })
+    Some(obstacle("helper", error))
+}
+
+fn obstacle(name: &'static str, error: RebootError) -> Obstacle {
+    Obstacle { name, hint: error.hints.into_iter().next(), reason: error.why, exception: None }
 }
 
 async fn permissions(settings: &RemediateSettings, cluster: &Cluster) -> Permissions {

@@ -1,5 +1,4 @@
-//! What a person is asked, in order: the plan; what kubectl drain does with a flag only; before the reboot; after a
-//! verification that failed, whether to uncordon.
+//! What a person is asked, in order: the plan; what kubectl drain does with a flag only; before the reboot.
 
 use super::drain_plan::{DrainPlan, Exception};
 use super::preflight::Preflight;
@@ -112,16 +111,6 @@ impl<'p> Prompts<'p> {
             Method::Manual => format!("Is node {node} to be rebooted by you now?"),
         };
         self.must_be_yes(&question, &undo).await
-    }
-
-    /// The verification has failed: is the node to take pods nevertheless? Without a person it is not.
-    #[allow(dead_code)] // for the executor
-    pub(super) async fn uncordon_unverified(&self) -> Result<bool> {
-        if !self.can_ask() {
-            return Ok(false);
-        }
-        let question = format!("The verification has failed. Uncordon node {} nevertheless?", self.node);
-        self.ui.ask(&question).await.map_err(|signal| Error::new(signal.exit(), "interrupted"))
     }
 
     async fn must_be_yes(&self, question: &str, after_no: &str) -> Result<()> {

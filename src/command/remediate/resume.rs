@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
+use super::locks::Locks;
 use super::prompts::Prompts;
-use super::{Context, begin, carry_out, ending, release, take_lease, worker};
+use super::{Context, begin, carry_out, ending, worker};
 use crate::cluster::{RemediatedNode, Rule, WatchedNode, clear_command};
 use crate::core::remediation::{End, Machine, Record, RecordSeen, Resume, State};
 use crate::error::{Error, Exit, Result};
@@ -16,7 +17,7 @@ pub(super) async fn resume(name: &str, retry_reboot: bool, context: &Context<'_>
     let Context { settings, ui, .. } = *context;
     let node = node(name, context).await?;
     say_whose(name, &record(&node)?, context);
-    let hold = take_lease(&node, context).await?;
+    let locks = Locks::take(&node, context).await?;
     let outcome = async {
         // Whoever had the Lease may have gone on until now.
         let node = self::node(name, context).await?;
@@ -35,11 +36,11 @@ pub(super) async fn resume(name: &str, retry_reboot: bool, context: &Context<'_>
                 .hint("another attempt, by this method: --resume --retry-reboot")
         })?;
         let prompts = Prompts::of(name, &node, settings, ui);
-        let worker = worker(context, &hold, prompts, &id, &node, &settings.drain)?;
+        let worker = worker(context, &locks, prompts, &id, &node, &settings.drain)?;
         Ok(carry_out(worker, machine, node, None).await)
     };
     let outcome: Result<End> = outcome.await;
-    release(hold).await;
+    locks.release().await;
     ending::ending(name, outcome?)
 }
 
@@ -51,13 +52,13 @@ pub(super) async fn abort(name: &str, context: &Context<'_>) -> Result<String> {
     say_whose(name, &seen, context);
     let views = cluster.watch_remediated_node(name);
     cluster.request_abort(name, &seen.id).await.map_err(|error| error.explain("patch", &Rule::NODES))?;
-    let lease = take_lease(&node, context);
-    let hold = tokio::select! {
-        hold = lease => hold,
+    let taken = Locks::take_ours(&node, context);
+    let locks = tokio::select! {
+        locks = taken => locks,
         () = gone(views.clone(), &seen.id) => return Ok(format!("node/{name} aborted by {}", escape(&seen.holder))),
     };
-    let hold = match hold {
-        Ok(hold) => hold,
+    let locks = match locks {
+        Ok(locks) => locks,
         // Its holder lives, and was asked.
         Err(busy) if busy.exit == Exit::Busy => {
             ui.note(&format!("{} was asked to stop; waiting for it", escape(&seen.holder)));
@@ -78,11 +79,11 @@ pub(super) async fn abort(name: &str, context: &Context<'_>) -> Result<String> {
         let options = begin::options(settings, settings.drain.timeout);
         let machine = Machine::abort(record, &context.holder, &context.holder, options);
         let worker =
-            worker(context, &hold, Prompts::of(name, &node, settings, ui), &id, &node, &settings.drain)?;
+            worker(context, &locks, Prompts::of(name, &node, settings, ui), &id, &node, &settings.drain)?;
         Ok(Some(carry_out(worker, machine, node, None).await))
     };
     let outcome: Result<Option<End>> = outcome.await;
-    release(hold).await;
+    locks.release().await;
     match outcome? {
         // It is what was asked for.
         Some(End::Aborted { cordon_stays, .. }) => {

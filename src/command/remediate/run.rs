@@ -29,7 +29,7 @@ pub(super) struct Run<'r> {
 
 impl Run<'_> {
     pub(super) async fn until_its_end(mut self) -> End {
-        let mut lease = self.worker.hold.changes();
+        let mut lease = self.worker.locks.node.changes();
         let mut done = WorkSeen::Idle;
         let mut doing: Option<(Work, Doing<'_>)> = None;
         loop {
@@ -91,7 +91,7 @@ impl Run<'_> {
             }
             WatchedNode::Unknown { .. } => NodeSeen::Unknown,
         };
-        Seen { node, lease: self.worker.hold.seen(), work, interrupted: signal::has_come() }
+        Seen { node, lease: self.worker.locks.node.seen(), work, interrupted: signal::has_come() }
     }
 
     /// Stores a record. `false` if that has to be tried again.
@@ -100,7 +100,7 @@ impl Run<'_> {
             Ok(node) => {
                 self.node = node;
                 if let Some(admission) = self.admission.take() {
-                    super::release(admission).await;
+                    super::locks::release(admission).await;
                 }
                 self.worker.stored(&self.node, write).await;
                 true

@@ -8,9 +8,10 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 use super::admission;
+use super::locks::Locks;
 use super::prompts::Prompts;
 use super::steps::Steps;
-use crate::cluster::{ApiError, Cluster, Hold, RecordError, RemediatedNode, Rule, WatchedNode};
+use crate::cluster::{ApiError, Cluster, RecordError, RemediatedNode, Rule, WatchedNode};
 use crate::core::boot::Proof;
 use crate::core::remediation::{
     Failure, FailureKind, Product, Recall, Record, RecordSeen, RecordWrite, State, Work, Write,
@@ -29,7 +30,7 @@ pub(super) type Views = watch::Receiver<WatchedNode>;
 pub(super) struct Worker<'w> {
     pub(super) cluster: &'w Arc<Cluster>,
     pub(super) settings: &'w RemediateSettings,
-    pub(super) hold: &'w Hold,
+    pub(super) locks: &'w Locks,
     pub(super) prompts: Prompts<'w>,
     pub(super) reboot: Reboot,
     pub(super) drain: drain::DrainOptions,
@@ -200,10 +201,10 @@ impl Worker<'_> {
         Ok(Some(probed.uptime))
     }
 
-    /// One order. The Lease is confirmed and the Node read right before it.
+    /// One order. The Leases are confirmed and the Node read right before it.
     async fn issue(&self, record: Record) -> Result<Product, Failure> {
         let attempt = record.attempts.last().ok_or_else(|| failed("the record has no attempt".to_owned()))?;
-        self.hold.renew_now().await.map_err(|error| failed(error.explain().to_string()))?;
+        self.locks.renew_now().await.map_err(|error| failed(error.explain().to_string()))?;
         let explain = |error: ApiError| failed(error.explain("get", &Rule::NODES).to_string());
         let node = self.cluster.remediated_node(&self.node).await.map_err(explain)?;
         let view = node.map(|node| node.view).unwrap_or_default();

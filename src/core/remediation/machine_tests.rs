@@ -21,6 +21,7 @@ pub(super) fn record() -> Record {
         holder: "a@h#1".to_owned(),
         method: Method::Pod,
         reason: vec![],
+        overrides: Vec::new(),
         node_uid: "u".to_owned(),
         pre_boot_id: boot_id(0),
         proven_boot_id: None,

@@ -70,6 +70,9 @@ pub struct Record {
     /// The firing conditions at the start.
     #[serde(default)]
     pub reason: Vec<Reason>,
+    /// The gates that would have refused, and were overridden.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub overrides: Vec<String>,
     #[serde(rename = "nodeUID")]
     pub node_uid: String,
     #[serde(rename = "preBootID")]

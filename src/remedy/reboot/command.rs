@@ -46,6 +46,11 @@ impl CommandOptions {
         Ok(Self { argv })
     }
 
+    /// The program and its arguments.
+    pub fn argv(&self) -> &[String] {
+        &self.argv
+    }
+
     /// As a person would type it in a shell.
     pub fn shown(&self) -> String {
         let quoted = self.argv.iter().map(|word| match shlex::try_quote(word) {

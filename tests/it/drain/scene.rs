@@ -77,16 +77,6 @@ impl<'w> Scene<'w> {
         self.world.request("PATCH", &format!("/api/v1/nodes/{node}"), "application/merge-patch+json", &patch);
     }
 
-    #[track_caller]
-    #[allow(clippy::unused_self)] // it reads better so
-    pub fn until(&self, what: &str, so: impl Fn() -> bool) {
-        let deadline = Instant::now() + Duration::from_secs(30);
-        while !so() {
-            assert!(Instant::now() < deadline, "not in 30 s: {what}");
-            std::thread::sleep(Duration::from_millis(50));
-        }
-    }
-
     fn template(&self, app: &str, more: &Value) -> Value {
         let mut pod = json!({
             "metadata": {"labels": {"app": app, "scene": self.name("pods")}},
@@ -113,7 +103,7 @@ impl<'w> Scene<'w> {
         self.world.create(PODS, &pod);
     }
 
-    /// Pods of a ReplicaSet, which may run on both nodes; all are on the target, and Ready.
+    /// Pods of a `ReplicaSet`, which may run on both nodes; all are on the target, and Ready.
     pub fn replicas(&self, app: &str, replicas: usize, more: &Value) {
         let affinity = json!({"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": [
             {"matchExpressions": [{"key": "kubernetes.io/hostname", "operator": "In", "values": [self.node, self.spare]}]}]}}});
@@ -144,14 +134,14 @@ impl<'w> Scene<'w> {
         self.world.create(collection, &budget);
         let path = format!("{collection}/{}", self.name(name));
         let pods = self.pods(app).len();
-        self.until("counted pods", || {
+        until("counted pods", || {
             let status = &self.world.request("GET", &path, JSON, &Value::Null)["status"];
             status["currentHealthy"] == pods
         });
     }
 
     fn until_running(&self, app: &str, count: usize) {
-        self.until(&format!("{count} pods of {app} on the node"), || {
+        until(&format!("{count} pods of {app} on the node"), || {
             let running = |pod: &&Value| {
                 pod["status"]["phase"] != "Pending" && pod["spec"]["nodeName"] == self.node.as_str()
             };
@@ -274,5 +264,14 @@ pub fn merge(into: &mut Value, more: &Value) {
             more.iter().for_each(|(key, value)| merge(into.entry(key.clone()).or_insert(Value::Null), value));
         }
         (into, more) => *into = more.clone(),
+    }
+}
+
+#[track_caller]
+pub fn until(what: &str, so: impl Fn() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while !so() {
+        assert!(Instant::now() < deadline, "not in 30 s: {what}");
+        std::thread::sleep(Duration::from_millis(50));
     }
 }

@@ -1,0 +1,117 @@
+//! What keeps others off the node for as long as a run lasts.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::Context;
+use crate::cluster::{Candidate, Hold, LeaseError, LeaseKey, Pace, RemediatedNode};
+use crate::command::stop::until_stopped;
+use crate::error::Result;
+
+/// The Leases of one node.
+pub(super) struct Locks {
+    /// By which remediations keep each other off.
+    pub(super) node: Hold,
+    /// By which medik8s' operators do, where they are installed.
+    medik8s: Option<Hold>,
+}
+
+impl Locks {
+    /// For acting on the node.
+    pub(super) async fn take(node: &RemediatedNode, context: &Context<'_>) -> Result<Self> {
+        let mut locks = Self::take_ours(node, context).await?;
+        let taken = async { until_stopped(Some(&locks.node), Box::pin(of_medik8s(node, context))).await? };
+        match taken.await {
+            Ok(medik8s) => {
+                locks.medik8s = medik8s;
+                Ok(locks)
+            }
+            Err(error) => {
+                locks.release().await;
+                Err(error)
+            }
+        }
+    }
+
+    /// For taking back what we have done: that is in nobody's way.
+    pub(super) async fn take_ours(node: &RemediatedNode, context: &Context<'_>) -> Result<Self> {
+        let node = until_stopped(None, Box::pin(of_node(node, context))).await??;
+        Ok(Self { node, medik8s: None })
+    }
+
+    /// Whether they are ours, as the API server says it now.
+    pub(super) async fn renew_now(&self) -> std::result::Result<(), LeaseError> {
+        self.node.renew_now().await?;
+        match &self.medik8s {
+            Some(medik8s) => medik8s.renew_now().await,
+            None => Ok(()),
+        }
+    }
+
+    pub(super) async fn release(self) {
+        if let Some(medik8s) = self.medik8s {
+            release(medik8s).await;
+        }
+        release(self.node).await;
+    }
+}
+
+fn candidate(key: LeaseKey, node: &RemediatedNode, context: &Context<'_>) -> Candidate {
+    Candidate::new(context.cluster.clone(), key, context.holder.clone())
+        .with_pace(Pace::of(context.settings.lease_duration))
+        .outlasting_outages()
+        .owned_by_node(&node.name, &node.view.uid)
+}
+
+/// Takes the node's Lease; one that is held is watched for its duration.
+async fn of_node(node: &RemediatedNode, context: &Context<'_>) -> Result<Hold> {
+    let Context { settings, ui, .. } = *context;
+    let key = LeaseKey::of_node(&settings.lease_namespace, &node.name);
+    let taken = candidate(key.clone(), node, context)
+        .take(|other, left| {
+            ui.note(&format!(
+                "the Lease {}/{} is held by {other}; watching for {}s whether its holder lives",
+                key.namespace,
+                key.name,
+                left.as_secs()
+            ));
+        })
+        .await;
+    taken.map_err(|error| {
+        let busy = matches!(error, LeaseError::Held { .. });
+        let explained = error.explain();
+        if busy {
+            explained.hint(format!("ask the other to stop: kubectl sciuro remediate {} --abort", node.name))
+        } else {
+            explained
+        }
+    })
+}
+
+/// Where medik8s is not installed there is no such namespace, and no Lease to take.
+async fn of_medik8s(node: &RemediatedNode, context: &Context<'_>) -> Result<Option<Hold>> {
+    let key = LeaseKey::of_medik8s(&node.name);
+    match candidate(key.clone(), node, context).take_unless_held().await {
+        Ok(hold) => Ok(Some(hold)),
+        Err(error) if error.is_missing_namespace() => Ok(None),
+        Err(error) if error.is_forbidden() => {
+            context.ui.note(&format!(
+                "warning: you may not take the Lease {}/{}: if medik8s is installed, it may act on the node, too",
+                key.namespace, key.name
+            ));
+            Ok(None)
+        }
+        Err(error) => {
+            let explained = error.explain();
+            Err(explained.hint(format!("kubectl get lease -n {} {} -o yaml", key.namespace, key.name)))
+        }
+    }
+}
+
+/// Whoever comes next need not wait for it to run out.
+pub(super) async fn release(hold: Hold) {
+    let within = Duration::from_secs(5);
+    if !matches!(tokio::time::timeout(within, hold.release(BTreeMap::new())).await, Ok(Ok(()))) {
+        tracing::info!("a Lease of the node was not given back; it runs out by itself");
+    }
+}
