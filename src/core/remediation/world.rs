@@ -42,6 +42,7 @@ enum Guard {
 }
 
 #[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "independent facts")]
 pub(super) struct Process {
     pub(super) machine: Machine,
     options: Options,
@@ -213,10 +214,9 @@ impl World {
     pub(super) fn arrive(&mut self, order: usize) {
         let Some(Order { n, guard, arrived: None }) = self.orders.get(order) else { return };
         let (n, verdict) = match guard {
-            None => (*n, Guard::Passed),
             Some((boot, _)) if *boot != boot_id(self.boot) => (*n, Guard::OtherBoot),
             Some((_, limit)) if self.uptime > *limit => (*n, Guard::TooLate),
-            Some(_) => (*n, Guard::Passed),
+            _ => (*n, Guard::Passed),
         };
         let is_guarded = guard.is_some();
         self.orders[order].arrived = Some(verdict);
