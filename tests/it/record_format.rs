@@ -105,7 +105,7 @@ fn an_unknown_word_is_an_error_that_names_it() {
         ("/marks/0", json!({"type": "taint"}), "taint"),
         ("/marks/1", json!({"type": "helper", "name": "n"}), "namespace"),
         ("/timeout", json!(-1), "-1"),
-        ("/since", json!("yesterday"), "yesterday"),
+        ("/since", json!("yesterday"), "year"),
         ("/attempts", json!({}), "sequence"),
     ] {
         let error = read(&with(pointer, value)).unwrap_err();

@@ -69,10 +69,10 @@ fn any_options() -> impl Strategy<Value = Options> {
     let timeouts = (timeout(), timeout(), timeout(), timeout(), timeout(), timeout());
     (until, prop::bits::u8::ANY, timeouts).prop_map(|(until, flags, timeouts)| Options {
         until,
-        skip_collect: flags & 1 > 0,
-        skip_drain: flags & 6 == 6,
-        keep_cordon: flags & 24 == 24,
-        on_failure_uncordon: flags & 32 > 0,
+        skip_collect: flags & 0b1 > 0,
+        skip_drain: flags & 0b110 == 0b110,
+        keep_cordon: flags & 0b1_1000 == 0b1_1000,
+        on_failure_uncordon: flags & 0b10_0000 > 0,
         collect_timeout: timeouts.0,
         drain_timeout: timeouts.1,
         issue_timeout: timeouts.2,

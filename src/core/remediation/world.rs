@@ -42,6 +42,7 @@ enum Guard {
 }
 
 #[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "independent facts")]
 pub(super) struct Process {
     pub(super) machine: Machine,
     options: Options,
@@ -213,10 +214,9 @@ impl World {
     pub(super) fn arrive(&mut self, order: usize) {
         let Some(Order { n, guard, arrived: None }) = self.orders.get(order) else { return };
         let (n, verdict) = match guard {
-            None => (*n, Guard::Passed),
             Some((boot, _)) if *boot != boot_id(self.boot) => (*n, Guard::OtherBoot),
             Some((_, limit)) if self.uptime > *limit => (*n, Guard::TooLate),
-            Some(_) => (*n, Guard::Passed),
+            _ => (*n, Guard::Passed),
         };
         let is_guarded = guard.is_some();
         self.orders[order].arrived = Some(verdict);
@@ -338,11 +338,10 @@ impl World {
         }
         match action {
             Action::Work(work) if seen.work != WorkSeen::Underway(*work) => {
-                assert!(self.stored.contains(record), "LAW write, then act: {work:?}");
-                assert!(seen.lease == LeaseSeen::Held && view.is_some(), "LAW nothing begins blindly");
+                let stored = self.stored.contains(record);
                 if *work == Work::Issue {
                     let intended = record.state == State::RebootIntent && !record.attempts.is_empty();
-                    assert!(intended, "LAW no issue without a recorded intent");
+                    assert!(stored && intended, "LAW no issue without a recorded intent");
                     let asked = view.is_some_and(|view| view.abort.as_ref() == Some(&record.id));
                     let aborted = self.aborted || asked || process.has_asked_to_abort;
                     assert!(!aborted || self.forged, "LAW no issue after an abort");
@@ -351,6 +350,8 @@ impl World {
                         "LAW no issue on an uncordoned node"
                     );
                 }
+                assert!(stored, "LAW write, then act: {work:?}");
+                assert!(seen.lease == LeaseSeen::Held && view.is_some(), "LAW nothing begins blindly");
             }
             Action::Write(write) => {
                 if let RecordWrite::Put(record) = &write.record {
