@@ -33,6 +33,7 @@ mod permissions;
 mod plan;
 mod prompts;
 mod reboot;
+mod record_format;
 mod records;
 mod remediate_actors;
 mod remediate_late;

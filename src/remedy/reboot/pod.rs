@@ -340,6 +340,8 @@ fn pod(name: &str, container: &str, script: &[&str], options: &HelperOptions, no
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
+
     use super::*;
 
     const ID: &str = "0b5e3f5a-7a53-4d0b-8f43-0b9c7a1f0c11";
