@@ -38,7 +38,7 @@ impl Run<'_> {
                 None => done.clone(),
             };
             let seen = self.seen(work);
-            match self.machine.next(&seen, jiff::Timestamp::now()) {
+            match self.machine.next(&seen, self.cluster.now()) {
                 Action::End(end) => return end,
                 Action::Write(write) => {
                     doing = None;

@@ -127,7 +127,7 @@ pub fn classify(pod: &Pod, policy: Policy, daemon_set: &DaemonSet, now: Timestam
     if pod.is_helper {
         return Verdict::Skip(Skip::Helper);
     }
-    if is_skipped(pod, *policy, now) {
+    if is_skipped(pod, policy, now) {
         return Verdict::Skip(Skip::Ending);
     }
     let mut warnings = Vec::new();
