@@ -16,6 +16,7 @@ scenarios![
     a_cron_job_while_a_person_thinks,
     a_laptop_that_slept_through_the_drain,
     a_laptop_that_slept_at_the_order,
+    a_laptop_that_wakes_evicts_nothing,
     an_abort_that_the_holder_obeys,
     an_abort_of_a_dead_run,
     a_resume_by_another_person,
@@ -159,6 +160,25 @@ fn a_laptop_that_slept_through_the_drain(world: &World) {
     assert_eq!(fleet.face(), after);
     assert_eq!(fleet.orders(), (1, 1));
     fleet.nothing_is_left();
+}
+
+/// What it was about to evict runs on, on a node that is somebody else's business by now.
+fn a_laptop_that_wakes_evicts_nothing(world: &World) {
+    let fleet = Fleet::new(world);
+    let namespace = fleet.stubborn_pod();
+    let mut alice = fleet.begin_as("alice", &["--force"]);
+    alice.says("waits for");
+    alice.signal("STOP");
+    fleet.begin_as("bob", &["--abort"]).ends(0);
+    fleet.free(&namespace);
+    std::thread::sleep(Duration::from_secs(6)); // asleep until after it wanted to ask again
+    alice.signal("CONT");
+    alice.ends(9);
+    let pod = format!("/api/v1/namespaces/{namespace}/pods/stubborn");
+    let pod = world.request("GET", &pod, "application/json", &Value::Null);
+    assert_eq!(pod["metadata"]["deletionTimestamp"], Value::Null, "{pod:#}");
+    assert!(!fleet.is_cordoned());
+    fleet.never_rebooted();
 }
 
 /// The other one carries out the order that was on its way; the sleeper sends no second one.

@@ -1,5 +1,6 @@
 //! When `remediate` reboots nothing: each reason, its exit code, and a next command.
 
+use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
 
 use ::sandbox::Helpers;
@@ -16,6 +17,7 @@ scenarios![
     an_image_that_is_missing,
     a_helper_that_never_starts,
     another_machine_that_answers,
+    another_machine_that_answers_over_ssh,
     a_missing_permission,
     nobody_who_could_answer,
     an_excluded_node,
@@ -202,6 +204,23 @@ fn another_machine_that_answers(world: &World) {
     let patch = json!({"status": {"nodeInfo": {"bootID": other}}});
     world.patch_status(&fleet.node, "application/merge-patch+json", &patch);
     refused(&fleet, &[], 3).says("another machine answers, or another boot").says(other);
+}
+
+fn another_machine_that_answers_over_ssh(world: &World) {
+    let fleet = Fleet::new(world);
+    let other = "5f1c7a52-4d5b-4f0e-9d6c-0a2f5c1e7b11";
+    let answer = format!("#!/bin/sh\necho sciuro-boot_id={other}\necho sciuro-uptime=12\n");
+    let ssh = world.file("ssh", &answer);
+    std::fs::set_permissions(&ssh, std::fs::Permissions::from_mode(0o700)).unwrap();
+    let mut command = fleet.command(&[&fleet.node, "--reboot-method", "ssh"]);
+    let before = fleet.face();
+    run(command.env("PATH", ssh.parent().unwrap()))
+        .exits(3)
+        .says("another machine answers, or another boot")
+        .says(other)
+        .says("hint: ");
+    assert_eq!(fleet.face(), before);
+    fleet.never_rebooted();
 }
 
 fn a_missing_permission(world: &World) {

@@ -54,7 +54,7 @@ impl Run<'_> {
                     }
                     let Some((_, current)) = doing.as_mut() else { continue };
                     let outcome = tokio::select! {
-                        outcome = current => Some(outcome),
+                        outcome = self.worker.while_ours(work, current) => Some(outcome),
                         () = Self::news(&mut self.views, &mut lease) => None,
                     };
                     if let Some(outcome) = outcome {

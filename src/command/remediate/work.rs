@@ -1,8 +1,10 @@
 //! The work of each state, begun when the machine asks for it.
 
+use std::future::poll_fn;
 use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
+use std::task::Poll;
 use std::time::Duration;
 
 use tokio::sync::watch;
@@ -58,6 +60,18 @@ impl Worker<'_> {
             Work::CleanUp => Box::pin(self.clean_up(record)),
             Work::Recall => Box::pin(self.recall(record, views)),
         }
+    }
+
+    /// Goes on with a work. One that changes things pauses while the Lease is in doubt: whoever wakes from a sleep has been
+    /// late, and another may have given the node back. The caller asks anew whenever that may have changed.
+    pub(super) async fn while_ours(&self, work: Work, doing: &mut Doing<'_>) -> Result<Product, Failure> {
+        let pauses = matches!(work, Work::Drain | Work::Admit | Work::CleanUp);
+        poll_fn(
+            |context| {
+                if pauses && !self.hold.is_held() { Poll::Pending } else { doing.as_mut().poll(context) }
+            },
+        )
+        .await
     }
 
     /// A record was stored: the person, the Events and the condition follow it.

@@ -146,9 +146,10 @@ impl Machine {
         }
         if seen.lease == LeaseSeen::Unsure && self.was_taken_away(view) {
             // Another may have brought it to its end while we slept: the Lease will say.
-            return match seen.interrupted {
-                true => Action::End(End::Interrupted { during: self.on_node }),
-                false => Action::Wait,
+            return if seen.interrupted {
+                Action::End(End::Interrupted { during: self.on_node })
+            } else {
+                Action::Wait
             };
         }
         if let Some(end) = self.compare(view) {

@@ -139,3 +139,17 @@ fn an_abort_or_an_uncordon_during_the_drain_never_reboots() {
         assert!(!view(&mut seen).unschedulable);
     }
 }
+
+/// Another may have brought it to its end while this process slept: the Lease says so, and the record that is gone does not.
+#[test]
+fn a_record_that_is_gone_waits_for_the_lease() {
+    let (mut machine, mut seen) = (Machine::start(record(), Options::default()), seen());
+    run(&mut machine, &mut seen, Some(Work::Drain));
+    view(&mut seen).record = RecordSeen::None;
+    seen.work = WorkSeen::Underway(Work::Drain);
+    seen.lease = LeaseSeen::Unsure;
+    assert_eq!(machine.next(&seen, Timestamp::UNIX_EPOCH), Action::Wait, "the drain does not go on");
+    seen.lease = LeaseSeen::Lost("b@h#2".to_owned());
+    let lost = Action::End(End::Lost { holder: "b@h#2".to_owned() });
+    assert_eq!(machine.next(&seen, Timestamp::UNIX_EPOCH), lost);
+}

@@ -276,10 +276,12 @@ fn refused(error: &ApiError, options: &HelperOptions) -> RebootError {
     let namespace = &options.namespace;
     let refused = explained("create", error, options);
     match error {
-        ApiError::Status(status) if status.message.contains("PodSecurity") => refused.hint(format!(
-            "the helper is privileged; in a namespace of its own: kubectl label namespace {namespace} \
+        // Forbidden too, but no Role helps against it.
+        ApiError::Status(status) if status.message.contains("PodSecurity") => RebootError::new(refused.why)
+            .hint(format!(
+                "the helper is privileged; in a namespace of its own: kubectl label namespace {namespace} \
                  pod-security.kubernetes.io/enforce=privileged, or --helper-namespace"
-        )),
+            )),
         ApiError::Status(status) if status.code == StatusCode::NOT_FOUND.as_u16() => {
             refused.hint(format!("kubectl create namespace {namespace}, or --helper-namespace"))
         }

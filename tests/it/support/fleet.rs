@@ -103,10 +103,10 @@ impl<'w> Fleet<'w> {
         self.patch(&self.node, &json!({"spec": {"unschedulable": null}}));
     }
 
-    /// What people and programs see of the first node but its conditions.
+    /// What a remediation changes of the first node. Taints come and go with its conditions.
     pub fn face(&self) -> Value {
         let node = self.world.get_node(&self.node);
-        json!([node["spec"], node["metadata"]["annotations"], node["metadata"]["labels"]])
+        json!([node["spec"]["unschedulable"], node["metadata"]["annotations"], node["metadata"]["labels"]])
     }
 
     /// How often the first machine was told to reboot, and how often it did.
