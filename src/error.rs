@@ -76,6 +76,16 @@ impl Error {
         std::iter::once(self.line.clone()).chain(self.hints.iter().map(|hint| format!("hint: {hint}")))
     }
 
+    /// The line, for where another text goes before it.
+    pub fn why(&self) -> &str {
+        self.line.strip_prefix("error: ").unwrap_or(&self.line)
+    }
+
+    /// The next commands, without `hint:`.
+    pub fn hints(&self) -> &[String] {
+        &self.hints
+    }
+
     /// Adds a line `hint: …`.
     #[must_use]
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
@@ -92,6 +102,18 @@ impl fmt::Display for Error {
 }
 
 impl std::error::Error for Error {}
+
+/// `error` and what caused it. The source of an `io::Error` is that of what it wraps, which would be skipped.
+pub(crate) fn causes<'e>(
+    error: &'e (dyn std::error::Error + 'static),
+) -> impl Iterator<Item = &'e (dyn std::error::Error + 'static)> {
+    std::iter::successors(Some(error), |error| {
+        match error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref) {
+            Some(wrapped) => Some(wrapped),
+            None => error.source(),
+        }
+    })
+}
 
 /// The innermost cause of `error`: the part that says why.
 pub(crate) fn root_cause<'e>(

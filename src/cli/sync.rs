@@ -41,12 +41,6 @@ pub struct SyncArgs {
 
     #[command(flatten)]
     pub source: SourceArgs,
-    /// Silenced alerts count too
-    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value = "false", value_name = "BOOL", action = clap::ArgAction::Set, value_parser = boolean, help_heading = "Alert source")]
-    pub silenced: bool,
-    /// Inhibited alerts count
-    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value = "true", value_name = "BOOL", action = clap::ArgAction::Set, value_parser = boolean, help_heading = "Alert source")]
-    pub inhibited: bool,
     /// An alert that is pending again keeps its condition, with --prometheus
     #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value = "true", value_name = "BOOL", action = clap::ArgAction::Set, value_parser = boolean, help_heading = "Alert source")]
     pub hold_pending: bool,
@@ -126,6 +120,7 @@ pub struct SyncArgs {
 #[derive(Debug, Args)]
 #[allow(clippy::doc_markdown)] // the texts are help
 #[allow(rustdoc::broken_intra_doc_links)] // help texts: [:PORT] is no link
+#[allow(clippy::struct_excessive_bools)] // flags are independent of each other
 pub struct SourceArgs {
     /// Alertmanager: a URL, whose path prefix is kept, svc://NAMESPACE/SERVICE[:PORT] in the cluster, or auto; may be
     /// repeated for the members of one cluster of Alertmanagers
@@ -159,6 +154,12 @@ pub struct SourceArgs {
     /// How svc:// is reached: through the API server from outside, directly in a pod of the cluster
     #[arg(long, value_name = "WAY", default_value = "auto", help_heading = "Alert source")]
     pub via: Via,
+    /// Silenced alerts count too
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value = "false", value_name = "BOOL", action = clap::ArgAction::Set, value_parser = boolean, help_heading = "Alert source")]
+    pub silenced: bool,
+    /// Inhibited alerts count
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value = "true", value_name = "BOOL", action = clap::ArgAction::Set, value_parser = boolean, help_heading = "Alert source")]
+    pub inhibited: bool,
 }
 
 /// Which alert speaks of which node.

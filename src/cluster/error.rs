@@ -97,12 +97,14 @@ impl ApiError {
         matches!(self, Self::Transport(_) | Self::Broken(_))
     }
 
+    /// The server knows us not, or not as one who may do this.
+    pub fn is_refusal(&self) -> bool {
+        matches!(self.code(), Some(StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN))
+    }
+
     /// Whether the next request would fail as well: permission is missing, or nobody answers.
     pub fn is_final(&self) -> bool {
-        match self.code() {
-            Some(code) => code == StatusCode::FORBIDDEN || code == StatusCode::UNAUTHORIZED,
-            None => true,
-        }
+        self.is_refusal() || self.code().is_none()
     }
 
     /// In kubectl's words, with the rule that is missing if one is.

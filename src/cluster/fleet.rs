@@ -55,6 +55,8 @@ impl From<WholeNode> for FleetNode {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used, clippy::needless_pass_by_value)] // tests, and their objects are made for one call
+
     use serde_json::{Value, json};
 
     use super::*;

@@ -6,10 +6,11 @@ use std::time::Duration;
 use http::{Request, StatusCode};
 use serde::Deserialize;
 use serde_json::{Value, json};
+use tokio::time::Instant;
 
 use super::api::Cluster;
 use super::error::ApiError;
-use super::watch::Lines;
+use super::watch::{DENIED_FOR_GOOD, Lines};
 
 /// After a watch broke off.
 const PAUSE: Duration = Duration::from_millis(500);
@@ -117,18 +118,28 @@ impl Cluster {
     }
 
     /// Follows a pod until `answer` has one; `None` is a pod that is gone. What breaks is opened again; it has no end of
-    /// its own.
+    /// its own, unless it is not allowed.
     pub async fn follow_pod<T>(
         &self,
         namespace: &str,
         name: &str,
         mut answer: impl FnMut(Option<&HelperPod>) -> Option<T>,
-    ) -> T {
+    ) -> Result<T, ApiError> {
+        let mut denied_since: Option<Instant> = None;
         loop {
             match self.follow_pod_once(namespace, name, &mut answer).await {
-                Ok(Some(found)) => return found,
-                Ok(None) => {}
-                Err(error) => tracing::debug!(%error, "cannot follow pod {namespace}/{name}"),
+                Ok(Some(found)) => return Ok(found),
+                Ok(None) => denied_since = None,
+                Err(error) => {
+                    tracing::debug!(%error, "cannot follow pod {namespace}/{name}");
+                    let is_denied =
+                        matches!(error.code(), Some(StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN));
+                    if !is_denied {
+                        denied_since = None;
+                    } else if denied_since.get_or_insert_with(Instant::now).elapsed() >= DENIED_FOR_GOOD {
+                        return Err(error);
+                    }
+                }
             }
             tokio::time::sleep(PAUSE).await;
         }

@@ -1,4 +1,4 @@
-//! The pods of one node, reduced to what a drain needs of them, and their DaemonSets.
+//! The pods of one node, reduced to what a drain needs of them, and their `DaemonSets`.
 
 use std::collections::BTreeMap;
 
@@ -18,11 +18,10 @@ use super::follow::{Change, Collection, Listed, Wire};
 use super::nodes::{lenient_time, null_is_default};
 use crate::core::drain::{DaemonSet, Owner, Phase, Pod};
 
-const MIRROR: &str = "kubernetes.io/config.mirror";
 /// The labels of our own helper pods.
 const MANAGED_BY: (&str, &str) = ("app.kubernetes.io/managed-by", "kubectl-sciuro");
 const REMEDIATION: &str = "sciuro.dev/remediation";
-/// The taint of a cordoned node; its effect is NoSchedule.
+/// The taint of a cordoned node; its effect is `NoSchedule`.
 const UNSCHEDULABLE: &str = "node.kubernetes.io/unschedulable";
 
 /// The pods of a node.
@@ -98,7 +97,7 @@ struct Meta {
     #[serde(default, deserialize_with = "null_is_default")]
     labels: BTreeMap<String, String>,
     #[serde(default, deserialize_with = "null_is_default")]
-    annotations: BTreeMap<String, IgnoredAny>,
+    annotations: Annotations,
     #[serde(default, deserialize_with = "null_is_default")]
     owner_references: Vec<OwnerReference>,
     #[serde(default, deserialize_with = "lenient_time")]
@@ -107,9 +106,14 @@ struct Meta {
     finalizers: Vec<String>,
 }
 
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
+struct Annotations {
+    #[serde(rename = "kubernetes.io/config.mirror")]
+    mirror: Option<IgnoredAny>,
+}
+
+#[derive(Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
-#[derive(Default)]
 struct OwnerReference {
     api_version: String,
     kind: String,
@@ -219,7 +223,7 @@ impl Wire for WirePod {
                 .conditions
                 .iter()
                 .any(|condition| condition.r#type == "Ready" && condition.status == "True"),
-            is_mirror: metadata.annotations.contains_key(MIRROR),
+            is_mirror: metadata.annotations.mirror.is_some(),
             is_helper,
             empty_dirs: spec
                 .volumes

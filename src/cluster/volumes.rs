@@ -15,7 +15,7 @@ use super::follow::{Change, Collection, Listed, Wire};
 pub struct Attachment {
     pub name: String,
     pub node: String,
-    /// The PersistentVolume, unless it stands in a pod itself.
+    /// The `PersistentVolume`, unless it stands in a pod itself.
     pub volume: Option<String>,
 }
 
@@ -39,7 +39,7 @@ impl Cluster {
         self.follow::<WireAttachment>(&collection(), version, to).await
     }
 
-    /// The PersistentVolume that a claim is bound to.
+    /// The `PersistentVolume` that a claim is bound to.
     pub async fn volume_of_claim(&self, namespace: &str, claim: &str) -> Result<Option<String>, ApiError> {
         let path = PersistentVolumeClaim::url_path(&(), Some(namespace));
         let request = kube::core::Request::new(path).get(claim, &GetParams::default())?;

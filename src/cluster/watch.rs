@@ -27,7 +27,7 @@ pub(super) const DEAD_AFTER: Duration = Duration::from_secs(10);
 const MAX_EVENT: usize = 8 << 20;
 
 /// An API server that starts denies what it has not read the rules for yet.
-const DENIED_FOR_GOOD: Duration = Duration::from_secs(10);
+pub(super) const DENIED_FOR_GOOD: Duration = Duration::from_secs(10);
 
 /// Somebody waits for news; jitter may double it.
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
@@ -238,7 +238,7 @@ impl<N: SlimForm> Following<'_, N> {
         if !self.established {
             return !error.may_pass() || self.version.is_none();
         }
-        if !matches!(error.code(), Some(StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN)) {
+        if !error.is_refusal() {
             self.denied_since = None;
             return false;
         }

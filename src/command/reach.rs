@@ -97,12 +97,10 @@ impl Endpoints for Reach {
 }
 
 fn failure(error: &Error) -> Failure {
-    let mut lines = error.lines();
-    let what = lines.next().unwrap_or_default();
     Failure {
         reason: FailureReason::Http,
         is_misconfigured: error.exit == Exit::Usage,
-        what: what.strip_prefix("error: ").unwrap_or(&what).to_owned(),
-        hints: lines.map(|line| line.strip_prefix("hint: ").unwrap_or(&line).to_owned()).collect(),
+        what: error.why().to_owned(),
+        hints: error.hints().to_vec(),
     }
 }

@@ -22,7 +22,7 @@ pub(super) async fn run(settings: &StatusSettings, cluster: &Cluster, ui: &Ui) -
     }
     let (nodes, last_sync) = futures::join!(list(settings, cluster), LastSync::read(settings, cluster));
     let nodes = nodes?;
-    let now = now();
+    let now = now(cluster);
     let filter = filter(settings, &last_sync);
     let mut rows = rows(&nodes, &filter, last_sync.last_full(), now);
     if let Some(by) = &settings.sort_by {
@@ -34,9 +34,9 @@ pub(super) async fn run(settings: &StatusSettings, cluster: &Cluster, ui: &Ui) -
     Ok(exit(&rows, settings, &last_sync, now))
 }
 
-/// In whole seconds, as Kubernetes writes times.
-fn now() -> Timestamp {
-    Timestamp::from_second(Timestamp::now().as_second()).unwrap_or(Timestamp::UNIX_EPOCH)
+/// In whole seconds, as Kubernetes writes times, and not by a clock that is wrong.
+fn now(cluster: &Cluster) -> Timestamp {
+    Timestamp::from_second(cluster.now().as_second()).unwrap_or(Timestamp::UNIX_EPOCH)
 }
 
 fn filter(settings: &StatusSettings, last_sync: &LastSync) -> Filter {
@@ -81,7 +81,7 @@ fn refuse_unknown(settings: &StatusSettings, exists: impl Fn(&str) -> bool) -> R
 
 /// What was typed, else what the last sync wrote with.
 fn prefix(settings: &StatusSettings, last_sync: &LastSync) -> Prefix {
-    settings.prefix.clone().or_else(|| last_sync.prefix()).unwrap_or_default()
+    settings.prefix.clone().or_else(|| last_sync.prefix().cloned()).unwrap_or_default()
 }
 
 fn exit(

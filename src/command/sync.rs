@@ -3,6 +3,7 @@
 mod lease;
 mod looping;
 mod purge;
+mod refusal;
 mod report;
 mod trust;
 mod write;

@@ -8,6 +8,7 @@ use jiff::{SignedDuration, Timestamp};
 use regex::Regex;
 
 use super::alert::Priority;
+use super::memory::Memory;
 use super::node::{Condition, FALSE, Node, UNKNOWN};
 use super::prefix::Prefix;
 
@@ -86,9 +87,17 @@ pub struct LastFull {
 }
 
 impl LastFull {
+    /// What the Lease says of it. Without an interval it is taken for the default.
+    pub fn of(memory: &Memory) -> Option<Self> {
+        Some(Self {
+            at: memory.last_full?,
+            interval: memory.interval.unwrap_or(SignedDuration::from_mins(1)),
+        })
+    }
+
     /// How old a picture may be and still be believed.
     fn patience(interval: SignedDuration) -> SignedDuration {
-        (interval * 3).max(FRESH_AT_LEAST)
+        interval.saturating_mul(3).max(FRESH_AT_LEAST)
     }
 
     /// Whether what is not shown can be taken as not firing.

@@ -201,3 +201,13 @@ proptest! {
         prop_assert_eq!(shown(&nodes, &all), shown(&turned, &all));
     }
 }
+
+/// Whoever may write the Lease may write this there.
+#[test]
+fn an_interval_of_all_eternity_is_no_reason_to_fail() {
+    let annotations =
+        [("sciuro.dev/last-full", "2020-03-18T13:17:58Z"), ("sciuro.dev/interval", "2562047788015215h")];
+    let annotations = annotations.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
+    let full = LastFull::of(&Memory::read(&annotations)).unwrap();
+    assert!(full.interval > SignedDuration::MAX / 2 && full.is_fresh(full.at));
+}

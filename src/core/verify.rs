@@ -15,7 +15,7 @@ pub struct VerifySeen {
     pub conditions: Vec<Condition>,
     /// The types of the conditions whose heartbeat has moved since the boot was proven.
     pub refreshed: BTreeSet<String>,
-    /// `namespace/name` of the DaemonSets whose pod here is Ready.
+    /// `namespace/name` of the `DaemonSets` whose pod here is Ready.
     pub daemonsets_ready: BTreeSet<String>,
     pub allocatable: BTreeMap<String, String>,
     pub csi_drivers: Vec<String>,
@@ -201,6 +201,8 @@ impl Soak {
 mod tests {
     use super::*;
 
+    type Worsen = fn(&mut VerifySeen);
+
     fn condition(type_: &str, status: &str) -> Condition {
         Condition { type_: type_.to_owned(), status: status.to_owned(), ..Condition::default() }
     }
@@ -253,19 +255,19 @@ mod tests {
 
     #[test]
     fn what_is_worse_than_before_fails() {
-        let cases: [(&str, fn(&mut VerifySeen)); 13] = [
+        let cases: [(&str, Worsen); 13] = [
             ("Ready is missing", |seen| seen.conditions.clear()),
             ("Ready is Unknown: ", |seen| seen.conditions[0] = condition("Ready", "Unknown")),
             ("Ready is False: ", |seen| seen.conditions.push(condition("Ready", "False"))),
             ("DiskPressure is True: ", |seen| seen.conditions[1] = condition("DiskPressure", "True")),
             ("NetworkUnavailable is True: ", |seen| {
-                seen.conditions.push(condition("NetworkUnavailable", "True"))
+                seen.conditions.push(condition("NetworkUnavailable", "True"));
             }),
             ("DaemonSet kube-system/cni its pod is not Ready", |seen| seen.daemonsets_ready.clear()),
             ("allocatable cpu is 3919m, was 3920m", |seen| allocatable(seen, "cpu", "3919m")),
             ("allocatable nvidia.com/gpu is 7, was 8", |seen| allocatable(seen, "nvidia.com/gpu", "7")),
             ("allocatable nvidia.com/gpu is 0, was 8", |seen| {
-                drop(seen.allocatable.remove("nvidia.com/gpu"))
+                drop(seen.allocatable.remove("nvidia.com/gpu"));
             }),
             ("allocatable memory is 30Gi, was 32986184Ki", |seen| allocatable(seen, "memory", "30Gi")),
             ("CSI driver ebs.csi.aws.com is not registered", |seen| seen.csi_drivers.clear()),

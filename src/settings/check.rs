@@ -33,6 +33,8 @@ impl CheckSettings {
                 node_labels: args.matching.node_labels,
                 priority_label: args.matching.priority_label,
                 strict: args.matching.strict,
+                silenced: args.source.silenced,
+                inhibited: args.source.inhibited,
                 ..SelectionPolicy::default()
             },
             cluster_label: args.matching.cluster_label,

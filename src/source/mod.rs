@@ -112,12 +112,10 @@ impl Sources {
     /// It takes as long as the slowest member, which is `settings.timeout` at most after it was found.
     pub async fn fetch(&self, canary: Option<&str>) -> Vec<Group> {
         let loaded = read_config(self.settings.http_config.as_deref())
-            .map_err(|error| error.lines().collect::<Vec<_>>())
             .and_then(|config| {
-                let path = self.settings.http_config.as_deref().unwrap_or(Path::new(""));
-                config.load().map_err(|why| vec![format!("{}: {why}", path.display())])
+                config.load().map_err(|why| Error::usage(format!("{}: {why}", self.config_name())))
             })
-            .map_err(configuration_failure);
+            .map_err(|error| configuration_failure(&error));
         let asked = Asked {
             filters: &self.settings.filters,
             canary,
@@ -204,7 +202,7 @@ impl Sources {
         let mut secrets = loaded.secrets.clone();
         if !base.username().is_empty() || base.password().is_some() {
             if headers.contains_key(AUTHORIZATION) {
-                return Err(configuration_failure(vec![TWO_IDENTITIES.into()]));
+                return Err(configuration_failure(&Error::usage(TWO_IDENTITIES)));
             }
             let decode = |text: &str| percent_decode_str(text).decode_utf8_lossy().into_owned();
             let password = decode(base.password().unwrap_or_default());
@@ -248,7 +246,7 @@ impl Sources {
             return Ok(Arc::clone(client));
         }
         let client = Client::new(endpoint.dial.clone(), loaded)
-            .map_err(|why| configuration_failure(vec![format!("{}: {why}", self.config_name())]))?;
+            .map_err(|why| configuration_failure(&Error::usage(format!("{}: {why}", self.config_name()))))?;
         let client = Arc::new(client);
         lock(&self.clients).insert(key, Arc::clone(&client));
         Ok(client)
@@ -290,14 +288,12 @@ fn read_config(path: Option<&Path>) -> Result<HttpConfig> {
 }
 
 /// What is wrong on this side: every member fails of it, and waiting does not help.
-fn configuration_failure(lines: Vec<String>) -> Failure {
-    let mut lines = lines.into_iter();
-    let what = lines.next().unwrap_or_default();
+fn configuration_failure(error: &Error) -> Failure {
     Failure {
         reason: FailureReason::Http,
         is_misconfigured: true,
-        what: what.trim_start_matches("error: ").to_owned(),
-        hints: lines.map(|line| line.trim_start_matches("hint: ").to_owned()).collect(),
+        what: error.why().to_owned(),
+        hints: error.hints().to_vec(),
     }
 }
 

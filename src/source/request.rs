@@ -1,6 +1,5 @@
 //! One GET to a source: time limit, retries, redirects, and what an error says.
 
-use std::error::Error as _;
 use std::marker::PhantomData;
 use std::time::Duration;
 
@@ -17,7 +16,7 @@ use url::Url;
 
 use super::connection::Client;
 use crate::core::source::{Failure, FailureReason};
-use crate::error::root_cause;
+use crate::error::{Error, causes, root_cause};
 use crate::json::{self, ReadError};
 
 /// 10,000 alerts are 14 MB: more than this is no list of alerts.
@@ -196,13 +195,19 @@ impl Requests<'_> {
 
     fn error_of_request(&self, url: &Url, error: &hyper_util::client::legacy::Error) -> RequestError {
         let asked = self.shown(url);
-        let cause = root_cause(error).to_string();
-        let is_tls = is_tls(error);
-        let mut failed =
-            self.error(url, FailureReason::Http, format!("cannot reach {asked}: {}", self.redacted(&cause)));
+        // Whoever opened the connection may have explained in full why it could not.
+        let explained = causes(error).find_map(|cause| cause.downcast_ref::<Error>());
+        let why = explained.map_or_else(|| root_cause(error).to_string(), |error| error.why().to_owned());
+        let what = format!("cannot reach {asked}: {}", self.redacted(&why));
+        let mut failed = self.error(url, FailureReason::Http, what);
+        if let Some(explained) = explained {
+            failed.failure.hints = explained.hints().to_vec();
+        }
+        // TLS itself failed: asking again will not help.
+        let is_tls = causes(error).any(<dyn std::error::Error>::is::<rustls::Error>);
         // Never sent: in TLS 1.3 a server refuses a client's certificate after its handshake, and may hang up before we ask.
         // The next try can hear why.
-        let was_not_sent = std::iter::successors(error.source(), |&cause| cause.source())
+        let was_not_sent = causes(error)
             .any(|cause| cause.downcast_ref::<hyper::Error>().is_some_and(hyper::Error::is_canceled));
         failed.may_pass = (error.is_connect() || was_not_sent) && !is_tls;
         if is_tls {
@@ -288,21 +293,4 @@ pub(super) fn shown(url: &Url) -> String {
     let _ = url.set_username("");
     let _ = url.set_password(None);
     url.to_string()
-}
-
-/// Whether TLS itself failed: asking again will not help.
-fn is_tls(error: &(dyn std::error::Error + 'static)) -> bool {
-    let mut next = Some(error);
-    while let Some(error) = next {
-        if error.is::<rustls::Error>() {
-            return true;
-        }
-        // The source of an io::Error is that of what it wraps, which is thereby skipped.
-        let wrapped = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
-        next = match wrapped {
-            Some(wrapped) => Some(wrapped),
-            None => error.source(),
-        };
-    }
-    false
 }

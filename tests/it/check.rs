@@ -16,6 +16,7 @@ scenarios![
     nobody_renews_the_lease,
     upstream_is_at_work,
     alerts_speak_of_no_node,
+    silenced_alerts_count_if_they_do_for_sync,
     the_api_server_is_down,
     the_lease_has_no_namespace,
 ];
@@ -165,6 +166,20 @@ fn alerts_speak_of_no_node(world: &World) {
     let run = check(world, &[]).exits(0);
     assert!(run.stdout.contains("! matching: 0 of 1 alert matched"), "{run:#?}");
     assert!(run.stdout.contains("hint: which label names the node?"), "{run:#?}");
+}
+
+fn silenced_alerts_count_if_they_do_for_sync(world: &World) {
+    let node = world.node("w1");
+    world.alert(&[("alertname", "X"), ("node", &node)], "", true);
+    world.silence("node", &node);
+    let matching = |more: &[&str]| {
+        let run = check(world, more);
+        let line = run.stdout.lines().find(|line| line.contains("matching: ")).map(str::to_owned);
+        line.unwrap_or_else(|| panic!("{run:#?}"))
+    };
+    assert!(matching(&[]).contains("nothing fires that could speak of one of"));
+    assert!(matching(&["--silenced"]).contains("1 of 1 alert matched"));
+    assert!(matching(&["--silenced", "--inhibited=false"]).contains("1 of 1 alert matched"));
 }
 
 fn the_api_server_is_down(world: &World) {

@@ -11,6 +11,7 @@ use serde_json::Value;
 
 use crate::looping::{self, TAKEN_OVER_WITHIN, holder};
 use crate::sources::real::{alertmanager, free_port};
+use crate::status::record_sync;
 use crate::support::{Run, Running, World};
 use crate::watch::eventually;
 
@@ -29,6 +30,11 @@ mod control_plane {
     #[test]
     fn an_hour_behind_conditions_follow_the_alerts() {
         conditions_follow_the_alerts(BEHIND);
+    }
+
+    #[test]
+    fn an_hour_off_status_and_check_know_how_old_the_last_sync_is() {
+        ages_are_right(&[AHEAD, BEHIND]);
     }
 
     #[test]
@@ -131,6 +137,27 @@ fn conditions_follow_the_alerts(offset: SignedDuration) {
         .prints("")
         .says(&complaint(offset));
     assert_eq!(world.condition(&node, "X").unwrap()["status"], "True");
+}
+
+/// By a clock that is ahead all would be stale, and by one that is behind nothing ever.
+fn ages_are_right(offsets: &[SignedDuration]) {
+    const AGE: SignedDuration = SignedDuration::from_mins(12);
+    let world = World::control_plane();
+    let node = world.bare_node("w1");
+    world.seed(&node, "X", "True", "[P1] hot", AGE);
+    record_sync(&world, AGE);
+    let lease = world.name("sync");
+    for offset in offsets {
+        let status = ["status", &node, "--lease-name", &lease, "--prefix", &world.prefix()];
+        let status = world.run_with(&status, wrong_by(*offset)).exits(0);
+        let row: Vec<&str> = status.stdout.lines().last().unwrap().split_whitespace().collect();
+        assert_eq!(row, ["w1", "P1", "AlertManager_X", "True", "12m", "hot"]);
+        status
+            .says("1 condition firing on 1 of 1 node (P1: 1); last full sync 12m ago by cron@ops1")
+            .never_says("cannot tell");
+        let check = world.run_with(&["check", "--lease-name", &lease], wrong_by(*offset));
+        assert!(check.stdout.contains(" last full sync: 12m ago by cron@ops1\n"), "{}", check.stdout);
+    }
 }
 
 /// By a clock that is ahead the three minutes for which it is held would have passed at once.

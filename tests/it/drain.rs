@@ -27,6 +27,8 @@ scenarios!(
     deletion_asks_no_budget,
     a_selector_narrows_the_drain,
     a_rehearsal_changes_nothing,
+    pods_of_an_unreachable_node_are_not_waited_for,
+    a_pod_that_arrives_late_is_drained_too,
 );
 
 fn nothing() -> Value {
@@ -156,21 +158,53 @@ fn two_budgets_over_a_pod_are_an_error(world: &World) {
 
 fn a_finalizer_holds_a_pod(world: &World) {
     let build = |scene: &Scene<'_>| {
-        scene.replicas("web", 1, &json!({"metadata": {"finalizers": ["example.com/hold"]}}));
+        scene.pod("held", &json!({"metadata": {"finalizers": ["example.com/hold"]}}));
     };
-    let (ours, _) = drains_alike(world, build, &within(3), &["--timeout=3s"], &Outcome::failed(&["web"]));
+    let options = DrainOptions { policy: Policy { force: true, ..Policy::default() }, ..within(3) };
+    let flags = ["--force", "--timeout=3s"];
+    let (ours, _) = drains_alike(world, build, &options, &flags, &Outcome::failed(&["held"]));
     let failure = ours.unwrap_err();
     assert_eq!(failure.kind, DrainFailureKind::TimedOut);
     assert!(failure.left[0].reason.ends_with("these finalizers hold it: example.com/hold"), "{failure:?}");
+    release(world, "ours");
+    release(world, "theirs");
+}
+
+/// Takes the finalizer of the pod `held` away, if there is one.
+fn release(world: &World, tag: &str) {
+    let path = format!("{}/{}", scene::PODS, world.name(&format!("{tag}-held")));
     let free = json!({"metadata": {"finalizers": null}});
-    for tag in ["ours", "theirs"] {
-        let pods = format!("/api/v1/pods?labelSelector=scene%3D{}", world.name(&format!("{tag}-pods")));
-        let listed = world.request("GET", &pods, "application/json", &Value::Null);
-        for pod in listed["items"].as_array().into_iter().flatten() {
-            let path = format!("{}/{}", scene::PODS, pod["metadata"]["name"].as_str().unwrap());
-            world.request("PATCH", &path, "application/merge-patch+json", &free);
-        }
-    }
+    let _no_such_pod = world.try_api("PATCH", &path, "application/merge-patch+json", &free);
+}
+
+fn pods_of_an_unreachable_node_are_not_waited_for(world: &World) {
+    let scene = Scene::unreachable(world, "ours");
+    scene.put_pod("stuck", &json!({"spec": {"terminationGracePeriodSeconds": 1}}));
+    let options = DrainOptions { policy: Policy { force: true, ..Policy::default() }, ..within(60) };
+    assert!(scene.rehearse(&options).unreachable);
+    let told = Told::default();
+    let drained = scene.drain(&options, &told).unwrap();
+    assert_eq!(drained.kept[0].reason, "has been ending for too long");
+    told.says("is unreachable: pods that have been ending for more than 1s, and volumes, are not waited for");
+    let path = format!("{}/{}?gracePeriodSeconds=0", scene::PODS, scene.name("stuck"));
+    world.request("DELETE", &path, "application/json", &Value::Null);
+}
+
+fn a_pod_that_arrives_late_is_drained_too(world: &World) {
+    let scene = Scene::new(world, "ours");
+    let slow = json!({"metadata": {"annotations": {STOPS_AFTER: "3000"}}});
+    scene.replicas("slow", 1, &slow);
+    let options = DrainOptions { policy: Policy { force: true, ..Policy::default() }, ..within(60) };
+    let told = Told::default();
+    std::thread::scope(|threads| {
+        let drained = threads.spawn(|| scene.drain(&options, &told));
+        scene.until("an eviction", || {
+            scene.pods("slow").iter().any(|pod| !pod["metadata"]["deletionTimestamp"].is_null())
+        });
+        scene.put_pod("late", &nothing());
+        assert_eq!(drained.join().unwrap().unwrap().evicted, 2);
+    });
+    assert!(scene.pods("late").is_empty());
 }
 
 fn a_pod_that_takes_its_time_is_waited_for(world: &World) {
@@ -274,4 +308,130 @@ fn a_rehearsal_changes_nothing(world: &World) {
             assert!(pod["metadata"]["deletionTimestamp"].is_null(), "{pod}");
         }
     }
+}
+
+/// The real control plane has no controller that detaches volumes: the test plays it.
+#[test]
+fn volumes_are_waited_for_but_those_of_pods_that_stay() {
+    let world = World::control_plane();
+    let scene = Scene::new(&world, "ours");
+    let attachments = "/apis/storage.k8s.io/v1/volumeattachments";
+    let attach = |node: &str, volume: &str| {
+        let spec = json!({"attacher": "csi.example.com", "nodeName": node, "source": {"persistentVolumeName": volume}});
+        let object = json!({"metadata": {"name": scene.name(volume)}, "spec": spec});
+        world.create(attachments, &object);
+    };
+    let claim = json!({"metadata": {"name": scene.name("claim")}, "spec": {"accessModes": ["ReadWriteOnce"],
+        "storageClassName": "none", "volumeName": "stays", "resources": {"requests": {"storage": "1Gi"}}}});
+    world.create("/api/v1/namespaces/default/persistentvolumeclaims", &claim);
+    let volume = json!({"name": "data", "persistentVolumeClaim": {"claimName": scene.name("claim")}});
+    let mirror = json!({"metadata": {"annotations": {"kubernetes.io/config.mirror": "x"}}, "spec": {"volumes": [volume]}});
+    scene.pod("static", &mirror);
+    scene.replicas("web", 1, &nothing());
+    attach(&scene.node, "stays");
+    attach(&scene.spare, "elsewhere");
+    scene.drain(&within(60), &Told::default()).unwrap();
+
+    scene.cordon(&scene.node, false);
+    attach(&scene.node, "goes");
+    let told = Told::default();
+    let failure = scene.drain(&within(1), &told).unwrap_err();
+    assert_eq!(failure.kind, DrainFailureKind::TimedOut);
+    assert!(failure.why.ends_with(&scene.name("goes")), "{failure}");
+    std::thread::scope(|threads| {
+        let told = Told::default();
+        let (scene, options) = (&scene, within(60));
+        let drained = threads.spawn(move || {
+            let drained = scene.drain(&options, &told);
+            told.says("waiting for volumes to be detached: ");
+            drained
+        });
+        std::thread::sleep(Duration::from_secs(1)); // it waits as long as nobody detaches
+        assert!(!drained.is_finished());
+        let path = format!("{attachments}/{}", scene.name("goes"));
+        world.request("DELETE", &path, "application/json", &Value::Null);
+        drained.join().unwrap().unwrap();
+    });
+}
+
+/// kubectl asks for every pod once a second; we hear of all of them by one watch.
+#[test]
+fn the_server_is_asked_at_most_half_as_often_as_by_kubectl() {
+    let world = World::control_plane();
+    let pods: usize =
+        std::env::var("SCIURO_DRAIN_PODS").ok().and_then(|pods| pods.parse().ok()).unwrap_or(10);
+    let ours = Scene::new(&world, "ours");
+    let theirs = Scene::new(&world, "theirs");
+    for scene in [&ours, &theirs] {
+        scene.replicas("web", pods, &json!({"metadata": {"annotations": {STOPS_AFTER: "5000"}}}));
+    }
+    let begun = std::time::Instant::now();
+    let drained = ours.drain(&within(120), &Told::default()).unwrap();
+    let our_wall = begun.elapsed();
+    assert_eq!(drained.evicted, pods);
+    let begun = std::time::Instant::now();
+    let (done, said) = theirs.kubectl(&[]);
+    let their_wall = begun.elapsed();
+    assert!(done, "{said}");
+    let asked = |agent: &str, node: &str, marker: &str| {
+        let directory = std::env::var("SCIURO_CLUSTER_DIR").unwrap();
+        let log = std::fs::read_to_string(std::path::Path::new(&directory).join("audit.log")).unwrap();
+        let lines = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        lines
+            .filter(|line| line["stage"] == "ResponseComplete" || line["stage"] == "ResponseStarted")
+            .filter(|line| line["userAgent"].as_str().is_some_and(|this| this.starts_with(agent)))
+            .filter(|line| {
+                let uri = line["requestURI"].as_str().unwrap_or_default();
+                uri.contains(node) || uri.contains(marker)
+            })
+            .map(|line| line["auditID"].as_str().unwrap_or_default().to_owned())
+            .collect::<std::collections::BTreeSet<_>>()
+            .len()
+    };
+    let ours_asked = asked("kubectl-sciuro", &ours.node, &ours.name("web"));
+    let theirs_asked = asked("kubectl/", &theirs.node, &theirs.name("web"));
+    eprintln!(
+        "{pods} pods: ours {ours_asked} requests in {our_wall:?}, kubectl {theirs_asked} in {their_wall:?}"
+    );
+    assert!(ours_asked > pods, "the audit log tells: {ours_asked}");
+    assert!(ours_asked * 2 <= theirs_asked, "{ours_asked} requests, kubectl {theirs_asked}");
+}
+
+#[test]
+fn answers_that_may_pass_are_outlasted() {
+    let world = World::sandbox();
+    let scene = Scene::new(&world, "ours");
+    scene.replicas("web", 3, &nothing());
+    let evictions = "/api/v1/namespaces/default/pods/*";
+    let faults = world.api().faults();
+    let throttled = faults.on("POST", evictions).times(1).status(429).retry_after(1);
+    let broken = faults.on("POST", evictions).times(1).status(500).message("etcdserver: leader changed");
+    let cut = faults.on("POST", evictions).times(1).drop_connection();
+    let watch = faults.on("GET", "/api/v1/pods").query("watch=").times(1).status(410);
+    let told = Told::default();
+    assert_eq!(scene.drain(&within(60), &told).unwrap().evicted, 3);
+    for fault in [throttled, broken, cut, watch] {
+        assert!(fault.hits() >= 1);
+    }
+    told.says("trying again: Internal error occurred: etcdserver: leader changed");
+}
+
+#[test]
+fn a_webhook_that_refuses_is_named_and_the_others_go() {
+    let world = World::sandbox();
+    let scene = Scene::new(&world, "ours");
+    scene.replicas("web", 1, &nothing());
+    scene.pod("precious", &nothing());
+    let path = format!("{}/{}/eviction", scene::PODS, scene.name("precious"));
+    let why = "admission webhook \"guard.example.com\" denied the request: not today";
+    world.api().faults().on("POST", &path).status(403).message(why);
+    let options = DrainOptions { policy: Policy { force: true, ..Policy::default() }, ..within(60) };
+    let failure = scene.drain(&options, &Told::default()).unwrap_err();
+    assert_eq!(failure.kind, DrainFailureKind::Failed);
+    assert_eq!((failure.left.len(), failure.left[0].reason.as_str()), (1, why));
+    assert_eq!(
+        failure.left[0].hint,
+        "kubectl get validatingwebhookconfigurations,mutatingwebhookconfigurations"
+    );
+    assert!(scene.pods("web").iter().all(|pod| pod["spec"]["nodeName"] != scene.node.as_str()));
 }

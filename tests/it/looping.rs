@@ -325,6 +325,39 @@ fn what_is_forbidden_is_said_with_its_rule_and_tried_again() {
     looping.interrupt();
 }
 
+/// A permission that is taken away costs one request now and then, and is used again when it is given back.
+#[test]
+fn what_is_forbidden_meanwhile_is_asked_for_less_and_less_often() {
+    let world = World::sandbox();
+    let nodes: Vec<String> = (0..12).map(|number| world.bare_node(&format!("w{number}"))).collect();
+    let alert = |name| {
+        for node in &nodes {
+            world.alert(&[("alertname", name), ("node", node)], "", true);
+        }
+    };
+    alert("X");
+    let mut looping = start(&world, &[]);
+    assert!(nodes.iter().all(|_| looping.row().ends_with("X True (added)")));
+    world.api().deny("patch", "nodes/status");
+    let asked = || world.api().requests().iter().filter(|request| request.method == "PATCH").count();
+    let rounds = || {
+        let requests = world.alertmanager().requests();
+        requests.iter().filter(|request| request.path == "/api/v2/status").count()
+    };
+    let (asked_before, rounds_before) = (asked(), rounds());
+    alert("Y");
+    eventually("a refusal", || asked() > asked_before);
+    eventually("rounds", || rounds() >= rounds_before + 8);
+    let asked = asked() - asked_before;
+    let rounds = rounds() - rounds_before;
+    // --concurrency at first, then one in the rounds 3, 7, 15, ….
+    let most = 8 + (rounds + 1).ilog2() as usize - 1;
+    assert!(asked <= most, "{asked} requests in {rounds} rounds");
+    world.api().allow_all();
+    assert!(nodes.iter().all(|_| looping.row().ends_with("Y True (added)")));
+    looping.interrupt();
+}
+
 #[test]
 fn log_lines_are_json_if_they_are_to_be() {
     let world = World::sandbox();

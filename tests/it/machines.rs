@@ -2,11 +2,12 @@
 
 use std::time::{Duration, Instant};
 
+use http::Request;
 use serde_json::{Value, json};
 
 use crate::support::{World, scenarios};
 
-scenarios!(a_deployment_moves_while_its_machine_is_off_and_a_static_pod_restarts);
+scenarios!(a_deployment_moves_away_and_a_static_pod_restarts);
 
 #[track_caller]
 fn until(what: &str, so: impl Fn() -> bool) {
@@ -17,7 +18,7 @@ fn until(what: &str, so: impl Fn() -> bool) {
     }
 }
 
-fn a_deployment_moves_while_its_machine_is_off_and_a_static_pod_restarts(world: &World) {
+fn a_deployment_moves_away_and_a_static_pod_restarts(world: &World) {
     let machines = world.machines(&["a", "b"]);
     let (a, b) = (world.name("a"), world.name("b"));
     let namespace = world.namespace("web");
@@ -67,5 +68,10 @@ fn a_deployment_moves_while_its_machine_is_off_and_a_static_pod_restarts(world: 
     });
     let after = machines.facts(&a).expect("a machine");
     assert_eq!((before.reboots, after.reboots), (0, 1));
+    for (query, expected) in [("", "log"), ("?previous=true", "previous log")] {
+        let log = Request::get(format!("{pods}/agent-{a}/log{query}")).body(Vec::new()).expect("a request");
+        let log = world.block_on(world.client().request_text(log)).expect("a log");
+        assert_eq!(log, format!("{expected} of static in {namespace}/agent-{a}\n"));
+    }
     assert_eq!(world.get_node(&a)["status"]["nodeInfo"]["bootID"], after.boot_id.as_str());
 }

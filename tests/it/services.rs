@@ -1,17 +1,17 @@
 //! Sources inside of the cluster: the endpoints of a Service, and connections to them through the API server.
 //!
-//! The real control plane has no kubelet, so there a port-forward goes as far as the API server's call to one; what a
-//! kubelet does with it is the sandbox's.
+//! On the real control plane a port-forward goes through the API server to a kubelet double, over TLS.
 
-use std::net::SocketAddr;
+use std::process::{Command, Stdio};
 
+use ::sandbox::{Authority, Front};
 use jiff::SignedDuration;
 use sciuro::cli::KubernetesArgs;
 use sciuro::cluster::{Cluster, PodKey, ServiceKey};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use crate::support::{World, scenarios};
+use crate::support::{World, run, scenarios};
 
 scenarios![
     the_ready_pods_of_a_service_are_found,
@@ -19,6 +19,12 @@ scenarios![
     the_alertmanager_is_found_if_there_is_one,
     a_pod_that_is_gone,
     who_may_not_is_told_what_is_missing,
+    an_alertmanager_answers_through_a_port_forward,
+    a_port_that_is_closed_is_named,
+    a_connection_that_breaks_ends_and_the_next_one_works,
+    more_than_one_buffer_goes_through_unchanged,
+    sync_reaches_its_alertmanager_by_port_forward,
+    sync_says_what_a_port_forward_needs,
 ];
 
 fn cluster(world: &World, user: Option<&str>) -> Cluster {
@@ -220,6 +226,16 @@ mod only {
                 ]
             );
         }
+
+        #[test]
+        fn a_kubelet_gives_the_log_of_a_container_that_has_ended() {
+            let world = World::control_plane();
+            let pod = forwarded(&world);
+            let path = format!("/api/v1/namespaces/default/pods/{}/log?container=am&previous=true", pod.name);
+            let log = http::Request::get(path).body(Vec::new()).unwrap();
+            let log = world.block_on(world.client().request_text(log)).unwrap();
+            assert_eq!(log, format!("previous log of am in default/{}\n", pod.name));
+        }
     }
 }
 
@@ -234,33 +250,42 @@ async fn exchange(cluster: &Cluster, pod: &PodKey, port: u16, sent: &str) -> std
 
 const REQUEST: &str = "GET /api/v2/status HTTP/1.1\r\nHost: am\r\nConnection: close\r\n\r\n";
 
-fn forwarded() -> (World, PodKey) {
-    let world = World::sandbox();
-    let pod = create_pod(&world, "w1");
-    let to: SocketAddr = world.alertmanager_url().strip_prefix("http://").unwrap().parse().unwrap();
-    world.api().forward(&pod.name, 9093, to);
-    (world, pod)
+/// A pod at whose port 9093 the Alertmanager answers.
+fn forwarded(world: &World) -> PodKey {
+    let node = world.bare_node("w1");
+    let pod = create_pod(world, &node);
+    let to = world.alertmanager_url().strip_prefix("http://").unwrap().parse().unwrap();
+    world.forward(&node, &pod.name, 9093, to);
+    pod
 }
 
-#[test]
-fn an_alertmanager_answers_through_a_port_forward() {
-    let (world, pod) = forwarded();
-    let cluster = cluster(&world, None);
+fn an_alertmanager_answers_through_a_port_forward(world: &World) {
+    let pod = forwarded(world);
+    let cluster = cluster(world, None);
     for _ in 0..2 {
         let answer = world.block_on(exchange(&cluster, &pod, 9093, REQUEST)).unwrap();
         assert!(answer.starts_with("HTTP/1.1 200 OK\r\n") && answer.contains("\"uptime\""), "{answer}");
     }
+}
+
+#[test]
+fn each_connection_is_a_request_of_its_own_by_who_we_are() {
+    let world = World::sandbox();
+    let pod = forwarded(&world);
+    let cluster = cluster(&world, None);
+    for _ in 0..2 {
+        world.block_on(exchange(&cluster, &pod, 9093, REQUEST)).unwrap();
+    }
     let requests = world.api().requests();
     let forwards: Vec<_> = requests.iter().filter(|request| request.path.ends_with("/portforward")).collect();
-    assert_eq!(forwards.len(), 2, "one connection each");
+    assert_eq!(forwards.len(), 2);
     assert!(forwards[0].user_agent().starts_with("kubectl-sciuro/"));
     assert_eq!(forwards[0].header("authorization"), "Bearer sandbox");
 }
 
-#[test]
-fn a_port_that_is_closed_is_named() {
-    let (world, pod) = forwarded();
-    let error = world.block_on(exchange(&cluster(&world, None), &pod, 9094, REQUEST)).unwrap_err();
+fn a_port_that_is_closed_is_named(world: &World) {
+    let pod = forwarded(world);
+    let error = world.block_on(exchange(&cluster(world, None), &pod, 9094, REQUEST)).unwrap_err();
     assert_eq!(error.kind(), std::io::ErrorKind::ConnectionRefused);
     assert_eq!(
         error.to_string().replace(&world.name(""), ""),
@@ -268,15 +293,14 @@ fn a_port_that_is_closed_is_named() {
     );
 }
 
-#[test]
-fn a_connection_that_breaks_ends_and_the_next_one_works() {
-    let (world, pod) = forwarded();
-    let cluster = cluster(&world, None);
+fn a_connection_that_breaks_ends_and_the_next_one_works(world: &World) {
+    let pod = forwarded(world);
+    let cluster = cluster(world, None);
     world.block_on(async {
         let mut connection = cluster.port_forward(&pod, 9093).await.unwrap();
         // Half a request, so that the Alertmanager waits for the rest of it.
         connection.write_all(b"GET /api/v2/status HTTP/1.1\r\n").await.unwrap();
-        world.api().drop_watches();
+        world.drop_forwards();
         let mut rest = Vec::new();
         let _ends_with_or_without_an_error = connection.read_to_end(&mut rest).await;
         assert!(rest.is_empty());
@@ -284,11 +308,10 @@ fn a_connection_that_breaks_ends_and_the_next_one_works() {
     assert!(world.block_on(exchange(&cluster, &pod, 9093, REQUEST)).is_ok());
 }
 
-#[test]
-fn more_than_one_buffer_goes_through_unchanged() {
-    let (world, pod) = forwarded();
+fn more_than_one_buffer_goes_through_unchanged(world: &World) {
+    let pod = forwarded(world);
     let echo = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    world.api().forward(&pod.name, 1, echo.local_addr().unwrap());
+    world.forward(&world.name("w1"), &pod.name, 1, echo.local_addr().unwrap());
     let sent = "what goes in comes out, ".repeat(60_000);
     let expected = sent.clone();
     std::thread::spawn(move || {
@@ -297,15 +320,110 @@ fn more_than_one_buffer_goes_through_unchanged() {
         std::io::Read::read_exact(&mut stream, &mut received).unwrap();
         std::io::Write::write_all(&mut stream, &received).unwrap();
     });
-    let received = world.block_on(exchange(&cluster(&world, None), &pod, 1, &sent)).unwrap();
+    let received = world.block_on(exchange(&cluster(world, None), &pod, 1, &sent)).unwrap();
     assert!(received == sent, "{} of {} bytes", received.len(), sent.len());
 }
 
 #[test]
 fn a_server_without_websockets_is_named() {
-    let (world, pod) = forwarded();
+    let world = World::sandbox();
+    let pod = forwarded(&world);
     let path = format!("/api/v1/namespaces/default/pods/{}/portforward", pod.name);
     let _plain = world.api().faults().on("GET", &path).body("text/html", "<html>proxy</html>");
     let said = lines(&world, world.block_on(cluster(&world, None).port_forward(&pod, 9093)));
     assert!(said[0].contains("does a proxy in between let WebSockets through?"), "{said:?}");
+}
+
+/// A Service with a pod behind it, at which the Alertmanager answers, and a node of which it has an alert.
+fn alerting_service(world: &World) -> (String, String) {
+    let (node, name) = (world.name("w1"), world.name("am"));
+    let pod = forwarded(world);
+    world.create(SERVICES, &service(&name, &json!({})));
+    let endpoint = endpoint(&pod.name, "10.1.0.7", true);
+    world.create(SLICES, &slice(&world.name("s"), &name, "IPv4", &json!([endpoint])));
+    world.alert(&[("alertname", "X"), ("node", &node)], "", true);
+    (node, format!("svc://default/{name}"))
+}
+
+fn sync_reaches_its_alertmanager_by_port_forward(world: &World) {
+    let (node, address) = alerting_service(world);
+    world.sync(&["--alertmanager", &address]).exits(0);
+    assert_eq!(world.condition(&node, "X").unwrap()["status"], "True");
+}
+
+fn sync_says_what_a_port_forward_needs(world: &World) {
+    let (node, address) = alerting_service(world);
+    let user = world.user_who_may(&[
+        ("", "nodes", "list"),
+        ("coordination.k8s.io", "leases", "get"),
+        ("coordination.k8s.io", "leases", "create"),
+        ("coordination.k8s.io", "leases", "update"),
+        ("", "services", "get"),
+        ("discovery.k8s.io", "endpointslices", "list"),
+    ]);
+    world
+        .sync(&["--alertmanager", &address, "--as", &user])
+        .exits(11)
+        .says("cannot reach svc://default/am/am-0 (http://10.1.0.7:9093/api/v2/status): Error from server (Forbidden): pods")
+        .says(r#"hint: a Role in default needs the rule: {apiGroups: [""], resources: ["pods/portforward"], verbs: ["get", "create"]}"#)
+        .says("hint: kubectl auth can-i create pods --subresource=portforward -n default");
+    assert_eq!(world.condition(&node, "X"), None);
+}
+
+/// The address of the Alertmanager is that of a pod. On the sandbox only: a real API server takes no endpoint on loopback.
+fn directly_alerting_service(world: &World) -> (String, String) {
+    let (node, name) = (world.bare_node("w1"), world.name("am"));
+    world.create(SERVICES, &service(&name, &json!({})));
+    let mut slice = slice("s", &name, "IPv4", &json!([endpoint("am-0", "127.0.0.1", true)]));
+    let port: u16 = world.alertmanager_url().rsplit(':').next().unwrap().parse().unwrap();
+    slice["ports"][1]["port"] = port.into();
+    world.create(SLICES, &slice);
+    world.alert(&[("alertname", "X"), ("node", &node)], "", true);
+    (node, format!("svc://default/{name}"))
+}
+
+fn port_forwards(world: &World) -> usize {
+    world.api().requests().iter().filter(|request| request.path.ends_with("/portforward")).count()
+}
+
+#[test]
+fn sync_goes_directly_to_the_pods_if_told_so() {
+    let world = World::sandbox();
+    let (node, address) = directly_alerting_service(&world);
+    world.sync(&["--alertmanager", &address, "--via", "direct"]).exits(0);
+    assert_eq!(world.condition(&node, "X").unwrap()["status"], "True");
+    assert_eq!(port_forwards(&world), 0);
+}
+
+/// Where every pod has the files of its account there is a directory of this process alone: that takes a mount namespace.
+#[test]
+fn in_a_pod_sync_goes_directly_to_the_pods() {
+    const AS_IN_A_POD: &str = "account=/var/run/secrets/kubernetes.io/serviceaccount
+        mount -t tmpfs none /var/run && mkdir -p $account && cp \"$0\"/* $account && exec \"$@\"";
+    let world = World::sandbox();
+    let (node, address) = directly_alerting_service(&world);
+    let authority = Authority::new("cluster");
+    let server = Front::tls(&world.server_url(), &authority.issue(&["127.0.0.1"]), None);
+    let account = tempfile::tempdir().unwrap();
+    for (name, content) in
+        [("ca.crt", authority.certificate.as_str()), ("token", "sandbox"), ("namespace", "sciuro")]
+    {
+        std::fs::write(account.path().join(name), content).unwrap();
+    }
+    let sync = world.sync_command(&["--alertmanager", &address]);
+    let mut in_pod = Command::new("unshare");
+    in_pod.args(["--user", "--map-root-user", "--mount", "sh", "-c", AS_IN_A_POD]).arg(account.path());
+    in_pod.arg(sync.get_program()).args(sync.get_args()).stdin(Stdio::null());
+    for (name, value) in sync.get_envs().filter(|(name, _)| *name != "KUBECONFIG") {
+        match value {
+            Some(value) => in_pod.env(name, value),
+            None => in_pod.env_remove(name),
+        };
+    }
+    in_pod.env_remove("KUBECONFIG");
+    in_pod.env("KUBERNETES_SERVICE_HOST", "127.0.0.1");
+    in_pod.env("KUBERNETES_SERVICE_PORT", server.address().port().to_string());
+    run(&mut in_pod).exits(0);
+    assert_eq!(world.condition(&node, "X").unwrap()["status"], "True");
+    assert_eq!(port_forwards(&world), 0);
 }

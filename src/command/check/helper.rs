@@ -9,8 +9,7 @@ use crate::settings::CheckSettings;
 const PODS: Rule<'static> = Rule { group: "", resource: "pods", namespace: None };
 
 pub(super) async fn check(settings: &CheckSettings, cluster: &Cluster) -> Line {
-    let options =
-        HelperOptions { namespace: settings.helper_namespace.clone(), image: settings.helper_image.clone() };
+    let options = HelperOptions::new(&settings.helper_namespace, &settings.helper_image);
     let name = format!("helper pod in {}", options.namespace);
     let look = async {
         let create = Permission::of("create", &PODS).within(Some(&options.namespace));

@@ -3,10 +3,9 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use jiff::{SignedDuration, Timestamp};
-
 use super::line::{Line, within};
 use crate::cluster::{ApiError, Cluster, LeaseKey, Rule};
+use crate::core::memory::Memory;
 use crate::core::report::{LastFull, human_duration};
 use crate::settings::CheckSettings;
 
@@ -46,7 +45,7 @@ pub(super) async fn ours(settings: &CheckSettings, cluster: &Cluster) -> Ours {
     let Some(state) = state else {
         let lease = could_create(name, key, cluster);
         let lease = lease.await;
-        return Ours { exists: false, lease, last_full: last_full(&BTreeMap::new(), key) };
+        return Ours { exists: false, lease, last_full: last_full(&BTreeMap::new(), key, cluster) };
     };
     let lease = match &state.holder {
         None => Line::ok(&name, "free"),
@@ -65,7 +64,7 @@ pub(super) async fn ours(settings: &CheckSettings, cluster: &Cluster) -> Ours {
             within(super::PATIENCE, &name, renewed).await
         }
     };
-    Ours { exists: true, lease, last_full: last_full(&state.annotations, key) }
+    Ours { exists: true, lease, last_full: last_full(&state.annotations, key, cluster) }
 }
 
 /// A Lease that is not there: whether it could be created.
@@ -140,17 +139,15 @@ pub(super) async fn upstream(settings: &CheckSettings, cluster: &Cluster) -> Lin
     within(super::PATIENCE, &name, look).await
 }
 
-fn last_full(annotations: &BTreeMap<String, String>, key: &LeaseKey) -> Line {
-    let annotation = |name: &str| annotations.get(&format!("sciuro.dev/{name}"));
-    let Some(at) = annotation("last-full").and_then(|text| text.parse::<Timestamp>().ok()) else {
+fn last_full(annotations: &BTreeMap<String, String>, key: &LeaseKey, cluster: &Cluster) -> Line {
+    let memory = Memory::read(annotations);
+    let Some(full) = LastFull::of(&memory) else {
         return Line::warning(LAST_FULL, format!("none is recorded in {}/{}", key.namespace, key.name))
             .hint("kubectl sciuro sync");
     };
-    let interval = annotation("interval").and_then(|text| text.parse().ok());
-    let full = LastFull { at, interval: interval.unwrap_or(SignedDuration::from_mins(1)) };
-    let now = Timestamp::now();
-    let by = annotation("last-by").map(|by| format!(" by {by}")).unwrap_or_default();
-    let message = format!("{} ago{by}", human_duration(now.duration_since(at)));
+    let now = cluster.now();
+    let by = memory.last_by.map(|by| format!(" by {by}")).unwrap_or_default();
+    let message = format!("{} ago{by}", human_duration(now.duration_since(full.at)));
     if full.is_fresh(now) {
         Line::ok(LAST_FULL, message)
     } else {

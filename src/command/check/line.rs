@@ -53,11 +53,7 @@ impl Line {
 
     /// An error with its hints.
     pub(super) fn of(name: impl Into<String>, error: &Error) -> Self {
-        let mut lines = error.lines();
-        let message = lines.next().unwrap_or_default();
-        let message = message.strip_prefix("error: ").unwrap_or(&message).to_owned();
-        let hints = lines.map(|line| line.strip_prefix("hint: ").unwrap_or(&line).to_owned()).collect();
-        Self { hints, ..Self::failed(name, message) }
+        Self { hints: error.hints().to_vec(), ..Self::failed(name, error.why()) }
     }
 
     pub(super) fn of_api(name: impl Into<String>, error: &ApiError, verb: &str, rule: &Rule<'_>) -> Self {

@@ -12,7 +12,7 @@ use crate::core::remediation::Method;
 use crate::core::remediation::{Baseline, Options, Record, RecordSeen, State, VERSION};
 use crate::error::{Error, Exit, Result};
 use crate::remedy::reboot::command::CommandOptions;
-use crate::remedy::reboot::pod::HelperOptions;
+use crate::remedy::reboot::pod::{HelperOptions, STARTS_WITHIN};
 use crate::remedy::reboot::ssh::SshOptions;
 use crate::remedy::reboot::{self, Reboot, RebootError};
 use crate::remedy::{News, Tell, baseline};
@@ -46,10 +46,12 @@ pub(super) fn reboot(settings: &RemediateSettings, node: &RemediatedNode) -> Res
     }
     let address_type = settings.address_type.name();
     match settings.method {
-        Method::Pod => Ok(Reboot::Pod(HelperOptions {
-            namespace: settings.helper_namespace.clone(),
-            image: settings.helper_image.clone(),
-        })),
+        Method::Pod => {
+            let options = HelperOptions::new(&settings.helper_namespace, &settings.helper_image);
+            // Who does not wait longer for the reboot does not wait longer for who orders it.
+            let starts_within = settings.timeout.unwrap_or(STARTS_WITHIN).min(STARTS_WITHIN);
+            Ok(Reboot::Pod(HelperOptions { starts_within, ..options }))
+        }
         Method::Ssh => {
             SshOptions::new(node, address_type, settings.ssh_config.clone()).map(Reboot::Ssh).map_err(refused)
         }
@@ -102,7 +104,7 @@ pub(super) async fn first_record(
 ) -> Result<(Record, RemediatedNode, Hold)> {
     let boot_id = found.node.view.boot_id.clone();
     worker.steps.tell(News::Line("asks the machine whether it is the right one"));
-    worker.probe(&boot_id).await.map_err(|failure| refused(&worker.node, &failure.why))?;
+    worker.probe(&boot_id).await.map_err(|failure| refused_late(&worker.node, &failure.why))?;
     let baseline = baseline::take(worker.cluster, &found.node).await;
     let baseline = baseline
         .map_err(|error| error.explain("list", &Rule { group: "", resource: "pods", namespace: None }))?;
@@ -133,16 +135,16 @@ async fn look_again(
     if node.view.record != RecordSeen::None {
         return Err(super::preflight::refuse_unfinished(&node)
             .err()
-            .unwrap_or_else(|| refused(&worker.node, "busy")));
+            .unwrap_or_else(|| refused_late(&worker.node, "busy")));
     }
     if node.view.uid != found.node.view.uid || node.view.boot_id != found.node.view.boot_id {
-        return Err(refused(
+        return Err(refused_late(
             &worker.node,
             "it is not as it was planned with: it was replaced or has rebooted",
         ));
     }
     let (refusals, _) = others?.judge(&node, worker.settings);
-    admission::refuse(&refusals).map_err(|error| refused(&worker.node, &error.to_string()))?;
+    admission::refuse(&refusals).map_err(|error| refused_late(&worker.node, &error.to_string()))?;
     let record = Record {
         v: VERSION,
         id: worker.id.clone(),
@@ -177,4 +179,9 @@ pub(super) fn new_id() -> String {
 
 fn refused(node: &str, why: &str) -> Error {
     Error::new(Exit::Refused, format!("node/{node}: {why}; nothing was changed"))
+}
+
+/// After the plan was accepted.
+fn refused_late(node: &str, why: &str) -> Error {
+    refused(node, why).hint(format!("look again: kubectl sciuro remediate {node} --dry-run=client"))
 }

@@ -4,6 +4,7 @@ use crate::cluster::clear_command;
 use crate::core::remediation::{End, State};
 use crate::error::{Error, Exit, Result};
 use crate::signal;
+use crate::ui::escape;
 
 /// `Ok`: a line to say. The error has the exit code.
 pub(super) fn ending(node: &str, end: End) -> Result<String> {
@@ -49,7 +50,11 @@ pub(super) fn ending(node: &str, end: End) -> Result<String> {
         )
         .hint("kubectl get nodes")),
         End::Lost { holder } => {
-            Err(Error::new(Exit::Busy, format!("node/{node}: {holder} acts on it now")).hint(resume))
+            let why = format!(
+                "node/{node}: another process has taken it over; its holder now: {}",
+                escape(&holder)
+            );
+            Err(Error::new(Exit::Busy, why).hint(format!("kubectl sciuro status {node}")).hint(resume))
         }
         End::Unreadable { why } => Err(Error::new(
             Exit::Refused,

@@ -230,8 +230,7 @@ async fn helper(name: &str, settings: &RemediateSettings, cluster: &Cluster) -> 
     if settings.dry_run == DryRun::Client || !reboot.method.uses_pod() {
         return None;
     }
-    let options =
-        HelperOptions { namespace: reboot.helper_namespace.clone(), image: reboot.helper_image.clone() };
+    let options = HelperOptions::new(&reboot.helper_namespace, &reboot.helper_image);
     let error = pod::rehearse(cluster, &options, name, "rehearsal").await.err()?;
     Some(Obstacle { name: "helper", hint: error.hints.first().cloned(), reason: error.why, exception: None })
 }

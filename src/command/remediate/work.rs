@@ -193,10 +193,15 @@ impl Worker<'_> {
         let probed = reboot::probe(&self.reboot, &self.target()).await.map_err(|error| self.told(&error))?;
         let Some(probed) = probed else { return Ok(None) };
         if probed.boot_id != boot_id {
-            return Err(failed(format!(
+            let why = format!(
                 "another machine answers, or another boot: its boot id is {}, the node's is {boot_id}",
                 probed.boot_id
-            )));
+            );
+            let hint = format!(
+                "what its kubelet says of it: kubectl get node {} -o jsonpath={{.status.nodeInfo}}",
+                self.node
+            );
+            return Err(self.told(&RebootError::new(why).hint(hint)));
         }
         Ok(Some(probed.uptime))
     }

@@ -1,10 +1,9 @@
 //! Can what is not shown be taken as not firing? The sync Lease says when all was last seen.
 
-use std::collections::BTreeMap;
-
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 
 use crate::cluster::{ApiError, Cluster};
+use crate::core::memory::Memory;
 use crate::core::prefix::Prefix;
 use crate::core::report::{LastFull, human_duration};
 use crate::settings::StatusSettings;
@@ -14,7 +13,7 @@ use crate::settings::StatusSettings;
 pub(super) enum LastSync {
     /// Nobody asked: the conditions shown are not sync's.
     NotConsulted,
-    Recorded(BTreeMap<String, String>),
+    Recorded(Box<Memory>),
     /// There is no Lease of this name.
     NotRecorded(String),
     /// With the server's reason.
@@ -28,7 +27,7 @@ impl LastSync {
         }
         let key = &settings.lease;
         match cluster.lease_annotations(key).await {
-            Ok(Some(annotations)) => Self::Recorded(annotations),
+            Ok(Some(annotations)) => Self::Recorded(Box::new(Memory::read(&annotations))),
             Ok(None) => Self::NotRecorded(format!("{}/{}", key.namespace, key.name)),
             Err(ApiError::Status(status)) if !status.reason.is_empty() => {
                 Self::NotReadable(status.reason.clone())
@@ -37,26 +36,24 @@ impl LastSync {
         }
     }
 
-    fn annotation(&self, name: &str) -> Option<&str> {
+    fn memory(&self) -> Option<&Memory> {
         match self {
-            Self::Recorded(annotations) => annotations.get(&format!("sciuro.dev/{name}")).map(String::as_str),
+            Self::Recorded(memory) => Some(memory),
             _ => None,
         }
     }
 
-    pub(super) fn prefix(&self) -> Option<Prefix> {
-        self.annotation("prefix")?.parse().ok()
+    pub(super) fn prefix(&self) -> Option<&Prefix> {
+        self.memory()?.prefix.as_ref()
     }
 
     /// Who synced last.
     pub(super) fn by(&self) -> Option<&str> {
-        self.annotation("last-by")
+        self.memory()?.last_by.as_deref()
     }
 
     pub(super) fn last_full(&self) -> Option<LastFull> {
-        let at = self.annotation("last-full")?.parse().ok()?;
-        let interval = self.annotation("interval").and_then(|text| text.parse().ok());
-        Some(LastFull { at, interval: interval.unwrap_or(SignedDuration::from_mins(1)) })
+        LastFull::of(self.memory()?)
     }
 
     /// Why it cannot be told what fires, if it cannot.

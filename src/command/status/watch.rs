@@ -44,7 +44,7 @@ pub(super) async fn run(settings: &StatusSettings, cluster: &Cluster, ui: &Ui) -
     tokio::select! {
         error = cluster.follow_nodes(selection, &nodes) => Err(error),
         never = read_lease(settings, cluster, seen.clone(), &lease) => match never {},
-        exit = show(settings, ui, seen.clone(), last_sync) => exit,
+        exit = show(settings, cluster, ui, seen.clone(), last_sync) => exit,
     }
 }
 
@@ -74,6 +74,7 @@ async fn read_lease(
 
 async fn show(
     settings: &StatusSettings,
+    cluster: &Cluster,
     ui: &Ui,
     mut seen: watch::Receiver<SeenNodes<ShownNode>>,
     mut last_sync: watch::Receiver<Option<LastSync>>,
@@ -94,8 +95,8 @@ async fn show(
             let seen = seen.borrow_and_update();
             let last_sync = last_sync.borrow_and_update();
             let last_sync = last_sync.as_ref().unwrap_or(&LastSync::NotConsulted);
-            let picture =
-                Picture { settings, seen: &seen, last_sync, filter: filter(settings, last_sync), now: now() };
+            let filter = filter(settings, last_sync);
+            let picture = Picture { settings, seen: &seen, last_sync, filter, now: now(cluster) };
             if !view.show(&picture, ui) {
                 return Ok(Exit::Done);
             }

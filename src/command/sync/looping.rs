@@ -11,9 +11,10 @@ use std::time::{Duration, Instant};
 use tokio::sync::watch;
 use tokio::time::MissedTickBehavior;
 
+use super::refusal::Refusal;
 use super::report::{Report, failures, is_visible, print_changes, print_failures};
 use super::trust::{down, say_held};
-use super::write::{NodePlan, NodeResult, Outcome, Progress, write};
+use super::write::{NodePlan, NodeResult, Outcome, Progress, refused, write};
 use super::{Job, decide, fetch, lease, sources};
 use crate::cluster::{Candidate, Cluster, Hold, LeaseKey, NodeSelection, SeenNodes, Waiting};
 use crate::command::stop::{Stopped, until_stopped};
@@ -91,8 +92,13 @@ struct Loop<'l> {
     health: &'l Health,
 }
 
-/// The alerts of the last full round, for nodes that come before the next.
-type LastFull = Option<(Instant, Gathered)>;
+/// What one round leaves for the next.
+struct Left {
+    /// The alerts of the last full round, for nodes that come before the next.
+    last_full: Option<(Instant, Gathered)>,
+    memory: Memory,
+    refusal: Refusal,
+}
 
 /// Why there is something to do.
 enum Due {
@@ -188,9 +194,9 @@ impl Loop<'_> {
     async fn lead(&self, hold: Option<&Hold>) -> Stopped {
         let mut ticks = tokio::time::interval(self.period());
         ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
-        let mut last_full = None;
         // What the leader before us left, and from then on our own.
-        let mut memory = hold.map(|hold| Memory::read(&hold.annotations())).unwrap_or_default();
+        let memory = hold.map(|hold| Memory::read(&hold.annotations())).unwrap_or_default();
+        let mut left = Left { last_full: None, memory, refusal: Refusal::default() };
         loop {
             let due = async {
                 tokio::select! {
@@ -205,8 +211,8 @@ impl Loop<'_> {
             };
             self.health.alive();
             let done = match due {
-                Due::Round => Box::pin(self.round(hold, &mut last_full, &mut memory)).await,
-                Due::News => Box::pin(self.plan_news(hold, last_full.as_ref())).await,
+                Due::Round => Box::pin(self.round(hold, &mut left)).await,
+                Due::News => Box::pin(self.plan_news(hold, &mut left)).await,
             };
             if let Err(stopped) = done {
                 return stopped;
@@ -259,71 +265,78 @@ impl Loop<'_> {
     }
 
     /// One round. What goes wrong in it is said, and is over with it.
-    async fn round(
-        &self,
-        hold: Option<&Hold>,
-        last_full: &mut LastFull,
-        memory: &mut Memory,
-    ) -> Result<(), Stopped> {
+    async fn round(&self, hold: Option<&Hold>, left: &mut Left) -> Result<(), Stopped> {
         let started = Instant::now();
         self.ui.next_round();
         let interruption = self.seen.borrow().interrupted.clone();
         if let Some((since, why)) = interruption {
             self.ui.warning(&format!("no news of nodes since {}: {why}", since.strftime("%H:%M:%SZ")));
         }
-        let fetched = until_stopped(hold, Box::pin(fetch(&self.sources, self.settings, memory))).await?;
+        let fetched =
+            until_stopped(hold, Box::pin(fetch(&self.sources, self.settings, &left.memory))).await?;
         self.tell_sources(&fetched.trust);
         // Unless all is known now, what is new may need what fired before.
         let (nodes, _) = self.take_nodes(fetched.trust.state == SourceState::Full);
-        let (plans, mut report) = match decide(&fetched, memory, &nodes, |_| true, &self.job()) {
+        let (plans, mut report) = match decide(&fetched, &left.memory, &nodes, |_| true, &self.job()) {
             Ok(decided) => decided,
             Err(error) => {
                 self.ui.error(&error);
                 return Ok(());
             }
         };
-        let (written, stopped) = self.write(hold, &plans).await;
+        let (written, stopped) = match left.refusal.skips_round().filter(|_| !plans.is_empty()) {
+            Some(error) => (refused(&plans, error), None),
+            None => self.write(hold, &plans, &mut left.refusal).await,
+        };
         report.written = written;
         self.tell(&report, started.elapsed());
         if let Some(stopped) = stopped {
             return Err(stopped);
         }
         let annotations = lease::annotations(&report, self.settings);
-        *memory = Memory::read(&annotations);
+        left.memory = Memory::read(&annotations);
         if let Some(hold) = hold {
             hold.annotate(annotations);
         }
         if fetched.trust.state == SourceState::Full {
             // For what comes until the next round it is an addition only.
             let trust = Trust { state: SourceState::Partial, ..fetched.trust };
-            *last_full = Some((Instant::now(), Gathered { trust, ..fetched }));
+            left.last_full = Some((Instant::now(), Gathered { trust, ..fetched }));
         }
         Ok(())
     }
 
     /// A node that came since the last round, or is found by other names now, gets what fires. Nothing is cleared.
-    async fn plan_news(
-        &self,
-        hold: Option<&Hold>,
-        last_full: Option<&(Instant, Gathered)>,
-    ) -> Result<(), Stopped> {
+    async fn plan_news(&self, hold: Option<&Hold>, left: &mut Left) -> Result<(), Stopped> {
         let (nodes, news) = self.take_nodes(true);
-        let fresh = last_full.filter(|(at, _)| at.elapsed() < 2 * self.settings.interval.unsigned_abs());
+        let is_fresh = |at: &Instant| at.elapsed() < 2 * self.settings.interval.unsigned_abs();
+        let may_write = !left.refusal.is_in_force();
+        let fresh = left.last_full.as_ref().filter(|(at, _)| may_write && is_fresh(at));
         let Some((_, fetched)) = fresh else { return Ok(()) };
         let is_news = |node: &Node| news.contains(&node.name);
         let Ok((plans, _)) = decide(fetched, &Memory::default(), &nodes, is_news, &self.job()) else {
             return Ok(()); // the round has said why
         };
-        let (written, stopped) = self.write(hold, &plans).await;
+        let (written, stopped) = self.write(hold, &plans, &mut left.refusal).await;
         print_failures(failures(&written), self.ui);
         stopped.map_or(Ok(()), Err)
     }
 
     /// Writes, while we may. After a signal no further node is begun, and those that were are finished.
-    async fn write(&self, hold: Option<&Hold>, plans: &[NodePlan<'_>]) -> (Vec<NodeResult>, Option<Stopped>) {
+    async fn write(
+        &self,
+        hold: Option<&Hold>,
+        plans: &[NodePlan<'_>],
+        refusal: &mut Refusal,
+    ) -> (Vec<NodeResult>, Option<Stopped>) {
         let progress = Progress::default();
+        // Whether we may again, one node can tell.
+        let (first, rest) = plans.split_at(usize::from(refusal.is_in_force()).min(plans.len()));
         let stopped = {
-            let mut writing = Box::pin(write(self.cluster, plans, self.settings, &progress));
+            let mut writing = Box::pin(async {
+                write(self.cluster, first, self.settings, &progress).await;
+                write(self.cluster, rest, self.settings, &progress).await;
+            });
             match until_stopped(hold, writing.as_mut()).await {
                 Ok(()) => None,
                 Err(Stopped::Signal(signal)) => {
@@ -338,6 +351,9 @@ impl Loop<'_> {
                 Err(lost) => Some(lost),
             }
         };
+        if !plans.is_empty() {
+            refusal.heard(progress.refused(), self.settings.interval.unsigned_abs());
+        }
         let written = progress.take();
         self.remember(plans, &written);
         print_changes(&written, self.settings, self.ui);

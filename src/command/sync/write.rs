@@ -1,7 +1,7 @@
 //! Writing the plans, a few nodes at a time.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use futures::{StreamExt, stream};
@@ -45,6 +45,7 @@ pub(super) struct NodeResult {
 pub(super) struct Progress {
     results: Mutex<Vec<NodeResult>>,
     is_over: AtomicBool,
+    refused: OnceLock<Error>,
 }
 
 impl Progress {
@@ -59,6 +60,11 @@ impl Progress {
         self.results.lock().unwrap_or_else(PoisonError::into_inner).push(result);
     }
 
+    /// The error, if we are not allowed to write.
+    pub(super) fn refused(&self) -> Option<Error> {
+        self.refused.get().cloned()
+    }
+
     pub(super) fn plan_only(&self, plans: &[NodePlan<'_>]) {
         for plan in plans {
             self.add(plan, Outcome::Planned, Duration::ZERO);
@@ -71,6 +77,18 @@ impl Progress {
         results.sort_by(|a, b| a.node.cmp(&b.node));
         results
     }
+}
+
+/// What becomes of the plans if the server is not even asked.
+pub(super) fn refused(plans: &[NodePlan<'_>], error: Error) -> Vec<NodeResult> {
+    let mut error = Some(error);
+    let result = |plan: &NodePlan<'_>| NodeResult {
+        node: plan.node.name.clone(),
+        changes: plan.changes.clone(),
+        outcome: error.take().map_or(Outcome::Skipped, Outcome::Failed),
+        took: Duration::ZERO,
+    };
+    plans.iter().map(result).collect()
 }
 
 /// One patch for each node. A failure is that node's, unless it would be every node's.
@@ -94,7 +112,11 @@ pub(super) async fn write(
                 if error.is_final() {
                     progress.stop();
                 }
-                Outcome::Failed(error.explain("patch", &Rule::NODES_STATUS))
+                let explained = error.explain("patch", &Rule::NODES_STATUS);
+                if error.is_refusal() {
+                    progress.refused.get_or_init(|| explained.clone());
+                }
+                Outcome::Failed(explained)
             }
         };
         progress.add(plan, outcome, started.elapsed());

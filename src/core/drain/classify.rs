@@ -23,7 +23,7 @@ impl Default for Policy {
     }
 }
 
-/// What is known of a pod's DaemonSet.
+/// What is known of a pod's `DaemonSet`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum DaemonSet {
     Exists,
@@ -69,7 +69,7 @@ impl Skip {
 pub enum Blocked {
     /// The flag `--ignore-daemonsets` is off.
     DaemonSet,
-    /// Its DaemonSet is gone, or could not be asked for: why.
+    /// Its `DaemonSet` is gone, or could not be asked for: why.
     DaemonSetUnknown(String),
     LocalStorage,
     Unmanaged,
@@ -117,13 +117,13 @@ pub struct Classified {
     pub verdict: Verdict,
 }
 
-/// Whether the pod's DaemonSet has to be asked for before it can be classified.
+/// Whether the pod's `DaemonSet` has to be asked for before it can be classified.
 pub fn needs_daemon_set(pod: &Pod) -> bool {
     !pod.is_finished() && pod.owner.as_ref().is_some_and(super::Owner::is_daemon_set)
 }
 
 /// The first filter that does not let a pod be evicted decides. `daemon_set` counts only if [`needs_daemon_set`].
-pub fn classify(pod: &Pod, policy: &Policy, daemon_set: &DaemonSet, now: Timestamp) -> Verdict {
+pub fn classify(pod: &Pod, policy: Policy, daemon_set: &DaemonSet, now: Timestamp) -> Verdict {
     if pod.is_helper {
         return Verdict::Skip(Skip::Helper);
     }
@@ -160,7 +160,7 @@ pub fn classify(pod: &Pod, policy: &Policy, daemon_set: &DaemonSet, now: Timesta
 }
 
 /// Whether the pod is being deleted for so long that nobody waits for it.
-pub(super) fn is_skipped(pod: &Pod, policy: &Policy, now: Timestamp) -> bool {
+pub(super) fn is_skipped(pod: &Pod, policy: Policy, now: Timestamp) -> bool {
     let limit = i64::from(policy.skip_wait_for_delete);
     limit > 0 && pod.deletion.is_some_and(|deletion| now.duration_since(deletion).as_secs() > limit)
 }

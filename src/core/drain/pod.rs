@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[allow(clippy::struct_excessive_bools)] // facts, independent of each other
 pub struct Pod {
     pub namespace: String,
     pub name: String,
@@ -59,7 +60,7 @@ pub struct Owner {
 }
 
 impl Owner {
-    /// The built-in kind alone: DaemonSets of other groups are evicted, as kubectl does.
+    /// The built-in kind alone: `DaemonSets` of other groups are evicted, as kubectl does.
     pub fn is_daemon_set(&self) -> bool {
         self.kind == "DaemonSet" && self.api_version == "apps/v1"
     }

@@ -108,6 +108,16 @@ struct Entry {
     is_gone: bool,
 }
 
+impl Entry {
+    /// The budgets of which its eviction takes an allowed disruption, as far as is known.
+    fn counting<'e>(&'e self, budgets: &'e [Budget]) -> impl Iterator<Item = &'e String> {
+        self.budgets.iter().filter(|key| {
+            let known = budgets.iter().find(|budget| budget.key() == **key);
+            known.is_none_or(|budget| budget.counts(&self.pod))
+        })
+    }
+}
+
 /// The pods of a node, by uid, and the budgets over them.
 pub struct Queue {
     limits: Limits,
@@ -274,11 +284,7 @@ impl Queue {
                 break;
             }
             if self.limits.budgets {
-                let counting = |key: &&String| {
-                    let known = self.budgets.iter().find(|budget| budget.key() == **key);
-                    known.is_none_or(|budget| budget.counts(&entry.pod))
-                };
-                let budgets: Vec<_> = entry.budgets.iter().filter(counting).cloned().collect();
+                let budgets: Vec<_> = entry.counting(&self.budgets).cloned().collect();
                 if !Pace::take(&mut self.paces, &budgets, now.elapsed) {
                     continue;
                 }
@@ -364,7 +370,7 @@ impl Queue {
     pub fn tick(&mut self, now: Now) {
         for entry in self.entries.values_mut() {
             let ends = matches!(entry.stage, Stage::Ending { .. });
-            if ends && is_skipped(&entry.pod, &self.policy, now.wall) {
+            if ends && is_skipped(&entry.pod, self.policy, now.wall) {
                 let key = entry.pod.key();
                 self.said.push(format!("pod {key} {}: it is not waited for", Skip::Ending.reason()));
                 entry.stage = Stage::Kept(Kept::Skip(Skip::Ending));
@@ -387,7 +393,7 @@ impl Queue {
     pub fn wakes_at(&self, now: Now) -> Option<Duration> {
         let entries = self.entries.values().filter_map(|entry| match entry.stage {
             Stage::Due if self.limits.budgets => {
-                let paces = entry.budgets.iter().filter_map(|budget| self.paces.get(budget));
+                let paces = entry.counting(&self.budgets).filter_map(|budget| self.paces.get(budget));
                 paces.map(Pace::wakes_at).chain([entry.not_before, self.not_before]).max()
             }
             Stage::Due => Some(entry.not_before.max(self.not_before)),

@@ -29,7 +29,7 @@ impl Selector {
             (Operator::In(values), Some(value)) => values.contains(value),
             (Operator::NotIn(values), Some(value)) => !values.contains(value),
             (Operator::Exists, value) => value.is_some(),
-            (Operator::NotIn(_), None) | (Operator::DoesNotExist, None) => true,
+            (Operator::NotIn(_) | Operator::DoesNotExist, None) => true,
             (Operator::In(_), None) | (Operator::DoesNotExist, Some(_)) | (Operator::Other, _) => false,
         })
     }

@@ -11,13 +11,13 @@ use jiff::Timestamp;
 use super::action::{Action, End, RecordWrite, Write};
 use super::options::{DEADLINE_SLACK, Options, spelt};
 use super::record::{Attempt, AttemptOutcome, Mark, Record, State};
-use super::seen::{
-    Failure, FailureKind, LeaseSeen, NodeSeen, NodeView, Product, Recall, RecordSeen, Seen, Work, WorkSeen,
-};
+use super::seen::{Failure, LeaseSeen, NodeSeen, NodeView, Product, RecordSeen, Seen, Work, WorkSeen};
+use super::undo::Cordon;
 use crate::core::boot;
 
 /// One run over one node.
 #[derive(Debug, Clone)]
+#[expect(clippy::struct_excessive_bools, reason = "independent facts")]
 pub struct Machine {
     /// As it should be on the Node.
     pub(super) record: Record,
@@ -25,17 +25,17 @@ pub struct Machine {
     /// What is on the Node until we have taken it over.
     pub(super) before: Option<Box<Record>>,
     /// `record` has been seen on the Node since it last changed.
-    confirmed: bool,
+    pub(super) confirmed: bool,
     /// The last state that is known to be on the Node; `None` before the first write.
     pub(super) on_node: Option<State>,
     /// `since` is still that of the process before us.
     pub(super) restamp: bool,
     /// The record carries what became of an order, and nobody else knows it.
-    owed: bool,
+    pub(super) owed: bool,
     /// `--until`: end once the record is stored.
-    stopping: bool,
+    pub(super) stopping: bool,
     /// Nothing is left to evict.
-    drained: bool,
+    pub(super) drained: bool,
     /// The order of this attempt may be given by us: its intent is ours, or its guard makes a second one harmless.
     pub(super) may_issue: bool,
     /// `--retry-reboot`: the last attempt has to be over first.
@@ -44,8 +44,8 @@ pub struct Machine {
     pub(super) failure: Option<(State, String)>,
     /// The order cannot be taken back, so the cordon has to stay.
     pub(super) unrecallable: bool,
-    /// The last patch that is asked for, and why the cordon stays after it.
-    pub(super) finishing: Option<Option<String>>,
+    /// The last patch is asked for: what it does with the cordon.
+    pub(super) finishing: Option<Cordon>,
     ended: Option<End>,
 }
 
@@ -144,6 +144,13 @@ impl Machine {
         if view.uid != self.record.node_uid {
             return Action::End(End::Replaced);
         }
+        if seen.lease == LeaseSeen::Unsure && self.was_taken_away(view) {
+            // Another may have brought it to its end while we slept: the Lease will say.
+            return match seen.interrupted {
+                true => Action::End(End::Interrupted { during: self.on_node }),
+                false => Action::Wait,
+            };
+        }
         if let Some(end) = self.compare(view) {
             return Action::End(end);
         }
@@ -188,12 +195,17 @@ impl Machine {
         matches!(&view.record, RecordSeen::Readable(record) if **record == self.record)
     }
 
+    /// Our record was on the Node, and is there no more.
+    fn was_taken_away(&self, view: &NodeView) -> bool {
+        view.record == RecordSeen::None && self.on_node.is_some() && self.finishing.is_none()
+    }
+
     /// Whose record is on the Node.
     fn compare(&mut self, view: &NodeView) -> Option<End> {
         match &view.record {
             RecordSeen::Unreadable(why) => Some(End::Unreadable { why: why.clone() }),
             RecordSeen::None if self.finishing.is_some() => Some(self.finished()),
-            RecordSeen::None if self.on_node.is_some() => {
+            RecordSeen::None if self.was_taken_away(view) => {
                 Some(End::Unreadable { why: "the record was taken off the node".to_owned() })
             }
             RecordSeen::None => None,
@@ -249,7 +261,7 @@ impl Machine {
     }
 
     /// On to the next state, or to the end of what was asked for.
-    fn advance(&mut self, next: State, now: Timestamp) {
+    pub(super) fn advance(&mut self, next: State, now: Timestamp) {
         if self.options.until.is_some_and(|until| until < next) {
             self.stopping = true;
         } else {
@@ -279,11 +291,11 @@ impl Machine {
             && since.unsigned_abs() >= Duration::from_secs(self.record.timeout).saturating_add(DEADLINE_SLACK)
     }
 
-    fn overdue(&self, what: &str) -> String {
+    pub(super) fn overdue(&self, what: &str) -> String {
         format!("{what} within {}", spelt(self.record.timeout))
     }
 
-    fn has_rebooted(&self, view: &NodeView) -> bool {
+    pub(super) fn has_rebooted(&self, view: &NodeView) -> bool {
         boot::is_new(&self.record.pre_boot_id, &view.boot_id)
     }
 
@@ -338,217 +350,5 @@ impl Machine {
             self.record.attempts.pop();
             self.enter(State::Draining, self.record.since);
         }
-    }
-
-    /// The act of a state whose record is stored. `None`: the record has changed, store it.
-    fn act(&mut self, view: &NodeView, work: &WorkSeen, now: Timestamp) -> Option<Action> {
-        match self.record.state {
-            State::Cordoning => {
-                let next = if self.options.skip_collect { State::Draining } else { State::Collecting };
-                self.advance(next, now);
-                None
-            }
-            State::Collecting => self.collect(work, now),
-            State::Draining => self.drain(work, now),
-            State::RebootIntent => match self.retry.is_some() {
-                true => self.retry(view, work, now),
-                false => self.reboot(view, work, now),
-            },
-            State::WaitBoot => self.wait_for_boot(view, work, now),
-            State::Verifying => self.verify(view, work, now),
-            State::Uncordoning | State::Aborted => self.undo(view, work, now),
-            State::NeedsHuman => {
-                let failed = self.record.failed_state.unwrap_or(State::NeedsHuman);
-                let why = self.record.last_error.clone().unwrap_or_default();
-                Some(Action::End(End::NeedsHuman { failed, why }))
-            }
-        }
-    }
-
-    /// Best effort: whatever becomes of it, the drain is next.
-    fn collect(&mut self, work: &WorkSeen, now: Timestamp) -> Option<Action> {
-        match Progress::of(Work::Collect, work) {
-            Progress::Done(product) => {
-                if let Product::Bundle(Some(bundle)) = product {
-                    self.record.bundle = Some(bundle.clone());
-                }
-            }
-            Progress::Failed(_) => {}
-            Progress::Underway if self.is_overdue(now) => {}
-            Progress::Idle | Progress::Underway => return Some(Action::Work(Work::Collect)),
-        }
-        self.advance(State::Draining, now);
-        None
-    }
-
-    fn drain(&mut self, work: &WorkSeen, now: Timestamp) -> Option<Action> {
-        if !self.drained {
-            match Progress::of(Work::Drain, work) {
-                Progress::Done(_) => self.drained = true,
-                Progress::Failed(failure) => return self.failed(failure, State::Draining, now),
-                Progress::Underway if self.is_overdue(now) => {
-                    self.fail(State::Draining, self.overdue("the node was not drained"), now);
-                    return None;
-                }
-                Progress::Idle | Progress::Underway => return Some(Action::Work(Work::Drain)),
-            }
-        }
-        if self.options.until.is_some_and(|until| until <= State::Draining) {
-            self.stopping = true;
-            return None;
-        }
-        // A person may take their time to answer: it has no deadline.
-        match Progress::of(Work::Admit, work) {
-            Progress::Done(product) => {
-                let uptime = if let Product::Admitted { uptime } = product { *uptime } else { None };
-                self.intend(uptime, now);
-                None
-            }
-            Progress::Failed(failure) => self.failed(failure, State::RebootIntent, now),
-            Progress::Idle | Progress::Underway => Some(Action::Work(Work::Admit)),
-        }
-    }
-
-    fn intend(&mut self, uptime: Option<u64>, now: Timestamp) {
-        let n = self.record.attempts.last().map_or(1, |attempt| attempt.n.saturating_add(1));
-        self.record.attempts.push(Attempt {
-            n,
-            method: self.record.method,
-            intent_at: now,
-            not_after_uptime: uptime.map(|uptime| uptime.saturating_add(super::options::GUARD_SECONDS)),
-            outcome: None,
-        });
-        self.may_issue = true;
-        self.enter(State::RebootIntent, now);
-    }
-
-    fn reboot(&mut self, view: &NodeView, work: &WorkSeen, now: Timestamp) -> Option<Action> {
-        match Progress::of(Work::Issue, work) {
-            Progress::Done(_) => {
-                self.outcome(AttemptOutcome::Issued);
-                self.owed = true;
-                self.advance(State::WaitBoot, now);
-                None
-            }
-            Progress::Failed(failure) if failure.kind == FailureKind::OtherBoot => {
-                self.outcome(AttemptOutcome::Rebooted);
-                self.owed = true;
-                self.advance(State::WaitBoot, now);
-                None
-            }
-            // Whether it has reached the machine is not known, so the outcome stays open.
-            Progress::Failed(failure) => {
-                self.owed = true;
-                self.failed(failure, State::RebootIntent, now)
-            }
-            Progress::Underway if self.is_overdue(now) => {
-                self.fail(State::RebootIntent, self.overdue("the order to reboot was not acknowledged"), now);
-                None
-            }
-            Progress::Underway => Some(Action::Work(Work::Issue)),
-            Progress::Idle => self.issue(view, now),
-        }
-    }
-
-    fn issue(&mut self, view: &NodeView, now: Timestamp) -> Option<Action> {
-        let (guarded, open) = self.record.attempts.last().map_or((false, false), |attempt| {
-            let open = matches!(attempt.outcome, None | Some(AttemptOutcome::NotIssued));
-            (attempt.method.is_guarded(), open)
-        });
-        if !open || !self.may_issue {
-            self.advance(State::WaitBoot, now);
-            return None;
-        }
-        if !view.unschedulable {
-            // Only after a resume: it takes pods again, and was not told to reboot by us.
-            self.abort_with("somebody uncordoned the node".to_owned(), now);
-            return None;
-        }
-        self.may_issue = guarded;
-        Some(Action::Work(Work::Issue))
-    }
-
-    fn wait_for_boot(&mut self, view: &NodeView, work: &WorkSeen, now: Timestamp) -> Option<Action> {
-        match Progress::of(Work::AwaitBoot, work) {
-            Progress::Done(Product::Proven { boot_id }) => {
-                self.outcome(AttemptOutcome::Rebooted);
-                self.record.proven_boot_id = Some(boot_id.clone());
-                self.advance(State::Verifying, now);
-                return None;
-            }
-            Progress::Failed(failure) => {
-                self.note_reboot(view);
-                return self.failed(failure, State::WaitBoot, now);
-            }
-            Progress::Underway if self.is_overdue(now) => {
-                self.note_reboot(view);
-                self.fail(State::WaitBoot, self.overdue("the node did not prove a reboot"), now);
-                return None;
-            }
-            _ => {}
-        }
-        Some(Action::Work(Work::AwaitBoot))
-    }
-
-    /// A failed wait that saw the new boot leaves that behind: its order is over.
-    fn note_reboot(&mut self, view: &NodeView) {
-        if self.has_rebooted(view) {
-            self.outcome(AttemptOutcome::Rebooted);
-        }
-    }
-
-    fn verify(&mut self, view: &NodeView, work: &WorkSeen, now: Timestamp) -> Option<Action> {
-        let proven = self.record.proven_boot_id.as_deref().unwrap_or(&self.record.pre_boot_id);
-        if boot::is_new(proven, &view.boot_id) {
-            self.fail(State::Verifying, "the node rebooted again".to_owned(), now);
-            return None;
-        }
-        match Progress::of(Work::Verify, work) {
-            Progress::Done(_) => self.advance(State::Uncordoning, now),
-            Progress::Failed(failure) => return self.failed(failure, State::Verifying, now),
-            Progress::Underway if self.is_overdue(now) => {
-                self.fail(State::Verifying, self.overdue("the checks did not hold"), now);
-            }
-            Progress::Idle | Progress::Underway => return Some(Action::Work(Work::Verify)),
-        }
-        None
-    }
-
-    pub(super) fn failed(&mut self, failure: &Failure, state: State, now: Timestamp) -> Option<Action> {
-        if failure.kind == FailureKind::Declined {
-            return Some(Action::End(End::Declined));
-        }
-        self.fail(state, failure.why.clone(), now);
-        None
-    }
-
-    /// `--retry-reboot`: another attempt, once the last one is provably spent.
-    fn retry(&mut self, view: &NodeView, work: &WorkSeen, now: Timestamp) -> Option<Action> {
-        let retry = self.retry.as_ref()?;
-        if !retry.confirmed_spent {
-            match Progress::of(Work::Recall, work) {
-                Progress::Done(Product::Recalled(Recall::Spent)) => {}
-                Progress::Done(Product::Recalled(Recall::Rebooted)) if retry.known_rebooted => {}
-                Progress::Done(Product::Recalled(Recall::Rebooted)) => {
-                    self.retry = None;
-                    self.outcome(AttemptOutcome::Rebooted);
-                    self.advance(State::WaitBoot, now);
-                    return None;
-                }
-                Progress::Done(_) => {
-                    let why = "the last order cannot be taken back: say that it is over with --confirm";
-                    self.fail(State::RebootIntent, why.to_owned(), now);
-                    return None;
-                }
-                Progress::Failed(failure) => return self.failed(failure, State::RebootIntent, now),
-                Progress::Underway if self.is_overdue(now) => {
-                    self.fail(State::RebootIntent, self.overdue("the last order was not taken back"), now);
-                    return None;
-                }
-                Progress::Idle | Progress::Underway => return Some(Action::Work(Work::Recall)),
-            }
-        }
-        self.begin_again(view, now);
-        None
     }
 }

@@ -4,10 +4,12 @@ use jiff::Timestamp;
 
 use super::*;
 
-const OLD: &str = "11111111-1111-4111-8111-111111111111";
-const NEW: &str = "22222222-2222-4222-8222-222222222222";
+/// Of the machine's `n`th boot.
+pub(super) fn boot_id(n: u64) -> String {
+    format!("{n:08}-1111-4111-8111-111111111111")
+}
 
-fn record() -> Record {
+pub(super) fn record() -> Record {
     Record {
         v: VERSION,
         id: "8c4b6a5e-0000-4000-8000-000000000001".to_owned(),
@@ -20,7 +22,7 @@ fn record() -> Record {
         method: Method::Pod,
         reason: vec![],
         node_uid: "u".to_owned(),
-        pre_boot_id: OLD.to_owned(),
+        pre_boot_id: boot_id(0),
         proven_boot_id: None,
         baseline: Baseline::default(),
         was_unschedulable: false,
@@ -32,7 +34,7 @@ fn record() -> Record {
 }
 
 fn seen() -> Seen {
-    let view = NodeView { uid: "u".to_owned(), boot_id: OLD.to_owned(), ..NodeView::default() };
+    let view = NodeView { uid: "u".to_owned(), boot_id: boot_id(0), ..NodeView::default() };
     Seen {
         node: NodeSeen::Here(Box::new(view)),
         lease: LeaseSeen::Held,
@@ -44,7 +46,7 @@ fn seen() -> Seen {
 fn view(seen: &mut Seen) -> &mut NodeView {
     match &mut seen.node {
         NodeSeen::Here(view) => view,
-        other => panic!("{other:?}"),
+        other => unreachable!("{other:?}"),
     }
 }
 
@@ -73,8 +75,8 @@ fn run(machine: &mut Machine, seen: &mut Seen, until: Option<Work>) -> (Vec<Work
                     Work::Admit => Product::Admitted { uptime: Some(7) },
                     Work::Issue => Product::Issued,
                     Work::AwaitBoot => {
-                        view(seen).boot_id = NEW.to_owned();
-                        Product::Proven { boot_id: NEW.to_owned() }
+                        view(seen).boot_id = boot_id(1);
+                        Product::Proven { boot_id: boot_id(1) }
                     }
                     Work::Recall => Product::Recalled(Recall::Spent),
                     _ => Product::Done,
@@ -82,10 +84,10 @@ fn run(machine: &mut Machine, seen: &mut Seen, until: Option<Work>) -> (Vec<Work
                 seen.work = WorkSeen::Done(work, product);
             }
             Action::End(end) => return (works, Some(end)),
-            Action::Wait => panic!("waits in {:?}", machine.record()),
+            Action::Wait => unreachable!("waits in {:?}", machine.record()),
         }
     }
-    panic!("does not end: {:?}", machine.record())
+    unreachable!("does not end: {:?}", machine.record())
 }
 
 #[test]
@@ -109,7 +111,7 @@ fn a_resume_sends_guarded_orders_only() {
         run(&mut machine, &mut seen, Some(Work::Issue));
         let stored = machine.record().clone();
         let resume = Resume { holder: "b@h#2".to_owned(), ..Resume::default() };
-        let mut machine = Machine::resume(stored, resume).unwrap();
+        let mut machine = Machine::resume(stored, resume).unwrap_or_else(|refusal| unreachable!("{refusal}"));
         seen.work = WorkSeen::Idle;
         let (works, end) = run(&mut machine, &mut seen, None);
         assert_eq!(works.contains(&Work::Issue), again);

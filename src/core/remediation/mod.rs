@@ -7,6 +7,7 @@ mod options;
 mod record;
 mod resume;
 mod seen;
+mod steps;
 mod undo;
 
 pub use action::{Action, End, RecordWrite, Write};
@@ -22,4 +23,9 @@ pub use seen::{
 };
 
 #[cfg(test)]
-mod machine_tests;
+mod laws;
+#[cfg(test)]
+#[path = "machine_tests.rs"]
+mod tests;
+#[cfg(test)]
+mod world;

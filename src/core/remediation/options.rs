@@ -11,6 +11,7 @@ pub const GUARD_SECONDS: u64 = 120;
 pub(super) const DEADLINE_SLACK: Duration = Duration::from_secs(5);
 
 #[derive(Debug, Clone)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of the command line")]
 pub struct Options {
     /// Stop once this state's work is done.
     pub until: Option<State>,

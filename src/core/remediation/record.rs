@@ -108,13 +108,13 @@ pub struct Reason {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Baseline {
-    /// `namespace/name` of the DaemonSets whose pod here was Ready.
+    /// `namespace/name` of the `DaemonSets` whose pod here was Ready.
     #[serde(default)]
     pub daemonsets: Vec<String>,
     /// Quantities as the kubelet spelt them.
     #[serde(default)]
     pub allocatable: BTreeMap<String, String>,
-    /// Names of the drivers in its CSINode.
+    /// Names of the drivers in its `CSINode`.
     #[serde(default)]
     pub csi_drivers: Vec<String>,
     /// The heartbeat of its Ready condition, as spelt: after the boot it must be another one.

@@ -29,11 +29,11 @@ pub struct NodeView {
     pub uid: String,
     pub boot_id: String,
     pub unschedulable: bool,
-    /// managedFields gives `f:unschedulable` to our field manager, and to nobody else.
+    /// `managedFields` gives `f:unschedulable` to our field manager, and to nobody else.
     pub cordon_is_ours: bool,
     /// The annotation `sciuro.dev/keep-cordoned` is there.
     pub keep_cordoned: bool,
-    /// Who else claims the node, in words: kured's lock, a NodeMaintenance …
+    /// Who else claims the node, in words: kured's lock, a `NodeMaintenance` …
     pub claims: Vec<String>,
     /// The annotation `sciuro.dev/abort`.
     pub abort: Option<String>,

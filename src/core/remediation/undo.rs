@@ -8,6 +8,14 @@ use super::record::{AttemptOutcome, LastOutcome, LastRemediation, Mark, State};
 use super::seen::{NodeView, Product, Recall, Work, WorkSeen};
 use crate::core::boot;
 
+/// What the last patch does with the cordon.
+#[derive(Debug, Clone)]
+pub(super) enum Cordon {
+    Lifted,
+    /// Not lifted by us: why.
+    Stays(String),
+}
+
 impl Machine {
     pub(super) fn abort_with(&mut self, why: String, now: Timestamp) {
         self.enter(State::Aborted, now);
@@ -76,9 +84,10 @@ impl Machine {
     fn finish(&mut self, view: &NodeView, now: Timestamp) -> Action {
         let stays = self.why_the_cordon_stays(view);
         let lift = stays.is_none() && view.unschedulable;
-        self.finishing = Some(match view.unschedulable {
-            true => stays,
-            false => Some("somebody had uncordoned it".to_owned()),
+        self.finishing = Some(match stays {
+            _ if !view.unschedulable => Cordon::Stays("somebody had uncordoned it".to_owned()),
+            Some(why) => Cordon::Stays(why),
+            None => Cordon::Lifted,
         });
         let outcome =
             if self.record.state == State::Aborted { LastOutcome::Aborted } else { LastOutcome::Remediated };
@@ -117,7 +126,10 @@ impl Machine {
 
     /// The record is off the Node.
     pub(super) fn finished(&self) -> End {
-        let stays = self.finishing.clone().flatten();
+        let stays = match &self.finishing {
+            Some(Cordon::Stays(why)) => Some(why.clone()),
+            _ => None,
+        };
         match (&self.failure, self.record.state) {
             (Some((failed, why)), _) => End::NeedsHuman { failed: *failed, why: why.clone() },
             (None, State::Aborted) => {

@@ -1,4 +1,4 @@
-//! What a verdict needs to know besides the pod: its DaemonSet, asked for once.
+//! What a verdict needs to know besides the pod: its `DaemonSet`, asked for once.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use crate::cluster::Cluster;
 use crate::core::drain::{Classified, DaemonSet, Pod, Policy, classify, needs_daemon_set};
 
-/// DaemonSets are asked for this many at a time.
+/// `DaemonSets` are asked for this many at a time.
 const AT_ONCE: usize = 8;
 
 pub(super) struct Lookups {
@@ -22,7 +22,7 @@ impl Lookups {
         Self { cluster, known: BTreeMap::new() }
     }
 
-    pub(super) async fn classify(&mut self, pods: Vec<Pod>, policy: &Policy) -> Vec<Classified> {
+    pub(super) async fn classify(&mut self, pods: Vec<Pod>, policy: Policy) -> Vec<Classified> {
         let mut missing: Vec<_> =
             pods.iter().filter_map(key).filter(|key| !self.known.contains_key(key)).collect();
         missing.sort();

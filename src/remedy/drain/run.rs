@@ -158,7 +158,7 @@ impl<'r> Run<'r> {
             following,
         };
         run.look_at_node();
-        let classified = run.lookups.classify(listed.items, &run.policy).await;
+        let classified = run.lookups.classify(listed.items, run.policy).await;
         run.refuse(&classified)?;
         for warning in warnings(&classified) {
             tell.tell(News::Warning(&warning));
@@ -300,7 +300,7 @@ impl<'r> Run<'r> {
             self.queue.changed(pod);
             return;
         }
-        for Classified { pod, verdict } in self.lookups.classify(vec![pod], &self.policy).await {
+        for Classified { pod, verdict } in self.lookups.classify(vec![pod], self.policy).await {
             self.queue.add(pod, verdict, true);
         }
     }

@@ -95,7 +95,7 @@ async fn wait(
     Ok(())
 }
 
-/// The PersistentVolumes of the pods that stay on the node.
+/// The `PersistentVolumes` of the pods that stay on the node.
 async fn staying_volumes(
     cluster: &Cluster,
     node: &str,

@@ -6,6 +6,7 @@ use std::time::Duration;
 use http::StatusCode;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
+use uuid::Uuid;
 
 use super::{Issued, Probed, RebootError, Target, guard, one_line};
 use crate::cluster::{ApiError, Cluster, HelperPod, Rule};
@@ -16,15 +17,18 @@ pub const MANAGER: &str = "kubectl-sciuro";
 /// Says of which remediation, by its id.
 pub const REMEDIATION: &str = "sciuro.dev/remediation";
 
-/// What a helper runs in unless `--helper-image` says otherwise: it needs `sh`, `cat` and `nsenter`.
+/// What a helper runs in unless `--helper-image` says otherwise: it needs `sh` and `nsenter`.
+/// A tag can be moved: by digest is better, from a registry of one's own.
 pub const DEFAULT_IMAGE: &str = "docker.io/library/busybox:1.37.0";
 
-/// A helper that has not started by then is taken back.
-const STARTS_WITHIN: Duration = Duration::from_secs(120);
+/// A kubelet that is well starts a pod within seconds; pulling an image takes longer.
+pub const STARTS_WITHIN: Duration = Duration::from_secs(120);
 /// One that has started answers at once; what hangs on the node hangs here.
 const ANSWERS_WITHIN: Duration = Duration::from_secs(30);
 /// How long a deleted pod may take to go: the kubelet has to say so.
 const GOES_WITHIN: Duration = Duration::from_secs(40);
+/// A record is anybody's to write, and nobody tries more often.
+const MOST_ATTEMPTS: u32 = 100;
 /// Older ones that no record names are leftovers.
 const LEFTOVER_AFTER: SignedDuration = SignedDuration::from_hours(1);
 
@@ -33,6 +37,14 @@ const LEFTOVER_AFTER: SignedDuration = SignedDuration::from_hours(1);
 pub struct HelperOptions {
     pub namespace: String,
     pub image: String,
+    /// One that has not started by then is taken back.
+    pub starts_within: Duration,
+}
+
+impl HelperOptions {
+    pub fn new(namespace: &str, image: &str) -> Self {
+        Self { namespace: namespace.to_owned(), image: image.to_owned(), starts_within: STARTS_WITHIN }
+    }
 }
 
 /// The name of the pod that carries out attempt `n` of the remediation `id`.
@@ -42,6 +54,14 @@ pub fn reboot_name(id: &str, n: u32) -> String {
 
 fn probe_name(id: &str) -> String {
     format!("sciuro-probe-{}", short(id))
+}
+
+/// Names of pods are made of it, and paths of those; a record is anybody's to write.
+fn check_id(id: &str) -> Result<(), RebootError> {
+    match id.parse::<Uuid>() {
+        Ok(uuid) if uuid.to_string() == id => Ok(()),
+        _ => Err(RebootError::new("the id in the record is no UUID")),
+    }
 }
 
 fn short(id: &str) -> &str {
@@ -65,6 +85,7 @@ pub async fn rehearse(
 
 /// Asks the machine for its boot id and its uptime.
 pub(super) async fn probe(target: &Target<'_>, options: &HelperOptions) -> Result<Probed, RebootError> {
+    check_id(target.id)?;
     let name = probe_name(target.id);
     remove(target, options, &name).await?; // an earlier one's answer is old
     let pod = pod(&name, "probe", &[&guard::in_a_pod(guard::PROBE)], options, target.node, target.id);
@@ -88,6 +109,7 @@ pub(super) async fn issue(
     pre_boot_id: &str,
     not_after_uptime: u64,
 ) -> Result<Issued, RebootError> {
+    check_id(target.id)?;
     let name = reboot_name(target.id, attempt);
     let limit = not_after_uptime.to_string();
     let script = guard::in_a_pod(guard::REBOOT);
@@ -114,7 +136,8 @@ pub(super) async fn clean_up(
     options: &HelperOptions,
     attempts: u32,
 ) -> Result<(), RebootError> {
-    for attempt in 1..=attempts {
+    check_id(target.id)?;
+    for attempt in 1..=attempts.min(MOST_ATTEMPTS) {
         remove(target, options, &reboot_name(target.id, attempt)).await?;
     }
     remove(target, options, &probe_name(target.id)).await
@@ -129,18 +152,23 @@ pub async fn sweep(
     let labels = format!("{MANAGED_BY}={MANAGER},{REMEDIATION}");
     let pods = cluster.helper_pods(&options.namespace, &labels).await.unwrap_or_default();
     let mut swept = Vec::new();
-    for pod in pods {
-        let is_old = pod
-            .created
-            .parse::<Timestamp>()
-            .is_ok_and(|created| Timestamp::now().duration_since(created) > LEFTOVER_AFTER);
-        let id = pod.labels.get(REMEDIATION).map(String::as_str).unwrap_or_default();
-        let is_helper = ["sciuro-reboot-", "sciuro-probe-"].iter().any(|prefix| pod.name.starts_with(prefix));
-        if is_old && is_helper && !is_live(id) && cluster.delete_helper_pod(&pod).await.is_ok() {
+    for pod in pods.into_iter().filter(|pod| is_leftover(pod, cluster.now(), &is_live)) {
+        if cluster.delete_helper_pod(&pod).await.is_ok() {
             swept.push(pod.name);
         }
     }
     swept
+}
+
+fn is_leftover(pod: &HelperPod, now: Timestamp, is_live: impl Fn(&str) -> bool) -> bool {
+    let is_old =
+        pod.created.parse::<Timestamp>().is_ok_and(|created| now.duration_since(created) > LEFTOVER_AFTER);
+    let is_ours = pod.labels.get(MANAGED_BY).is_some_and(|manager| manager == MANAGER);
+    let id = pod.labels.get(REMEDIATION).map(String::as_str).unwrap_or_default();
+    // By the name that follows from the id: what only carries our labels is somebody else's.
+    let is_helper =
+        pod.name == probe_name(id) || pod.name.starts_with(&format!("sciuro-reboot-{}-", short(id)));
+    is_old && is_ours && is_helper && !is_live(id)
 }
 
 /// Deletes a pod only if it is ours, of this run and on this node, whatever a record says; and waits until it is gone.
@@ -166,13 +194,14 @@ async fn remove(target: &Target<'_>, options: &HelperOptions, name: &str) -> Res
     }
     let uid = pod.uid;
     let gone = cluster.follow_pod(namespace, name, |pod| pod.is_none_or(|pod| pod.uid != uid).then_some(()));
-    tokio::time::timeout(GOES_WITHIN, gone).await.map_err(|_| {
+    let waited = tokio::time::timeout(GOES_WITHIN, gone).await.map_err(|_| {
         RebootError::new(format!(
             "the pod {namespace}/{name} was deleted and is still there after {}s",
             GOES_WITHIN.as_secs()
         ))
         .hint(format!("kubectl describe pod -n {namespace} {name}"))
-    })
+    });
+    waited?.map_err(|error| explained("watch", &error, options))
 }
 
 /// Exit code and message of a helper, or why there is none.
@@ -197,20 +226,26 @@ async fn answer(
         }
         (pod.phase == "Running").then_some(Ok(None))
     });
-    match tokio::time::timeout(STARTS_WITHIN, started).await {
-        Ok(Ok(Some(ended))) => return Ok(ended),
-        Ok(Ok(None)) => {}
-        Ok(Err(error)) => return Err(error),
+    let denied = |error: ApiError| explained("watch", &error, options);
+    match tokio::time::timeout(options.starts_within, started).await {
+        Ok(started) => {
+            if let Some(ended) = started.map_err(denied)?? {
+                return Ok(ended);
+            }
+        }
         Err(_) => return Err(not_started(&last, options, name)),
     }
     let ended = cluster.follow_pod(namespace, name, |pod| match pod {
         None => Some(Err(gone(namespace, name))),
         Some(pod) => pod.ended.clone().map(Ok),
     });
-    tokio::time::timeout(ANSWERS_WITHIN, ended).await.unwrap_or_else(|_| {
-        Err(RebootError::new(format!("the helper pod {namespace}/{name} runs and does not answer"))
-            .hint(format!("kubectl logs -n {namespace} {name}")))
-    })
+    match tokio::time::timeout(ANSWERS_WITHIN, ended).await {
+        Ok(ended) => ended.map_err(denied)?,
+        Err(_) => {
+            Err(RebootError::new(format!("the helper pod {namespace}/{name} runs and does not answer"))
+                .hint(format!("kubectl logs -n {namespace} {name}")))
+        }
+    }
 }
 
 fn gone(namespace: &str, name: &str) -> RebootError {
@@ -218,7 +253,7 @@ fn gone(namespace: &str, name: &str) -> RebootError {
 }
 
 fn not_started(last: &HelperPod, options: &HelperOptions, name: &str) -> RebootError {
-    let seconds = STARTS_WITHIN.as_secs();
+    let seconds = options.starts_within.as_secs();
     match &last.waits {
         Some(why) if why.contains("Image") => RebootError::new(format!(
             "the helper's image {} is not to be had on the node: {}",
@@ -299,4 +334,83 @@ fn pod(name: &str, container: &str, script: &[&str], options: &HelperOptions, no
             }],
         },
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ID: &str = "0b5e3f5a-7a53-4d0b-8f43-0b9c7a1f0c11";
+
+    fn options() -> HelperOptions {
+        HelperOptions { namespace: "kube-system".into(), image: DEFAULT_IMAGE.into() }
+    }
+
+    fn helper(name: &str, created: &str) -> HelperPod {
+        HelperPod {
+            name: name.into(),
+            created: created.into(),
+            labels: [(MANAGED_BY, MANAGER), (REMEDIATION, ID)]
+                .map(|(name, value)| (name.to_owned(), value.to_owned()))
+                .into(),
+            ..HelperPod::default()
+        }
+    }
+
+    #[test]
+    fn leftovers_are_old_ours_and_in_no_record() {
+        let now: Timestamp = "2026-01-01T12:00:00Z".parse().unwrap();
+        let (old, young) = ("2026-01-01T10:59:59Z", "2026-01-01T11:00:01Z");
+        let is_leftover = |pod: &HelperPod| is_leftover(pod, now, |id| id == "alive");
+        assert!(is_leftover(&helper("sciuro-reboot-0b5e3f5a-3", old)));
+        assert!(is_leftover(&helper("sciuro-probe-0b5e3f5a", old)));
+        for (name, created) in [
+            ("sciuro-reboot-0b5e3f5a-3", young),
+            ("sciuro-reboot-0b5e3f5a-3", "no time"),
+            ("sciuro-reboot-ffffffff-3", old),
+            ("sciuro-probe-ffffffff", old),
+            ("coredns", old),
+        ] {
+            assert!(!is_leftover(&helper(name, created)), "{name} {created}");
+        }
+        let mut other = helper("sciuro-reboot-0b5e3f5a-3", old);
+        other.labels.insert(MANAGED_BY.into(), "Helm".into());
+        assert!(!is_leftover(&other), "of another manager");
+        let mut live = helper("sciuro-reboot-alive-1", old);
+        live.labels.insert(REMEDIATION.into(), "alive".into());
+        assert!(!is_leftover(&live), "in a record");
+    }
+
+    #[test]
+    fn ids_that_may_stand_in_a_path() {
+        assert!(check_id(ID).is_ok());
+        for bad in
+            ["", "../x", "{0b5e3f5a-7a53-4d0b-8f43-0b9c7a1f0c11}", "0B5E3F5A-7A53-4D0B-8F43-0B9C7A1F0C11"]
+        {
+            assert!(check_id(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn why_a_helper_has_not_started() {
+        let explained = |waits: Option<&str>| {
+            let last = HelperPod { waits: waits.map(str::to_owned), ..HelperPod::default() };
+            let error = not_started(&last, &options(), "sciuro-probe-0b5e3f5a");
+            [vec![error.why], error.hints].concat().join("\n")
+        };
+        insta::assert_snapshot!(
+            [
+                explained(Some("ImagePullBackOff: Back-off pulling image\n\"x\"")),
+                explained(Some("ContainerCreating")),
+                explained(None),
+            ]
+            .join("\n\n")
+        );
+    }
+
+    #[test]
+    fn the_pod() {
+        let pod = pod("sciuro-reboot-0b5e3f5a-1", "reboot", &["SCRIPT", "BOOT", "9"], &options(), "w1", ID);
+        insta::assert_json_snapshot!(pod);
+    }
 }

@@ -5,10 +5,10 @@ use std::time::Duration;
 use jiff::Timestamp;
 use tokio::sync::watch;
 use tokio::time::Instant;
-use uuid::Uuid;
 
 use super::{Reboot, RebootError, Target, pod};
 use crate::cluster::WatchedNode;
+use crate::core::boot::is_new;
 use crate::core::remediation::{Attempt, Recall};
 use crate::remedy::{News, Tell};
 
@@ -30,10 +30,10 @@ pub async fn recall(
         // Nobody knows what a command has set in motion, nor what a person has.
         Reboot::Command(_) | Reboot::Manual => return Ok(Recall::CannotBe),
     }
-    let ends = Instant::now() + remaining(attempt.intent_at, Timestamp::now());
+    let ends = Instant::now() + remaining(attempt.intent_at, target.cluster.now());
     loop {
         if let WatchedNode::Here(node) = &*views.borrow_and_update()
-            && is_another_boot(pre_boot_id, &node.info.boot_id)
+            && is_new(pre_boot_id, &node.info.boot_id)
         {
             return Ok(Recall::Rebooted);
         }
@@ -57,10 +57,6 @@ fn remaining(intent_at: Timestamp, now: Timestamp) -> Duration {
     WINDOW.saturating_sub(passed)
 }
 
-fn is_another_boot(before: &str, now: &str) -> bool {
-    now.parse::<Uuid>().is_ok_and(|id| !id.is_nil() && before.parse() != Ok(id))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -72,16 +68,5 @@ mod tests {
         assert_eq!(remaining(at(1000), at(1100)), Duration::from_secs(50));
         assert_eq!(remaining(at(1000), at(9000)), Duration::ZERO);
         assert_eq!(remaining(at(9000), at(1000)), WINDOW, "a clock that is behind");
-    }
-
-    #[test]
-    fn another_boot_is_another_uuid() {
-        let (one, other) = ("5f1c7a52-4d5b-4f0e-9d6c-0a2f5c1e7b11", "aaaaaaaa-4d5b-4f0e-9d6c-0a2f5c1e7b11");
-        assert!(is_another_boot(one, other));
-        for same in
-            [one, "5F1C7A52-4D5B-4F0E-9D6C-0A2F5C1E7B11", "", "x", "00000000-0000-0000-0000-000000000000"]
-        {
-            assert!(!is_another_boot(one, same), "{same}");
-        }
     }
 }

@@ -88,15 +88,46 @@ mod tests {
         assert_eq!((ended.stdout.len(), ended.stderr.as_str()), (ENOUGH, "end\n"));
     }
 
-    #[tokio::test]
-    async fn what_takes_too_long_is_killed() {
+    /// A program that goes on until it is killed, and a way to see whether it is there.
+    fn endless() -> (String, tempfile::TempDir, impl Fn() -> bool) {
         let directory = tempfile::tempdir().unwrap();
         let pid = directory.path().join("pid");
-        let script = format!("echo $$ > {}; exec sleep 600", pid.display());
-        assert!(sh(&script, Duration::from_millis(300)).await.is_none());
-        if let Ok(pid) = std::fs::read_to_string(&pid) {
-            assert!(!std::path::Path::new("/proc").join(pid.trim()).join("exe").exists());
+        let script = format!("echo $$ > {0}.new; mv {0}.new {0}; exec sleep 600", pid.display());
+        let is_there = move || {
+            let pid = std::fs::read_to_string(&pid).unwrap_or_default();
+            // Of what has ended and not been waited for there is no command line.
+            let line = std::fs::read(format!("/proc/{}/cmdline", pid.trim()));
+            !pid.is_empty() && line.is_ok_and(|line| !line.is_empty())
+        };
+        (script, directory, is_there)
+    }
+
+    #[tokio::test]
+    async fn what_takes_too_long_is_killed() {
+        let (script, _directory, is_there) = endless();
+        assert!(sh(&script, Duration::from_millis(500)).await.is_none());
+        assert!(!is_there());
+    }
+
+    #[tokio::test]
+    async fn what_nobody_waits_for_any_more_is_killed() {
+        let (script, _directory, is_there) = endless();
+        let begun = async {
+            while !is_there() {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        tokio::select! {
+            _ = sh(&script, LONG) => panic!("it has no end"),
+            () = begun => {}
         }
+        tokio::time::timeout(LONG, async {
+            while is_there() {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        })
+        .await
+        .unwrap();
     }
 
     #[tokio::test]

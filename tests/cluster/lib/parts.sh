@@ -45,7 +45,8 @@ start_etcd() {
 etcd_ready() { answers "http://$loopback:${port[etcd]}/health"; }
 
 # No endpoints are written for the API server: it would refuse to announce loopback.
-# The request limits are for 5,000 nodes of the kubelet double; NodeRestriction as kubeadm has it.
+# The request limits are for 5,000 nodes of the kubelet double; NodeRestriction and how kubelets are called as kubeadm has it:
+# by address, with a client certificate, and without a look at the kubelet's own.
 start_apiserver() {
   local pki=$cluster_dir/pki
   cp "$here/config/audit-policy.yaml" "$cluster_dir/"
@@ -55,6 +56,8 @@ start_apiserver() {
     --endpoint-reconciler-type=none --service-cluster-ip-range=10.96.0.0/16 \
     --tls-cert-file="$pki/server.crt" --tls-private-key-file="$pki/server.key" \
     --client-ca-file="$pki/ca.crt" \
+    --kubelet-client-certificate="$pki/kubelet-client.crt" --kubelet-client-key="$pki/kubelet-client.key" \
+    --kubelet-preferred-address-types=InternalIP \
     --service-account-issuer=https://kubernetes.default.svc \
     --service-account-key-file="$pki/service-account.pub" \
     --service-account-signing-key-file="$pki/service-account.key" \

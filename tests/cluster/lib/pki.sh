@@ -54,6 +54,7 @@ make_pki() {
   make_client_certificate admin /O=system:masters/CN=admin
   make_client_certificate controller-manager /CN=system:kube-controller-manager
   make_client_certificate scheduler /CN=system:kube-scheduler
+  make_client_certificate kubelet-client /CN=kube-apiserver-kubelet-client
   new_key "$pki/service-account.key"
   quiet_openssl pkey -in "$pki/service-account.key" -pubout -out "$pki/service-account.pub"
 }

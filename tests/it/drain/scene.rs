@@ -58,6 +58,15 @@ impl<'w> Scene<'w> {
         this
     }
 
+    /// With a node whose kubelet has been given up.
+    pub fn unreachable(world: &'w World, tag: &str) -> Self {
+        let node = world.bare_node(&format!("{tag}-target"));
+        let ready = json!({"type": "Ready", "status": "Unknown", "reason": "NodeStatusUnknown"});
+        let patch = json!({"status": {"conditions": [ready]}});
+        world.patch_status(&node, "application/strategic-merge-patch+json", &patch);
+        Self { world, tag: tag.to_owned(), spare: node.clone(), node }
+    }
+
     /// This scene's name for something.
     pub fn name(&self, short: &str) -> String {
         self.world.name(&format!("{}-{short}", self.tag))
@@ -69,6 +78,7 @@ impl<'w> Scene<'w> {
     }
 
     #[track_caller]
+    #[allow(clippy::unused_self)] // it reads better so
     pub fn until(&self, what: &str, so: impl Fn() -> bool) {
         let deadline = Instant::now() + Duration::from_secs(30);
         while !so() {
@@ -91,11 +101,16 @@ impl<'w> Scene<'w> {
 
     /// A pod without a controller on the node, Ready.
     pub fn pod(&self, app: &str, more: &Value) {
+        self.put_pod(app, more);
+        self.until_running(app, 1);
+    }
+
+    /// The same, without waiting for it to run.
+    pub fn put_pod(&self, app: &str, more: &Value) {
         let mut pod = self.template(app, &json!({"apiVersion": "v1", "kind": "Pod"}));
         merge(&mut pod, &json!({"metadata": {"name": self.name(app)}, "spec": {"nodeName": self.node}}));
         merge(&mut pod, more);
         self.world.create(PODS, &pod);
-        self.until_running(app, 1);
     }
 
     /// Pods of a ReplicaSet, which may run on both nodes; all are on the target, and Ready.
@@ -177,7 +192,7 @@ impl<'w> Scene<'w> {
         self.world.block_on(drain(self.world.cluster(None), &self.node, options, told))
     }
 
-    fn kubectl(&self, flags: &[&str]) -> (bool, String) {
+    pub fn kubectl(&self, flags: &[&str]) -> (bool, String) {
         let output = Command::new("kubectl")
             .arg("--kubeconfig")
             .arg(self.world.kubeconfig())
@@ -239,12 +254,14 @@ pub fn drains_alike(
         assert_eq!(&Outcome::of(done, before, &theirs), expected, "kubectl's: {said}");
         if let Err(failure) = &ours {
             // The refusals are kubectl's, word by word.
-            for reason in failure.why.split("; ").filter_map(|part| part.split_once("cannot delete ")) {
-                let reason = reason.1.replace("-ours-", "-theirs-");
-                assert!(
-                    said.contains(&format!("cannot delete {reason}")),
-                    "no {reason:?} in kubectl's: {said}"
-                );
+            let (ours, theirs) = (scene.name(""), theirs.name(""));
+            for part in failure.why.split("; ") {
+                // From `cannot delete` to the pod's name; what follows of it is random.
+                let Some(begin) = part.find("cannot delete ") else { continue };
+                let reason = &part[begin..];
+                let end = reason.find(&ours).map_or(reason.len(), |at| at + ours.len());
+                let reason = reason[..end].replace(&ours, &theirs);
+                assert!(said.contains(&reason), "no {reason:?} in kubectl's: {said}");
             }
         }
     }

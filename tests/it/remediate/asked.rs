@@ -35,7 +35,7 @@ fn reboot(scene: &Scene<'_>) -> String {
     format!("Reboot node {} now, by a pod on it?", scene.node)
 }
 
-/// Answers the questions that come before anything is changed, in whatever order the last three are in.
+/// Says yes to so many questions.
 fn answer_the_first(terminal: &mut Terminal, scene: &Scene<'_>, count: usize) {
     for question in questions(scene).into_iter().take(count) {
         terminal.sees(&question);
@@ -44,7 +44,7 @@ fn answer_the_first(terminal: &mut Terminal, scene: &Scene<'_>, count: usize) {
 }
 
 fn questions(scene: &Scene<'_>) -> [String; 5] {
-    [plan(scene), UNMANAGED.into(), DAEMON_SETS.into(), EMPTY_DIR.into(), reboot(scene)]
+    [plan(scene), DAEMON_SETS.into(), EMPTY_DIR.into(), UNMANAGED.into(), reboot(scene)]
 }
 
 fn each_exception_is_asked_for(world: &World) {

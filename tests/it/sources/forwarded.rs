@@ -7,6 +7,7 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use http::header::LOCATION;
 use sciuro::core::source::Failure;
+use sciuro::error::Error;
 use sciuro::settings::Address;
 use sciuro::source::{ByteStream, Endpoint, Endpoints, Sources};
 use url::Url;
@@ -106,4 +107,36 @@ fn a_service_without_endpoints() {
     let failure = only(setup.fetch_by(&sources, None)).unwrap_err();
     assert_eq!(failure.what, "svc://monitoring/am has no ready endpoint");
     assert!(!failure.is_misconfigured);
+}
+
+/// What the cluster said of the way there is for the reader, too.
+#[test]
+fn a_port_forward_that_is_refused_keeps_its_hints() {
+    let refused = Error::in_kubectls_words("Error from server (Forbidden): pods \"am-0\" is forbidden")
+        .hint("a Role in monitoring needs the rule")
+        .hint("kubectl auth can-i create pods --subresource=portforward -n monitoring");
+    let dial = move || {
+        std::future::ready(Err::<Box<dyn ByteStream>, _>(std::io::Error::other(refused.clone()))).boxed()
+    };
+    let member = Endpoint {
+        name: "svc://monitoring/am/am-0".into(),
+        url: Url::parse("http://10.0.0.1:9093").unwrap(),
+        dial: Some(Arc::new(dial)),
+    };
+    let nowhere = Forwarded { target: String::new(), dialed: Arc::default(), members: vec![member] };
+    let setup = service();
+    let sources = Sources::new(&setup.settings, Arc::new(nowhere)).unwrap();
+    let failure = only(setup.fetch_by(&sources, None)).unwrap_err();
+    assert_eq!(
+        failure.what,
+        "cannot reach svc://monitoring/am/am-0 (http://10.0.0.1:9093/api/v2/status): Error from server (Forbidden): pods \
+         \"am-0\" is forbidden"
+    );
+    assert_eq!(
+        failure.hints,
+        [
+            "a Role in monitoring needs the rule",
+            "kubectl auth can-i create pods --subresource=portforward -n monitoring",
+        ]
+    );
 }

@@ -9,7 +9,7 @@ use super::World;
 
 impl World {
     /// Registers nodes, and gives a hold of their machines until the world ends. Their Leases are renewed each second, so
-    /// that a proof which wants to see that needs no ten.
+    /// that a proof which wants to see that needs no ten; and their pods have logs.
     pub fn machines(&self, shorts: &[&str]) -> Machines {
         let options = KubeletOptions {
             lease_period: Some(Duration::from_secs(1)),
@@ -17,6 +17,9 @@ impl World {
         };
         let kubelet = self.block_on(Kubelet::start(self.config(), options)).expect("kubelets");
         let machines = kubelet.machines();
+        if self.doubles.is_none() {
+            machines.names().for_each(|name| self.kubelet_servers.serve(name));
+        }
         self.keep(kubelet);
         machines
     }

@@ -3,6 +3,8 @@
 mod binary;
 mod cluster;
 mod crash;
+mod fleet;
+mod forward;
 mod machines;
 mod relay;
 mod running;
@@ -12,6 +14,7 @@ mod world;
 pub use binary::{Run, command, run};
 pub use cluster::Cluster;
 pub use crash::{Boundary, CrashProxy, Moment};
+pub use fleet::Fleet;
 pub use relay::Relay;
 pub use running::Running;
 pub use screen::screen;

@@ -131,6 +131,9 @@ impl Running {
         {
             self.keep(stream, &line);
         }
+        if Instant::now() >= deadline {
+            let _ended = self.child.kill(); // and say below how far it came
+        }
         let exit = self.child.wait().expect("an exit code").code();
         assert_eq!(exit, Some(code), "{:#?} {:#?}", self.stdout, self.stderr);
         (std::mem::take(&mut self.stdout), std::mem::take(&mut self.stderr))

@@ -16,6 +16,7 @@ use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
 use super::binary::{self, Run};
+use super::forward::KubeletServers;
 
 /// The receiver of the article's route.
 const RECEIVER: &str = "node-condition-k8s";
@@ -32,6 +33,7 @@ pub struct World {
     /// The doubles, if these are the servers.
     pub doubles: Option<(ApiServer, Alertmanager)>,
     kubelets: Mutex<Vec<Kubelet>>,
+    pub(super) kubelet_servers: KubeletServers,
     /// Paths of objects that go with this world.
     leavings: Mutex<BTreeSet<String>>,
     runtime: Runtime,
@@ -93,6 +95,7 @@ impl World {
             alertmanager,
             doubles,
             kubelets: Mutex::default(),
+            kubelet_servers: KubeletServers::default(),
             leavings: Mutex::default(),
             runtime,
         }

@@ -50,6 +50,30 @@ impl Authority {
     }
 }
 
+/// The server's end of TLS; with `clients`, only for who has a certificate of that authority (PEM).
+#[expect(clippy::expect_used, reason = "without certificates no such test can run")]
+pub(crate) fn acceptor(identity: &Identity, clients: Option<&str>) -> TlsAcceptor {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
+        .with_safe_default_protocol_versions()
+        .expect("versions of TLS");
+    let builder = match clients {
+        None => builder.with_no_client_auth(),
+        Some(authority) => {
+            let mut roots = RootCertStore::empty();
+            roots
+                .add(CertificateDer::from_pem_slice(authority.as_bytes()).expect("PEM"))
+                .expect("an authority");
+            let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
+            builder.with_client_cert_verifier(verifier.build().expect("a verifier"))
+        }
+    };
+    let certificate = CertificateDer::from_pem_slice(identity.certificate.as_bytes()).expect("PEM");
+    let key = PrivateKeyDer::from_pem_slice(identity.key.as_bytes()).expect("PEM");
+    let config = builder.with_single_cert(vec![certificate], key).expect("a certificate with its key");
+    TlsAcceptor::from(Arc::new(config))
+}
+
 /// A port of 127.0.0.1 whose connections end at another server. It stops when dropped.
 pub struct Front {
     address: SocketAddr,
@@ -69,24 +93,7 @@ enum Kind {
 impl Front {
     /// TLS before the server at `url`; with `clients`, only for who has a certificate of that authority.
     pub fn tls(url: &str, identity: &Identity, clients: Option<&Authority>) -> Self {
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
-            .with_safe_default_protocol_versions()
-            .expect("versions of TLS");
-        let builder = match clients {
-            None => builder.with_no_client_auth(),
-            Some(authority) => {
-                let mut roots = RootCertStore::empty();
-                let certificate = CertificateDer::from_pem_slice(authority.certificate.as_bytes());
-                roots.add(certificate.expect("PEM")).expect("an authority");
-                let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
-                builder.with_client_cert_verifier(verifier.build().expect("a verifier"))
-            }
-        };
-        let certificate = CertificateDer::from_pem_slice(identity.certificate.as_bytes()).expect("PEM");
-        let key = PrivateKeyDer::from_pem_slice(identity.key.as_bytes()).expect("PEM");
-        let config = builder.with_single_cert(vec![certificate], key).expect("a certificate with its key");
-        Self::start(url, Kind::Tls(TlsAcceptor::from(Arc::new(config))))
+        Self::start(url, Kind::Tls(acceptor(identity, clients.map(|clients| clients.certificate.as_str()))))
     }
 
     /// A proxy that knows `CONNECT`, and whatever host is asked for, it is the server at `url`.

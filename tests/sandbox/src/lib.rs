@@ -21,5 +21,5 @@ pub use api::{ApiServer, Store, node};
 pub use error::{Error, Result};
 pub use front::{Authority, Front, Identity};
 pub use http::{Fault, Faults, Request};
-pub use kubelet::{Boot, Facts, Helpers, Kubelet, KubeletOptions, MachineControl, Machines};
+pub use kubelet::{Boot, Facts, Helpers, Kubelet, KubeletOptions, KubeletServer, MachineControl, Machines};
 pub use prometheus::Prometheus;

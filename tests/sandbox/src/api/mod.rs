@@ -30,6 +30,7 @@ use self::route::{Info, Route};
 use self::status::Status;
 pub use self::store::Store;
 use crate::http::{Control, Double, Faults, Reply, Request, Server, Target, lock};
+use crate::kubelet::port_forward::Targets;
 
 /// The real server's limit of a request body.
 const MAX_BODY: usize = 3 << 20;
@@ -49,7 +50,7 @@ struct Api {
     hooks: Mutex<Vec<Hook>>,
     denied: Mutex<Vec<(String, String)>>,
     bookmarks: Mutex<Duration>,
-    forwards: port_forward::Targets,
+    forwards: Targets,
     control: Arc<Control>,
 }
 
@@ -80,7 +81,7 @@ impl ApiServer {
             hooks: Mutex::default(),
             denied: Mutex::default(),
             bookmarks: Mutex::new(Duration::from_secs(5)),
-            forwards: port_forward::Targets::default(),
+            forwards: Targets::default(),
             control: Arc::clone(&control),
         });
         let double: Arc<dyn Double> = api.clone();

@@ -3,10 +3,13 @@
 #![allow(clippy::print_stdout, clippy::expect_used)] // a script for people: what fails here should fail loudly
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
-use sandbox::{Alertmanager, ApiServer, Kubelet, KubeletOptions};
+use sandbox::{Alertmanager, ApiServer, Kubelet, KubeletOptions, Machines};
+use serde_json::{Value, json};
 
 const RECEIVER: &str = "node-condition-k8s";
 
@@ -15,6 +18,7 @@ struct Demo {
     kubeconfig: PathBuf,
     api: ApiServer,
     alertmanager: Alertmanager,
+    machines: Machines,
 }
 
 #[tokio::main]
@@ -26,9 +30,12 @@ async fn main() {
     let kubeconfig = directory.join("kubeconfig");
     api.write_kubeconfig(&kubeconfig).expect("a kubeconfig");
     alertmanager.set_started(Timestamp::now() - SignedDuration::from_hours(1));
-    let kubelets = Kubelet::start(api.config(), KubeletOptions::count(12)).await.expect("kubelets");
+    // A kubelet renews its Lease every 10 s; nobody wants to watch that for long.
+    let options = KubeletOptions { lease_period: Some(Duration::from_secs(1)), ..KubeletOptions::count(12) };
+    let kubelets = Kubelet::start(api.config(), options).await.expect("kubelets");
+    let machines = kubelets.machines();
     let binary = std::env::current_exe().expect("a path").with_file_name("kubectl-sciuro");
-    let demo = Demo { binary, kubeconfig, api, alertmanager };
+    let demo = Demo { binary, kubeconfig, api, alertmanager, machines };
 
     tokio::task::spawn_blocking(move || demo.run()).await.expect("the demo");
     kubelets.stop().await;
@@ -89,7 +96,59 @@ impl Demo {
         std::thread::sleep(std::time::Duration::from_secs(2)); // for one second is the least that a linger can be
         self.sync(&["--linger", "1s"], 0);
         self.show();
+        self.remediate();
         say("That was the main job. The doubles are gone now, and nothing is left behind.");
+    }
+
+    /// A node with pods on it is rebooted. `sync --loop` runs beside it, as it would in a cluster: the machine is back
+    /// as it should be when what it was rebooted for is over.
+    fn remediate(&self) {
+        let node = "worker1a";
+        say(
+            "A node is to be rebooted: it has too many interfaces. On it runs a pod that a disruption budget guards.",
+        );
+        self.api.store().put(deployment());
+        self.api.store().put(budget());
+        self.fire(
+            "CalicoTooManyInterfacesEarly",
+            node,
+            "6",
+            "Kubernetes node worker1a has too many Calico interfaces",
+        );
+        self.sync(&[], 0);
+        say("What would be done? (Without --dry-run this plan is shown and asked about.)");
+        self.sciuro("remediate", &[node, "--dry-run=server"], 0);
+
+        say("A pod on the node reboots its machine; a new boot ID proves it. Sync runs in a loop meanwhile.");
+        let mut sync = self
+            .command("sync")
+            .args(["--loop", "--interval=2s"])
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn();
+        let done = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                // A machine that has just booted has few interfaces.
+                while !done.load(Ordering::Relaxed) && self.reboots(node) == 0 {
+                    std::thread::sleep(Duration::from_millis(50));
+                }
+                self.alertmanager.resolve(&[("alertname", "CalicoTooManyInterfacesEarly")]);
+            });
+            let bundles = self.kubeconfig.with_file_name("bundles").display().to_string();
+            self.sciuro("remediate", &[node, "--yes", "--stable-for=3s", "--output-dir", &bundles], 0);
+            done.store(true, Ordering::Relaxed);
+        });
+        if let Ok(sync) = &mut sync {
+            let _ended_already = sync.kill();
+            let _its_code_says_nothing = sync.wait();
+        }
+        assert_eq!(self.reboots(node), 1, "the machine has rebooted once");
+        self.show();
+    }
+
+    fn reboots(&self, node: &str) -> u32 {
+        self.machines.facts(node).expect("a machine").reboots
     }
 
     fn fire(&self, alertname: &str, node: &str, priority: &str, summary: &str) {
@@ -110,17 +169,50 @@ impl Demo {
     fn sciuro(&self, command: &str, more: &[&str], expected: i32) {
         let shown = if more.is_empty() { String::new() } else { format!(" {}", more.join(" ")) };
         println!("$ kubectl sciuro {command}{shown}");
-        let status = Command::new(&self.binary)
-            .arg(command)
+        let status = self
+            .command(command)
             .args(more)
-            .env("KUBECONFIG", &self.kubeconfig)
-            .env("SCIURO_ALERTMANAGER", self.alertmanager.url())
-            .env("SCIURO_RECEIVER", RECEIVER)
-            .env("SCIURO_CONFIG", empty_file(&self.kubeconfig))
             .status()
             .expect("the binary, which `make demo` builds beside this one");
         assert_eq!(status.code(), Some(expected), "the demo shows what the tool does not do");
     }
+
+    fn command(&self, command: &str) -> Command {
+        let mut process = Command::new(&self.binary);
+        process
+            .arg(command)
+            .stdin(Stdio::null())
+            .env("KUBECONFIG", &self.kubeconfig)
+            .env("SCIURO_ALERTMANAGER", self.alertmanager.url())
+            .env("SCIURO_RECEIVER", RECEIVER)
+            .env("SCIURO_CONFIG", empty_file(&self.kubeconfig));
+        process
+    }
+}
+
+/// One pod for each node, by the scheduler's choice.
+fn deployment() -> Value {
+    let labels = json!({"app": "web"});
+    json!({
+        "apiVersion": "apps/v1", "kind": "Deployment",
+        "metadata": {"name": "web", "namespace": "default"},
+        "spec": {
+            "replicas": 12,
+            "selector": {"matchLabels": labels},
+            "template": {
+                "metadata": {"labels": labels},
+                "spec": {"terminationGracePeriodSeconds": 2, "containers": [{"name": "web", "image": "web"}]},
+            },
+        },
+    })
+}
+
+fn budget() -> Value {
+    json!({
+        "apiVersion": "policy/v1", "kind": "PodDisruptionBudget",
+        "metadata": {"name": "web", "namespace": "default"},
+        "spec": {"maxUnavailable": 1, "selector": {"matchLabels": {"app": "web"}}},
+    })
 }
 
 /// A configuration of the user's own must not change what is shown.

@@ -1,4 +1,4 @@
-use std::net::{SocketAddr, TcpListener};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
@@ -8,7 +8,9 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{oneshot, watch};
+use tokio_rustls::TlsAcceptor;
 
 use super::reply::Body;
 use super::{Cut, Faults, Reply, Request, lock};
@@ -70,9 +72,18 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    #[expect(clippy::expect_used, reason = "without a loopback port and a thread no test can run")]
     pub(crate) fn start(double: Arc<dyn Double>, control: Arc<Control>) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port on 127.0.0.1");
+        Self::start_at((Ipv4Addr::LOCALHOST, 0).into(), None, double, control)
+    }
+
+    #[expect(clippy::expect_used, reason = "without a loopback port and a thread no test can run")]
+    pub(crate) fn start_at(
+        address: SocketAddr,
+        tls: Option<TlsAcceptor>,
+        double: Arc<dyn Double>,
+        control: Arc<Control>,
+    ) -> Self {
+        let listener = TcpListener::bind(address).expect("a free port on loopback");
         listener.set_nonblocking(true).expect("a non-blocking socket");
         let address = listener.local_addr().expect("the address of the socket");
         let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -85,7 +96,7 @@ impl Server {
         let thread = std::thread::spawn(move || {
             runtime.block_on(async {
                 tokio::select! {
-                    () = accept(listener, double, control) => {}
+                    () = accept(listener, tls, double, control) => {}
                     _ = stopped => {}
                 }
             });
@@ -108,18 +119,37 @@ impl Drop for Server {
     }
 }
 
-async fn accept(listener: TcpListener, double: Arc<dyn Double>, control: Arc<Control>) {
+async fn accept(
+    listener: TcpListener,
+    tls: Option<TlsAcceptor>,
+    double: Arc<dyn Double>,
+    control: Arc<Control>,
+) {
     let Ok(listener) = tokio::net::TcpListener::from_std(listener) else { return };
     loop {
         let Ok((stream, _)) = listener.accept().await else { continue };
         _ = stream.set_nodelay(true);
-        let (double, control) = (Arc::clone(&double), Arc::clone(&control));
+        let (tls, double, control) = (tls.clone(), Arc::clone(&double), Arc::clone(&control));
         tokio::spawn(async move {
-            let service = service_fn(|request| exchange(&*double, &control, request));
-            // An error is a connection that ended early: the client's doing, or a fault's.
-            _ = http1::Builder::new().serve_connection(TokioIo::new(stream), service).with_upgrades().await;
+            match tls {
+                None => serve(stream, &*double, &control).await,
+                Some(tls) => {
+                    if let Ok(stream) = tls.accept(stream).await {
+                        serve(stream, &*double, &control).await;
+                    }
+                }
+            }
         });
     }
+}
+
+async fn serve<S>(stream: S, double: &dyn Double, control: &Control)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let service = service_fn(|request| exchange(double, control, request));
+    // An error is a connection that ended early: the client's doing, or a fault's.
+    _ = http1::Builder::new().serve_connection(TokioIo::new(stream), service).with_upgrades().await;
 }
 
 /// One request and its answer; an error closes the connection without one.

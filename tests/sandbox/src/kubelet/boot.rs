@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::Method;
-use jiff::Timestamp;
 use serde_json::json;
 use tokio::time::{Instant, sleep};
 
@@ -55,6 +54,8 @@ pub struct Facts {
     pub uptime: Duration,
     /// How often it went down to come up again, by an order or by itself.
     pub reboots: u32,
+    /// How many orders to reboot its guard has let through.
+    pub orders: u32,
     pub powered: bool,
 }
 
@@ -65,13 +66,14 @@ pub(super) struct Clock {
     /// What the uptime is more than that.
     ahead: Duration,
     reboots: u32,
+    orders: u32,
 }
 
 impl Default for Clock {
     /// Up for ten days.
     fn default() -> Self {
         let ahead = Duration::from_secs(10 * 86_400);
-        Self { boot_id: uuid(), up_since: Instant::now(), ahead, reboots: 0 }
+        Self { boot_id: uuid(), up_since: Instant::now(), ahead, reboots: 0, orders: 0 }
     }
 }
 
@@ -80,7 +82,13 @@ impl Machine {
         let powered = self.power.borrow().on;
         let clock = lock(&self.clock);
         let uptime = clock.up_since.elapsed() + clock.ahead;
-        Facts { boot_id: clock.boot_id.clone(), uptime, reboots: clock.reboots, powered }
+        Facts {
+            boot_id: clock.boot_id.clone(),
+            uptime,
+            reboots: clock.reboots,
+            orders: clock.orders,
+            powered,
+        }
     }
 
     /// So much time passes on the machine.
@@ -95,7 +103,8 @@ impl Machine {
         if facts.boot_id != boot_id {
             (10, format!("other boot {}\n", facts.boot_id))
         } else if not_after.parse::<u64>().is_ok_and(|not_after| uptime <= not_after) {
-            (0, "sciuro-issued\n".to_owned())
+            lock(&self.clock).orders += 1;
+            (0, "issued\n".to_owned())
         } else {
             (11, format!("too late {uptime}\n"))
         }
@@ -177,6 +186,9 @@ impl Machine {
 
     /// Returns which boot it is.
     async fn come_up(&self, not_ready: Duration) -> u32 {
+        // No machine boots within the second of its last heartbeat, and heartbeats have whole seconds.
+        let into_second = u64::try_from(self.now().subsec_nanosecond()).unwrap_or(0);
+        sleep(Duration::from_secs(1).saturating_sub(Duration::from_nanos(into_second))).await;
         let mut state = self.state.lock().await;
         let boot_id = uuid();
         {
@@ -188,7 +200,7 @@ impl Machine {
         let ready = not_ready.is_zero();
         if state.health.ready != ready {
             state.health.ready = ready;
-            state.health.since = Timestamp::now();
+            state.health.since = self.now();
         }
         self.power.send_modify(|power| {
             power.on = true;
@@ -219,7 +231,7 @@ impl Machine {
         if state.uid.is_none() {
             return Ok(()); // a restarted kubelet would register; see `KubeletOptions::register_again`
         }
-        let mut patch = object::conditions_patch(&state.health.conditions(Timestamp::now()));
+        let mut patch = object::conditions_patch(&state.health.conditions(self.now()));
         patch["status"]["nodeInfo"] = json!({"bootID": boot_id});
         match self.patch_status(state, &patch).await {
             Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),

@@ -151,7 +151,7 @@ impl Machine {
         let mut state = self.state.lock().await;
         if state.health.ready != ready {
             state.health.ready = ready;
-            state.health.since = Timestamp::now();
+            state.health.since = self.now();
         }
         if !self.power.borrow().on {
             return Ok(());
@@ -175,7 +175,7 @@ impl Machine {
 
     async fn register(&self, state: &mut State) -> kube::Result<()> {
         // A second ago, so that the first patch changes the time of every condition, as it does on a real machine.
-        let joined = Timestamp::now() - Duration::from_secs(1);
+        let joined = self.now() - Duration::from_secs(1);
         state.health = Health::new(self.options.quick(), joined);
         let boot_id = lock(&self.clock).boot_id.clone();
         let node = object::node(&self.name, &boot_id, &state.health, &self.options);
@@ -200,7 +200,7 @@ impl Machine {
             self.patch_status(state, &object::discovery_patch(self.options.images)).await?;
         }
         state.health.ready = true;
-        state.health.since = Timestamp::now();
+        state.health.since = self.now();
         self.write_conditions(state).await?;
         self.renew(state).await
     }
@@ -209,15 +209,20 @@ impl Machine {
         if state.contradicted {
             self.write_conditions(state).await
         } else if Instant::now() >= state.next_heartbeat {
-            self.patch_status(state, &object::heartbeat_patch(Timestamp::now())).await
+            self.patch_status(state, &object::heartbeat_patch(self.now())).await
         } else {
             Ok(())
         }
     }
 
     pub(super) async fn write_conditions(&self, state: &mut State) -> kube::Result<()> {
-        let conditions = state.health.conditions(Timestamp::now());
+        let conditions = state.health.conditions(self.now());
         self.patch_status(state, &object::conditions_patch(&conditions)).await
+    }
+
+    /// By its own clock.
+    pub(super) fn now(&self) -> Timestamp {
+        Timestamp::now() + self.options.clock_ahead
     }
 
     fn path(&self) -> String {
@@ -237,7 +242,7 @@ impl Machine {
     pub(super) async fn renew(&self, state: &mut State) -> kube::Result<()> {
         let path = format!("{LEASES}/{}", self.name);
         let uid = state.uid.as_deref().unwrap_or_default();
-        let mut lease = object::lease(&self.name, uid, Timestamp::now());
+        let mut lease = object::lease(&self.name, uid, self.now());
         let written = if let Some(version) = state.lease_version.take() {
             lease["metadata"]["resourceVersion"] = version.into();
             self.write(Method::PUT, &path, JSON, &lease).await

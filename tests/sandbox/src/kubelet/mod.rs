@@ -11,6 +11,8 @@ mod machines;
 mod names;
 mod object;
 mod pods;
+pub(crate) mod port_forward;
+mod server;
 mod watch;
 
 use std::collections::BTreeMap;
@@ -20,6 +22,7 @@ use std::time::Duration;
 
 use futures::{StreamExt, TryStreamExt, stream};
 use http::header::{HeaderValue, USER_AGENT};
+use jiff::SignedDuration;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use tokio::task::JoinSet;
 
@@ -29,6 +32,7 @@ use self::machine::Machine;
 pub use self::machines::Machines;
 pub use self::names::{default_names, internal_ip};
 pub use self::pods::{Helpers, NEVER_READY, STOPS_AFTER};
+pub use self::server::KubeletServer;
 use crate::{Error, Result};
 
 /// Which machines there are and how they behave.
@@ -59,6 +63,8 @@ pub struct KubeletOptions {
     pub pod_start: Duration,
     /// How long after a helper pod's order a machine goes down. The real order says 3 s.
     pub reboot_delay: Duration,
+    /// How far the machines' clocks are ahead of everybody else's.
+    pub clock_ahead: SignedDuration,
 }
 
 impl KubeletOptions {
@@ -81,6 +87,7 @@ impl KubeletOptions {
             concurrency: 32,
             pod_start: Duration::from_millis(20),
             reboot_delay: Duration::from_millis(300),
+            clock_ahead: SignedDuration::ZERO,
         }
     }
 

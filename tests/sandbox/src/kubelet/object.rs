@@ -9,6 +9,9 @@ use crate::time::{micros, seconds};
 /// The version the machines report.
 const VERSION: &str = "v1.36.3";
 
+/// Where a kubelet serves, at the address of its machine.
+pub(super) const PORT: u16 = 10250;
+
 /// The conditions that a kubelet itself sets, in its order (`kubelet_node_status.go`, `defaultNodeStatusFuncs`).
 const OWN: [&str; 4] = ["MemoryPressure", "DiskPressure", "PIDPressure", "Ready"];
 
@@ -129,7 +132,7 @@ pub(super) fn node(name: &str, boot_id: &str, health: &Health, options: &super::
                 {"type": "InternalIP", "address": internal_ip(name).to_string()},
                 {"type": "Hostname", "address": name},
             ],
-            "daemonEndpoints": {"kubeletEndpoint": {"Port": 10250}},
+            "daemonEndpoints": {"kubeletEndpoint": {"Port": PORT}},
             "nodeInfo": {
                 "architecture": "amd64", "bootID": boot_id, "containerRuntimeVersion": "containerd://2.1.4",
                 "kernelVersion": "6.12.48-amd64", "kubeProxyVersion": "", "kubeletVersion": VERSION,

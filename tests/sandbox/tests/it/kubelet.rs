@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use sandbox::{ApiServer, Kubelet, KubeletOptions};
+use sandbox::kubelet::internal_ip;
+use sandbox::{ApiServer, Authority, Kubelet, KubeletOptions, KubeletServer};
 use serde_json::{Value, json};
 
 use crate::{Cluster, NODES};
@@ -151,4 +152,21 @@ async fn an_api_server_that_fails_is_tried_again() {
     let kubelet = Kubelet::start(server.config(), KubeletOptions::count(1)).await.unwrap();
     assert_eq!(ready(server.store().node("worker1a"))["status"], "True");
     kubelet.stop().await;
+}
+
+/// The API server has a certificate, others do not.
+#[tokio::test]
+async fn its_server_answers_who_has_a_certificate_of_the_cluster() {
+    _ = rustls::crypto::ring::default_provider().install_default();
+    let (cluster, machine) = (Authority::new("cluster"), "kubelet-server-test");
+    let _server = KubeletServer::start(machine, &cluster.certificate);
+    let url = format!("https://{}:10250/containerLogs/default/web-0/app", internal_ip(machine));
+    let client = || reqwest::Client::builder().no_proxy().tls_danger_accept_invalid_certs(true);
+    let identity = cluster.issue(&["api-server"]);
+    let identity = reqwest::Identity::from_pem((identity.certificate + &identity.key).as_bytes()).unwrap();
+    let api_server = client().identity(identity).build().unwrap();
+    let get = async |url: &str| api_server.get(url).send().await.unwrap().text().await.unwrap();
+    assert_eq!(get(&url).await, "log of app in default/web-0\n");
+    assert_eq!(get(&format!("{url}?previous=true")).await, "previous log of app in default/web-0\n");
+    assert!(client().build().unwrap().get(&url).send().await.is_err());
 }

@@ -229,7 +229,7 @@ async fn helper_pods_look_and_reboot_once() {
         let cases = [
             ("other", order("no-such-boot", uptime + 60), 10, "other boot"),
             ("late", order(&facts.boot_id, uptime.saturating_sub(1000)), 11, "too late"),
-            ("good", order(&facts.boot_id, uptime + 60), 0, "sciuro-issued"),
+            ("good", order(&facts.boot_id, uptime + 60), 0, "issued"),
             ("again", order(&facts.boot_id, u64::MAX), 10, "other boot"),
         ];
         for (suffix, args, code, message) in cases {
@@ -293,7 +293,7 @@ async fn machines_are_handled_from_outside() {
     post(format!("{address}/advance?seconds=3600")).await;
     assert_eq!(post(format!("{address}/order?boot-id=other&not-after=9999")).await["code"], 10);
     assert_eq!(post(format!("{address}/order?boot-id={id}&not-after=120")).await["code"], 11);
-    let issued = json!({"code": 0, "said": "sciuro-issued\n"});
+    let issued = json!({"code": 0, "said": "issued\n"});
     assert_eq!(post(format!("{address}/order?boot-id={id}&not-after=3720")).await, issued);
     until("rebooted", async || facts().await["reboots"] == 1 && facts().await["powered"] == true).await;
     assert_eq!(post("nobody/reboot".into()).await, Value::Null);

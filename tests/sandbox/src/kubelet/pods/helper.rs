@@ -23,6 +23,8 @@ pub enum Helpers {
     NoImage(String),
     /// The kubelet does not get to them.
     NeverStart,
+    /// Those that reboot do not start; probes do.
+    OnlyProbes,
     /// They start, but their containers never end.
     Hang,
     /// Before they start, so much time has passed on the machine.
@@ -56,7 +58,8 @@ pub(super) async fn run(machine: Arc<Machine>, pod: Pod) {
                 break;
             }
             Helpers::Hang => write(&status::running(&pod, None)).await,
-            Helpers::NeverStart => {}
+            Helpers::OnlyProbes if action(&pod) == Some("probe") => break,
+            Helpers::NeverStart | Helpers::OnlyProbes => {}
             Helpers::NoImage(reason) => {
                 let image = pod.containers().next().and_then(|container| container["image"].as_str());
                 let message = format!("Back-off pulling image {:?}", image.unwrap_or_default());

@@ -1,0 +1,239 @@
+//! What holds for every history of a remediation, whatever fails in whatever order.
+
+use std::time::Duration;
+
+use proptest::prelude::*;
+use proptest::sample::select as any_of;
+
+use super::world::{Ending, Fate, World};
+use super::*;
+
+#[derive(Debug, Clone)]
+enum Event {
+    /// So many turns of the one who has the Lease go well.
+    Go(u8),
+    Turn {
+        who: usize,
+        fresh: bool,
+        fate: Fate,
+    },
+    WorkEnds {
+        who: usize,
+        ending: Ending,
+    },
+    OrderArrives(usize),
+    WriteArrives(usize),
+    GoesDown,
+    RebootsByItself,
+    Reports,
+    Uncordoned,
+    Cordoned,
+    KeepCordoned,
+    Claimed,
+    AbortAsked,
+    Replaced,
+    Deleted,
+    RecordTaken,
+    Forged(State, bool),
+    CannotRead(usize),
+    LeaseUnsure(usize),
+    LeaseExpires,
+    Interrupted(usize),
+    Crashes(usize),
+    Another {
+        abort: bool,
+        resume: Box<Resume>,
+    },
+    Passes(u64),
+}
+
+const STATES: [State; 9] = [
+    State::Cordoning,
+    State::Collecting,
+    State::Draining,
+    State::RebootIntent,
+    State::WaitBoot,
+    State::Verifying,
+    State::Uncordoning,
+    State::NeedsHuman,
+    State::Aborted,
+];
+
+fn any_method() -> impl Strategy<Value = Method> {
+    any_of(&[Method::Pod, Method::Ssh, Method::Command, Method::Manual][..])
+}
+
+fn any_options() -> impl Strategy<Value = Options> {
+    let timeout = || (1..60u64).prop_map(Duration::from_secs);
+    let until = prop::option::weighted(0.1, any_of(&STATES[..7]));
+    let timeouts = (timeout(), timeout(), timeout(), timeout(), timeout(), timeout());
+    (until, prop::bits::u8::ANY, timeouts).prop_map(|(until, flags, timeouts)| Options {
+        until,
+        skip_collect: flags & 1 > 0,
+        skip_drain: flags & 6 == 6,
+        keep_cordon: flags & 24 == 24,
+        on_failure_uncordon: flags & 32 > 0,
+        collect_timeout: timeouts.0,
+        drain_timeout: timeouts.1,
+        issue_timeout: timeouts.2,
+        reboot_timeout: timeouts.3,
+        verify_timeout: timeouts.4,
+        clean_up_timeout: timeouts.5,
+    })
+}
+
+fn any_resume() -> impl Strategy<Value = Resume> {
+    (prop::option::weighted(0.2, any_method()), any::<[bool; 2]>(), any_options()).prop_map(
+        |(method, [retry_reboot, confirmed_spent], options)| Resume {
+            method,
+            retry_reboot,
+            confirmed_spent,
+            options,
+            ..Resume::default()
+        },
+    )
+}
+
+fn any_event() -> impl Strategy<Value = Event> {
+    use FailureKind::{Declined, Failed, OtherBoot, TimedOut};
+    let who = || 0..2usize;
+    let fate = any_of(&[Fate::Answered, Fate::Unanswered, Fate::Late][..]);
+    let kind = any_of(&[Failed, Failed, Failed, TimedOut, OtherBoot, Declined][..]);
+    let ending = prop_oneof![Just(Ending::True), kind.prop_map(Ending::Fails)];
+    let state = any_of(&STATES[..]);
+    let outside = any_of(
+        &[
+            Event::GoesDown,
+            Event::RebootsByItself,
+            Event::Reports,
+            Event::Reports,
+            Event::Uncordoned,
+            Event::Cordoned,
+            Event::KeepCordoned,
+            Event::Claimed,
+            Event::AbortAsked,
+            Event::Replaced,
+            Event::Deleted,
+            Event::RecordTaken,
+        ][..],
+    );
+    prop_oneof![
+        8 => (1..9u8).prop_map(Event::Go),
+        6 => (who(), any::<bool>(), fate).prop_map(|(who, fresh, fate)| Event::Turn { who, fresh, fate }),
+        3 => (who(), ending).prop_map(|(who, ending)| Event::WorkEnds { who, ending }),
+        1 => (0..4usize).prop_map(Event::OrderArrives),
+        1 => (0..4usize).prop_map(Event::WriteArrives),
+        3 => outside,
+        1 => (state, any::<bool>()).prop_map(|(state, ours)| Event::Forged(state, ours)),
+        1 => who().prop_map(Event::CannotRead),
+        1 => who().prop_map(Event::LeaseUnsure),
+        1 => Just(Event::LeaseExpires),
+        1 => who().prop_map(Event::Interrupted),
+        2 => who().prop_map(Event::Crashes),
+        4 => (prop::bool::weighted(0.2), any_resume())
+            .prop_map(|(abort, resume)| Event::Another { abort, resume: Box::new(resume) }),
+        1 => (1..200u64).prop_map(Event::Passes),
+    ]
+}
+
+/// `who` counts the living from the youngest.
+fn happen(world: &mut World, event: Event, forgeries: bool) {
+    let living = world.living();
+    let process = |who: usize| living.iter().rev().nth(who).copied();
+    match event {
+        Event::Go(turns) => {
+            for _ in 0..turns {
+                if let Some(who) = process(0) {
+                    world.good_turn(who, Some(Ending::True));
+                }
+            }
+        }
+        Event::Turn { who, fresh, fate } => {
+            if let Some(who) = process(who) {
+                world.turn(who, fresh, fate);
+            }
+        }
+        Event::WorkEnds { who, ending } => {
+            if let Some(who) = process(who) {
+                world.end_work(who, ending);
+            }
+        }
+        Event::OrderArrives(order) => world.arrive(order),
+        Event::WriteArrives(write) => world.late_write_arrives(write),
+        Event::GoesDown => world.go_down(),
+        Event::RebootsByItself => world.reboot(),
+        Event::Reports => world.report(),
+        Event::Uncordoned => world.change(|node| (node.unschedulable, node.cordon_is_ours) = (false, false)),
+        Event::Cordoned => {
+            world.foreign_cordon = true;
+            world.change(|node| (node.unschedulable, node.cordon_is_ours) = (true, false));
+        }
+        Event::KeepCordoned => world.change(|node| node.keep_cordoned = !node.keep_cordoned),
+        Event::Claimed => world.change(|node| node.claims = vec!["kured".to_owned()]),
+        Event::AbortAsked => world.change(|node| node.abort = Some(tests::record().id)),
+        Event::Replaced => world.change(|node| {
+            *node = NodeView { uid: "another".to_owned(), boot_id: tests::boot_id(99), ..NodeView::default() };
+        }),
+        Event::Deleted => world.node = None,
+        Event::RecordTaken => world.change(|node| node.record = RecordSeen::None),
+        Event::Forged(state, ours) if forgeries => {
+            world.forged = true;
+            world.change(|node| {
+                if let RecordSeen::Readable(record) = &mut node.record {
+                    (record.state, record.failed_state) = (state, Some(State::RebootIntent));
+                    record.holder = if ours { record.holder.clone() } else { "x".to_owned() };
+                    record.was_unschedulable = false;
+                    record.marks = vec![Mark::Cordon];
+                    record.attempts.pop();
+                }
+            });
+        }
+        Event::Forged(..) => {}
+        Event::CannotRead(who) => {
+            if let Some(who) = process(who) {
+                world.processes[who].blind ^= true;
+            }
+        }
+        Event::LeaseUnsure(who) => {
+            if let Some(who) = process(who) {
+                world.processes[who].unsure ^= true;
+            }
+        }
+        Event::LeaseExpires => world.expire_lease(),
+        Event::Interrupted(who) => {
+            if let Some(who) = process(who) {
+                world.processes[who].interrupted = true;
+            }
+        }
+        Event::Crashes(who) => {
+            if let Some(who) = process(who) {
+                world.crash(who);
+            }
+        }
+        Event::Another { abort, resume } => world.another(abort, *resume),
+        Event::Passes(seconds) => world.pass(seconds),
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 10_000, failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// `World` judges each action.
+    #[test]
+    fn the_laws_hold_in_every_history(
+        method in any_method(),
+        cordoned in prop::bool::weighted(0.2),
+        options in any_options(),
+        events in prop::collection::vec(any_event(), 0..30),
+        (forgeries, stuck) in (prop::bool::weighted(0.2), any::<bool>()),
+        last in any_resume(),
+    ) {
+        let mut world = World::new(method, cordoned, options);
+        for event in events {
+            happen(&mut world, event, forgeries);
+        }
+        world.calm_down(stuck);
+        world.another(false, last);
+        world.calm_down(stuck);
+    }
+}

@@ -1,0 +1,46 @@
+//! The API server's own admission of pods, which a namespace asks for by labels.
+
+use sciuro::remedy::reboot::{self, Reboot, pod};
+use serde_json::{Value, json};
+
+use crate::reboot::pod::{BOOT, JSON, new_id, options};
+use crate::reboot::target;
+use crate::support::World;
+use crate::watch::eventually;
+
+#[test]
+fn privileged_pods_are_admitted_where_they_may_be() {
+    let world = World::control_plane();
+    let (node, id, cluster) = (world.bare_node("w1"), new_id(), world.cluster(None));
+    let namespace = |level: &str| {
+        let name = world.name(level);
+        let labels = json!({"pod-security.kubernetes.io/enforce": level});
+        let object =
+            json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}});
+        world.create("/api/v1/namespaces", &object);
+        let account = format!("/api/v1/namespaces/{name}/serviceaccounts/default");
+        eventually("the account that pods have", || {
+            world.try_api("GET", &account, JSON, &Value::Null).is_ok()
+        });
+        name
+    };
+    let ask = |namespace: &str| world.block_on(pod::rehearse(&cluster, &options(namespace), &node, &id));
+    assert_eq!(ask(&namespace("privileged")), Ok(()));
+    assert_eq!(ask("kube-system"), Ok(()));
+
+    let restricted = namespace("restricted");
+    let by_pod = Reboot::Pod(options(&restricted));
+    let target = target(&cluster, &node, &id);
+    for refused in [
+        ask(&restricted).unwrap_err(),
+        world.block_on(reboot::probe(&by_pod, &target)).unwrap_err(),
+        world.block_on(reboot::issue(&by_pod, &target, 1, BOOT, Some(9))).unwrap_err(),
+    ] {
+        assert!(refused.why.contains("violates PodSecurity \"restricted:latest\""), "{refused:?}");
+        let label =
+            format!("kubectl label namespace {restricted} pod-security.kubernetes.io/enforce=privileged");
+        assert!(refused.hints.iter().any(|hint| hint.contains(&label)), "{refused:?}");
+    }
+    let nowhere = ask(&world.name("nowhere")).unwrap_err();
+    assert!(nowhere.hints.iter().any(|hint| hint.contains("kubectl create namespace")), "{nowhere:?}");
+}

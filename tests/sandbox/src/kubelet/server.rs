@@ -1,0 +1,70 @@
+//! What a kubelet serves. The API server calls it for `kubectl port-forward` and `kubectl logs`: over TLS, with a client
+//! certificate, at the `InternalIP` and the port that the Node names.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use super::names::internal_ip;
+use super::object::PORT;
+use super::port_forward::{self, Targets};
+use crate::front::{Authority, acceptor};
+use crate::http::{Control, Double, Reply, Request, Server, lock};
+
+/// The server of one machine's kubelet. It stops when dropped.
+pub struct KubeletServer {
+    double: Arc<Serving>,
+    control: Arc<Control>,
+    _server: Server,
+}
+
+impl KubeletServer {
+    /// For who has a client certificate of this authority (PEM).
+    pub fn start(machine: &str, clients: &str) -> Self {
+        let address = internal_ip(machine);
+        let identity = Authority::new("kubelet").issue(&[&address.to_string()]);
+        let control = Arc::new(Control::default());
+        let double = Arc::new(Serving { forwards: Targets::default(), control: Arc::clone(&control) });
+        let tls = acceptor(&identity, Some(clients));
+        let address = SocketAddr::from((address, PORT));
+        let server = Server::start_at(address, Some(tls), double.clone(), control.clone());
+        Self { double, control, _server: server }
+    }
+
+    /// What listens on a port of a pod. A port that nobody set is closed.
+    pub fn forward(&self, pod: &str, port: u16, to: SocketAddr) {
+        lock(&self.double.forwards).insert((pod.to_owned(), port), to);
+    }
+
+    /// Cuts all forwarded connections.
+    pub fn drop_forwards(&self) {
+        self.control.cut.send_replace(());
+    }
+}
+
+struct Serving {
+    forwards: Targets,
+    control: Arc<Control>,
+}
+
+impl Double for Serving {
+    fn answer(&self, request: &Request) -> Reply {
+        let segments: Vec<&str> = request.path.trim_start_matches('/').split('/').collect();
+        match segments[..] {
+            ["portForward", namespace, pod] => {
+                let (port, cut) = (request.parameter("port"), self.control.cut.subscribe());
+                port_forward::start(request, namespace, pod, port, &self.forwards, cut)
+                    .unwrap_or_else(|why| self.error(request, 400, Some(&why)))
+            }
+            ["containerLogs", namespace, pod, container] => {
+                let is_previous = request.parameter("previous").as_deref() == Some("true");
+                let which = if is_previous { "previous log" } else { "log" };
+                Reply::text(200, format!("{which} of {container} in {namespace}/{pod}\n"))
+            }
+            _ => self.error(request, 404, Some("404 page not found")),
+        }
+    }
+
+    fn error(&self, _: &Request, code: u16, message: Option<&str>) -> Reply {
+        Reply::text(code, message.unwrap_or("a fault that was asked for"))
+    }
+}
