@@ -172,7 +172,8 @@ fn happen(world: &mut World, event: Event, forgeries: bool) {
         Event::Claimed => world.change(|node| node.claims = vec!["kured".to_owned()]),
         Event::AbortAsked => world.change(|node| node.abort = Some(tests::record().id)),
         Event::Replaced => world.change(|node| {
-            *node = NodeView { uid: "another".to_owned(), boot_id: tests::boot_id(99), ..NodeView::default() };
+            *node =
+                NodeView { uid: "another".to_owned(), boot_id: tests::boot_id(99), ..NodeView::default() };
         }),
         Event::Deleted => world.node = None,
         Event::RecordTaken => world.change(|node| node.record = RecordSeen::None),

@@ -346,7 +346,10 @@ impl World {
                     let asked = view.is_some_and(|view| view.abort.as_ref() == Some(&record.id));
                     let aborted = self.aborted || asked || process.has_asked_to_abort;
                     assert!(!aborted || self.forged, "LAW no issue after an abort");
-                    assert!(view.is_some_and(|view| view.unschedulable), "LAW no issue on an uncordoned node");
+                    assert!(
+                        view.is_some_and(|view| view.unschedulable),
+                        "LAW no issue on an uncordoned node"
+                    );
                 }
             }
             Action::Write(write) => {
@@ -453,4 +456,3 @@ impl World {
         }
     }
 }
-

@@ -30,7 +30,7 @@ pub(super) const JSON: &str = "application/json";
 pub(super) const BOOT: &str = "5f1c7a52-4d5b-4f0e-9d6c-0a2f5c1e7b11";
 
 pub(super) fn options(namespace: &str) -> HelperOptions {
-    HelperOptions { namespace: namespace.into(), image: DEFAULT_IMAGE.into() }
+    HelperOptions::new(namespace, DEFAULT_IMAGE)
 }
 
 fn by_pod() -> Reboot {

@@ -103,7 +103,7 @@ fn no_at_the_reboot_can_be_undone(world: &World) {
     terminal.sees(&reboot(&scene));
     terminal.types("n");
     terminal.ends(4);
-    scene.remediate(&["--abort"]).exits(0);
+    scene.remediate(&["--abort", "--yes"]).exits(0);
     scene.is_over("aborted");
     assert!(!scene.is_cordoned());
     assert_eq!(scene.facts(), ::sandbox::Facts { uptime: scene.facts().uptime, ..before });

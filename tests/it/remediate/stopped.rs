@@ -73,7 +73,7 @@ fn during_the_drain(world: &World) {
     let mut terminal = Terminal::of(&scene, &["--yes"]);
     terminal.sees("The disruption budget web");
     stops(&scene, terminal, "interrupted during drain", "Draining");
-    scene.remediate(&["--abort"]).exits(0);
+    scene.remediate(&["--abort", "--yes"]).exits(0);
     scene.is_over("aborted");
     assert!(!scene.is_cordoned());
     assert_eq!(scene.facts().reboots, before.reboots);
