@@ -79,13 +79,16 @@ fn has_what_is_needed(scene: &Scene<'_>) {
 fn transcript(scene: &Scene<'_>, typed: &[&str], run: &Run) -> String {
     let mut text = run.stderr.replace(&format!("{}/", scene.directory().display()), "");
     for (pattern, with) in [
-        (r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", "01234567-89ab-4cde-8f01-23456789abcd"),
+        // How long it waits, and for what, differs.
+        (r"(?m)^(Warning: The disruption budget|  \d+/\d+, waits|  [\d.]+m?s ).*\n", ""),
         (r"\d{8}T\d{6}Z", "20261123T094107Z"),
-        (r"\d+(\.\d+)?m?s\b", "0.2s"),
-        (r"\d+ files", "20 files"),
-        (r"(web|cache)-[a-z0-9]{6,10}-[a-z0-9]{5}\b", "$1-7d5b9c6f4d-x2x7k"),
+        (r"\(\d+(\.\d+)?m?s\)", "(0.2s)"),
+        (r"Ready for \d+m?s", "Ready for 9d"),
+        (r"\d+ files", "24 files"),
+        (r", \d+ not to be had \(errors.txt\)", ""),
+        (r"\b(web|cache)-[a-z0-9]{6,10}\b(-[a-z0-9]{5}\b)?", "$1-7d5b9c6f4d$2"),
+        (r"-7d5b9c6f4d-[a-z0-9]{5}\b", "-7d5b9c6f4d-x2x7k"),
         (r"agent-[a-z0-9]{5}\b", "agent-q4zkm"),
-        (r"@[^ ]+#[0-9a-f-]+", "@host#1"),
     ] {
         text = Regex::new(pattern).unwrap().replace_all(&text, with).into_owned();
     }
@@ -97,16 +100,27 @@ fn transcript(scene: &Scene<'_>, typed: &[&str], run: &Run) -> String {
 fn laid_out(text: &str) -> String {
     let gap = Regex::new(" {2,}").unwrap();
     let mut lines: Vec<String> = Vec::new();
-    let mut together: Vec<String> = Vec::new();
+    let (mut together, mut table): (Vec<String>, Vec<Vec<String>>) = (Vec::new(), Vec::new());
     for line in text.lines().chain([""]) {
-        let is_parallel = line.contains(" evict");
+        let is_row = line.starts_with("NAMESPACE ") || line.starts_with("shop ");
+        let is_parallel = line.contains(" evict") && !is_row;
         if !is_parallel {
-            together.sort();
+            // All are asked for before the first is told to be gone.
+            together.sort_by_key(|line| (line.starts_with("  pod "), line.clone()));
             lines.append(&mut together);
         }
-        let indented = line.len() - line.trim_start().len();
-        let line = format!("{}{}", &line[..indented], gap.replace_all(line.trim_start(), "  "));
-        if is_parallel { together.push(line) } else { lines.push(line) }
+        if is_row {
+            table.push(gap.split(line).map(str::to_owned).collect());
+            continue;
+        }
+        let columns = table.iter().map(Vec::len).max().unwrap_or_default();
+        let width = |column: usize| table.iter().filter_map(|row| row.get(column)).map(String::len).max();
+        let widths: Vec<usize> = (0..columns).filter_map(width).collect();
+        for row in table.drain(..) {
+            let cells = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}"));
+            lines.push(cells.collect::<Vec<_>>().join("   ").trim_end().to_owned());
+        }
+        if is_parallel { together.push(line.to_owned()) } else { lines.push(line.to_owned()) }
     }
     lines.join("\n")
 }
