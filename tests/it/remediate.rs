@@ -103,10 +103,14 @@ fn laid_out(text: &str) -> String {
     let (mut together, mut table): (Vec<String>, Vec<Vec<String>>) = (Vec::new(), Vec::new());
     for line in text.lines().chain([""]) {
         let is_row = line.starts_with("NAMESPACE ") || line.starts_with("shop ");
-        let is_parallel = line.contains(" evict") && !is_row;
+        let is_pod = line.contains(" evict") && !is_row;
+        let is_parallel = is_pod || line.starts_with("  ✔") || line.contains(" files in ");
         if !is_parallel {
-            // All are asked for before the first is told to be gone.
-            together.sort_by_key(|line| (line.starts_with("  pod "), line.clone()));
+            // All pods are asked for before the first is told to be gone; the checks are in their order.
+            together.sort_by_key(|line| {
+                let pod = if line.contains(" evict") { line.clone() } else { String::new() };
+                (line.starts_with("  pod ") || line.contains(" files in "), pod)
+            });
             lines.append(&mut together);
         }
         if is_row {
