@@ -13,7 +13,7 @@ use crate::support::{Boundary, CrashProxy, Moment, Run, World};
 use crate::watch::eventually;
 
 /// So many nodes at a time.
-const LANES: usize = 4;
+const LANES: usize = 6;
 /// A Lease whose holder was killed holds for so long.
 const SHORT: [&str; 4] = ["--yes", "--force", "--lease-duration=3s", "--progress=plain"];
 
@@ -125,6 +125,7 @@ impl<'w> Lane<'w> {
         };
         if let Some(run) = run {
             assert_eq!(run.code, Some(0), "{what}, {next:?}: {}", run.stderr);
+            assert_eq!(self.scene.lease_holder(), None, "{what}");
         }
         self.is_as_it_should_be(&before, &what);
         Some(next)
@@ -199,10 +200,10 @@ fn table(boundaries: &[Boundary], results: &BTreeMap<(usize, bool), Option<Next>
             Some(Next::Over) => "over",
             None => "-",
         };
-        lines.push(format!("{:<24} {:<8} {}", boundary.to_string(), end(false), end(true)));
+        lines.push(format!("{:<28} {:<8} {}", boundary.to_string(), end(false), end(true)));
     }
     lines.sort();
-    let mut table = format!("{:<24} {:<8} {}\n", "killed at", "before", "after");
+    let mut table = format!("{:<28} {:<8} {}\n", "killed at", "before", "after");
     for line in lines {
         let _written = writeln!(table, "{line}");
     }
