@@ -325,6 +325,14 @@ pub(crate) fn boolean(text: &str) -> Result<bool, String> {
     }
 }
 
+/// As clap's own range, except that what is no number at all is told the same.
+fn number<N: TryFrom<u32>, const LEAST: u32, const MOST: u32>(text: &str) -> Result<N, String> {
+    let number = text.parse().ok().filter(|number| (LEAST..=MOST).contains(number));
+    number
+        .and_then(|number| N::try_from(number).ok())
+        .ok_or_else(|| format!("it is a number from {LEAST} to {MOST}"))
+}
+
 /// `2`, `P2` or `1-3`.
 fn priorities(text: &str) -> Result<RangeInclusive<Priority>, String> {
     let (first, last) = text.split_once('-').unwrap_or((text, text));

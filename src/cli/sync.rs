@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum, ValueHint};
 use jiff::SignedDuration;
 
-use super::{DryRun, EXIT_CODES, Format, boolean, duration, key_value};
+use super::{DryRun, EXIT_CODES, Format, boolean, duration, key_value, number};
 use crate::core::matcher::Matcher;
 use crate::core::prefix::Prefix;
 
@@ -65,16 +65,16 @@ pub struct SyncArgs {
     pub unavailable_grace: SignedDuration,
     /// Share of the True conditions, in percent, beyond which clearing ten or more at once waits for a second look;
     /// 100 = never
-    #[arg(long, value_name = "PERCENT", default_value_t = 50, value_parser = clap::value_parser!(u8).range(0..=100), help_heading = "Conditions")]
+    #[arg(long, value_name = "PERCENT", default_value_t = 50, value_parser = number::<u8, 0, 100>, help_heading = "Conditions")]
     pub max_clear: u8,
     /// Clear what --max-clear, or a source whose other members are not asked, would hold back
     #[arg(long, help_heading = "Conditions")]
     pub force_clear: bool,
     /// Longest message, in characters
-    #[arg(long, value_name = "N", default_value_t = 1024, value_parser = clap::value_parser!(u16).range(16..=32_768), help_heading = "Conditions")]
+    #[arg(long, value_name = "N", default_value_t = 1024, value_parser = number::<u16, 16, 32_768>, help_heading = "Conditions")]
     pub max_message: u16,
     /// Conditions of ours that a node may have
-    #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u16).range(1..=1_000), help_heading = "Conditions")]
+    #[arg(long, value_name = "N", default_value_t = 64, value_parser = number::<u16, 1, 1_000>, help_heading = "Conditions")]
     pub max_conditions: u16,
     /// Delete every condition with our prefix
     #[arg(long, help_heading = "Conditions")]
@@ -90,7 +90,7 @@ pub struct SyncArgs {
     #[arg(long, value_name = "ADDRESS", help_heading = "Writing")]
     pub metrics_addr: Option<String>,
     /// Nodes written at the same time
-    #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..=256), help_heading = "Writing")]
+    #[arg(long, value_name = "N", default_value_t = 8, value_parser = number::<u16, 1, 256>, help_heading = "Writing")]
     pub concurrency: u16,
     /// Namespace of the Lease
     #[arg(long, value_name = "NAMESPACE", default_value = "kube-system", help_heading = "Writing")]

@@ -34,7 +34,7 @@ impl Cluster {
         self.call(get(&format!("/api/v1/nodes/{name}"), &[])?).await
     }
 
-    /// The CSINode of this name.
+    /// The `CSINode` of this name.
     pub async fn csi_node_object(&self, name: &str) -> Result<Value, ApiError> {
         self.call(get(&format!("/apis/storage.k8s.io/v1/csinodes/{name}"), &[])?).await
     }

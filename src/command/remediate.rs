@@ -173,7 +173,7 @@ async fn carry_out(
     let views = worker.cluster.watch_remediated_node(&worker.node);
     let run =
         Run { cluster: worker.cluster, worker: &worker, machine, node, views, has_watched: false, admission };
-    let end = Box::pin(run.to_its_end()).await;
+    let end = Box::pin(run.until_its_end()).await;
     match &end {
         End::Remediated { .. } | End::Stopped { .. } | End::Aborted { .. } => worker.steps.done(None),
         _ => worker.steps.failed("stopped"),

@@ -20,7 +20,7 @@ pub async fn take(cluster: &Cluster, node: &RemediatedNode) -> Result<Baseline, 
     })
 }
 
-/// Names of the drivers in the CSINode; none if there is no CSINode, or nobody may read it.
+/// Names of the drivers in the `CSINode`; none if there is no `CSINode`, or nobody may read it.
 pub async fn csi_drivers(cluster: &Cluster, node: &str) -> Result<Vec<String>, ApiError> {
     let object = match cluster.csi_node_object(node).await {
         Ok(object) => object,
@@ -35,7 +35,7 @@ pub async fn csi_drivers(cluster: &Cluster, node: &str) -> Result<Vec<String>, A
         .collect())
 }
 
-/// `namespace/name` of the DaemonSets whose pod is Ready.
+/// `namespace/name` of the `DaemonSets` whose pod is Ready.
 pub fn ready_daemon_sets(pods: &[Value]) -> BTreeSet<String> {
     pods.iter()
         .filter(|pod| is_ready(pod) && pod["metadata"]["deletionTimestamp"].is_null())

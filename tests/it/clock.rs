@@ -151,7 +151,7 @@ fn ages_are_right(offsets: &[SignedDuration]) {
         let status = ["status", &node, "--lease-name", &lease, "--prefix", &world.prefix()];
         let status = world.run_with(&status, wrong_by(*offset)).exits(0);
         let row: Vec<&str> = status.stdout.lines().last().unwrap().split_whitespace().collect();
-        assert_eq!(row, ["w1", "P1", "AlertManager_X", "True", "12m", "hot"]);
+        assert_eq!(row, ["w1", "P1", "X", "True", "12m", "hot"]);
         status
             .says("1 condition firing on 1 of 1 node (P1: 1); last full sync 12m ago by cron@ops1")
             .never_says("cannot tell");

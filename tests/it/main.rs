@@ -34,6 +34,7 @@ mod permissions;
 mod plan;
 mod prompts;
 mod reboot;
+mod record_format;
 mod records;
 mod remediate;
 mod remediate_actors;

@@ -124,7 +124,7 @@ fn is_well(fleet: &Fleet<'_>, pod: &str) {
 
 /// The record of a run that stopped after its cordon.
 fn record_to_forge(fleet: &Fleet<'_>) -> Value {
-    fleet.begin_as("alice", &["--until", "cordon"]).ends(0);
+    fleet.begin_as("alice", &["--until", "cordon", "--force"]).ends(0);
     fleet.record()
 }
 
@@ -196,7 +196,7 @@ fn a_forged_id_reaches_no_other_nodes_helper(world: &World) {
     record["attempts"] = json!([{"n": 1, "method": "pod", "intentAt": seconds_ago(SignedDuration::from_hours(1)),
         "notAfterUptime": u64::MAX}]);
     write(&fleet, &record);
-    fleet.remediate(&["--abort"]).says("is not ours; it was left alone");
+    fleet.remediate(&["--abort"]).exits(1).says("is not ours; it was left alone");
     is_well(&fleet, &helper);
     fleet.remediate(&["--resume"]).says("hint: ");
     is_well(&fleet, &helper);
@@ -212,7 +212,7 @@ fn a_pod_in_the_helpers_place_is_left_alone(world: &World) {
     let pod = victim(&fleet, HELPERS, &name, &fleet.node, &json!({"app": "db"}));
     record["id"] = id.into();
     write(&fleet, &record);
-    fleet.remediate(&["--abort"]).says("is not ours; it was left alone");
+    fleet.remediate(&["--abort"]).exits(1).says("is not ours; it was left alone");
     is_well(&fleet, &pod);
     assert_eq!(fleet.orders(), (0, 0));
 }

@@ -62,7 +62,7 @@ pub(super) fn ending(node: &str, end: End) -> Result<String> {
         )
         .hint(format!("if nobody is at work on the node: {}", clear_command(node)))),
         End::Interrupted { during } => {
-            let exit = signal::came().map_or(Exit::Interrupted, |signal| signal.exit());
+            let exit = signal::came().map_or(Exit::Interrupted, signal::Signal::exit);
             let place = during
                 .map_or("before the first change".to_owned(), |state| format!("during {}", step(state)));
             let error = Error::new(exit, format!("node/{node}: interrupted {place}"));

@@ -28,7 +28,7 @@ pub(super) struct Run<'r> {
 }
 
 impl Run<'_> {
-    pub(super) async fn to_its_end(mut self) -> End {
+    pub(super) async fn until_its_end(mut self) -> End {
         let mut lease = self.worker.hold.changes();
         let mut done = WorkSeen::Idle;
         let mut doing: Option<(Work, Doing<'_>)> = None;
@@ -38,7 +38,7 @@ impl Run<'_> {
                 None => done.clone(),
             };
             let seen = self.seen(work);
-            match self.machine.next(&seen, jiff::Timestamp::now()) {
+            match self.machine.next(&seen, self.cluster.now()) {
                 Action::End(end) => return end,
                 Action::Write(write) => {
                     doing = None;

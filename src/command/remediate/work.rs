@@ -46,13 +46,7 @@ pub(super) struct Worker<'w> {
 
 impl Worker<'_> {
     /// Begins a work. `node` and `record` are as they are stored.
-    pub(super) fn begin<'w>(
-        &'w self,
-        work: Work,
-        node: RemediatedNode,
-        record: Record,
-        views: Views,
-    ) -> Doing<'w> {
+    pub(super) fn begin(&self, work: Work, node: RemediatedNode, record: Record, views: Views) -> Doing<'_> {
         match work {
             Work::Collect => Box::pin(self.collect(node, record)),
             Work::Drain => Box::pin(self.drain()),

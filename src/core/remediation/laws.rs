@@ -225,7 +225,7 @@ proptest! {
         method in any_method(),
         cordoned in prop::bool::weighted(0.2),
         options in any_options(),
-        events in prop::collection::vec(any_event(), 0..30),
+        events in prop::collection::vec(any_event(), 0..25),
         (forgeries, stuck) in (prop::bool::weighted(0.2), any::<bool>()),
         last in any_resume(),
     ) {

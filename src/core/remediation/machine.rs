@@ -206,7 +206,11 @@ impl Machine {
             RecordSeen::Unreadable(why) => Some(End::Unreadable { why: why.clone() }),
             RecordSeen::None if self.finishing.is_some() => Some(self.finished()),
             RecordSeen::None if self.was_taken_away(view) => {
-                Some(End::Unreadable { why: "the record was taken off the node".to_owned() })
+                // Whoever did it does not want us to go on, and what it said of the cordon is gone.
+                Some(End::Aborted {
+                    why: "the record was taken off the node".to_owned(),
+                    cordon_stays: Some("nothing on the node says any more whose it is".to_owned()),
+                })
             }
             RecordSeen::None => None,
             RecordSeen::Readable(record) if **record == self.record => {
@@ -220,6 +224,8 @@ impl Machine {
             RecordSeen::Readable(record)
                 if record.id == self.record.id && record.holder == self.record.holder =>
             {
+                // Our first patch was stored, whatever has become of it since: the node is not cordoned again.
+                self.on_node.get_or_insert(State::Cordoning);
                 None
             }
             RecordSeen::Readable(record) => Some(End::Lost { holder: record.holder.clone() }),
@@ -315,7 +321,9 @@ impl Machine {
         if matches!(self.record.state, State::Uncordoning | State::Aborted) {
             return;
         }
-        if view.abort.as_deref() == Some(self.record.id.as_str()) && self.on_node.is_some() {
+        // One that failed is not tried again before somebody resumes it.
+        let tried = self.record.failed_state == Some(State::Aborted);
+        if view.abort.as_deref() == Some(self.record.id.as_str()) && self.on_node.is_some() && !tried {
             self.withdraw_intent();
             self.abort_with("asked for with --abort".to_owned(), now);
             return;

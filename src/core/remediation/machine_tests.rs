@@ -33,7 +33,7 @@ pub(super) fn record() -> Record {
     }
 }
 
-fn seen() -> Seen {
+pub(super) fn seen() -> Seen {
     let view = NodeView { uid: "u".to_owned(), boot_id: boot_id(0), ..NodeView::default() };
     Seen {
         node: NodeSeen::Here(Box::new(view)),
@@ -43,29 +43,30 @@ fn seen() -> Seen {
     }
 }
 
-fn view(seen: &mut Seen) -> &mut NodeView {
+pub(super) fn view(seen: &mut Seen) -> &mut NodeView {
     match &mut seen.node {
         NodeSeen::Here(view) => view,
         other => unreachable!("{other:?}"),
     }
 }
 
+pub(super) fn store(seen: &mut Seen, write: Write) {
+    let view = view(seen);
+    if let Some(unschedulable) = write.unschedulable {
+        (view.unschedulable, view.cordon_is_ours) = (unschedulable, unschedulable);
+    }
+    view.record = match write.record {
+        RecordWrite::Put(record) => RecordSeen::Readable(record),
+        RecordWrite::Finish(_) => RecordSeen::None,
+    };
+}
+
 /// Runs until the end, or until this work is asked for; the works that were asked for.
-fn run(machine: &mut Machine, seen: &mut Seen, until: Option<Work>) -> (Vec<Work>, Option<End>) {
+pub(super) fn run(machine: &mut Machine, seen: &mut Seen, until: Option<Work>) -> (Vec<Work>, Option<End>) {
     let mut works = vec![];
     for _ in 0..100 {
         match machine.next(seen, Timestamp::UNIX_EPOCH) {
-            Action::Write(write) => {
-                let view = view(seen);
-                if let Some(unschedulable) = write.unschedulable {
-                    view.unschedulable = unschedulable;
-                    view.cordon_is_ours = true;
-                }
-                view.record = match write.record {
-                    RecordWrite::Put(record) => RecordSeen::Readable(record),
-                    RecordWrite::Finish(_) => RecordSeen::None,
-                };
-            }
+            Action::Write(write) => store(seen, *write),
             Action::Work(work) => {
                 works.push(work);
                 if until == Some(work) {

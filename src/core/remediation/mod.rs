@@ -25,6 +25,8 @@ pub use seen::{
 #[cfg(test)]
 mod laws;
 #[cfg(test)]
+mod table_tests;
+#[cfg(test)]
 #[path = "machine_tests.rs"]
 mod tests;
 #[cfg(test)]

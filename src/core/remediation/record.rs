@@ -149,6 +149,13 @@ pub struct Attempt {
     pub outcome: Option<AttemptOutcome>,
 }
 
+impl Attempt {
+    /// It cannot happen any more.
+    pub(super) fn is_spent(&self) -> bool {
+        self.outcome == Some(AttemptOutcome::Spent)
+    }
+}
+
 /// What became of an order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]

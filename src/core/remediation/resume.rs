@@ -6,7 +6,7 @@ use jiff::Timestamp;
 
 use super::machine::Machine;
 use super::options::Options;
-use super::record::{AttemptOutcome, Method, Record, State, VERSION};
+use super::record::{Attempt, AttemptOutcome, Method, Record, State, VERSION};
 use super::seen::NodeView;
 
 /// What whoever resumes says.
@@ -71,15 +71,16 @@ impl Machine {
             return Err(Refusal::OtherMethod { recorded: record.method });
         }
         let last = record.attempts.last();
-        // A spent attempt needs nothing but the next one, which comes after the drain anyhow.
-        let retry = last
-            .filter(|_| resume.retry_reboot && !undoing && record.state >= State::RebootIntent)
-            .map(|last| Retry {
-                method: resume.method.unwrap_or(record.method),
-                confirmed_spent: resume.confirmed_spent && !last.method.is_guarded(),
-                known_rebooted: last.outcome == Some(AttemptOutcome::Rebooted),
-                ready_heartbeat: resume.ready_heartbeat,
-            });
+        // Before an intent there is nothing to repeat: the next attempt comes after the drain anyhow.
+        let again = resume.retry_reboot && !undoing && record.state >= State::RebootIntent;
+        let retry = again.then(|| Retry {
+            method: resume.method.unwrap_or(record.method),
+            // A node that rebooted by itself was given no order.
+            confirmed_spent: last
+                .is_none_or(|last| resume.confirmed_spent && !last.method.is_guarded() || last.is_spent()),
+            known_rebooted: last.is_some_and(|last| last.outcome == Some(AttemptOutcome::Rebooted)),
+            ready_heartbeat: resume.ready_heartbeat,
+        });
         if retry.is_some() {
             record.state = State::RebootIntent;
         } else if let Some(method) = other_method
@@ -146,14 +147,11 @@ fn state_to_resume(record: &Record) -> Result<State, Refusal> {
     let Some(state) = (if failed { record.failed_state } else { Some(record.state) }) else {
         return malformed("nothing had failed");
     };
-    let last = record.attempts.last().map(|attempt| attempt.outcome);
     match state {
         State::NeedsHuman => malformed("nothing had failed"),
         // It failed before there was an intent: at the questions after the drain.
-        State::RebootIntent if failed && matches!(last, None | Some(Some(AttemptOutcome::Spent))) => {
-            Ok(State::Draining)
-        }
-        State::RebootIntent if last.is_none() => malformed("no attempt"),
+        // Or another attempt was to be the first.
+        State::RebootIntent if record.attempts.last().is_none_or(Attempt::is_spent) => Ok(State::Draining),
         // Which boot is verified has to be proven first: it may be another one by now.
         State::Verifying if failed || record.proven_boot_id.is_none() => Ok(State::WaitBoot),
         state => Ok(state),

@@ -139,7 +139,7 @@ impl Machine {
     fn wait_for_boot(&mut self, view: &NodeView, work: &WorkSeen, now: Timestamp) -> Option<Action> {
         match Progress::of(Work::AwaitBoot, work) {
             Progress::Done(Product::Proven { boot_id }) => {
-                self.outcome(AttemptOutcome::Rebooted);
+                self.credit_reboot();
                 self.record.proven_boot_id = Some(boot_id.clone());
                 self.advance(State::Verifying, now);
                 return None;
@@ -161,6 +161,13 @@ impl Machine {
     /// A failed wait that saw the new boot leaves that behind: its order is over.
     fn note_reboot(&mut self, view: &NodeView) {
         if self.has_rebooted(view) {
+            self.credit_reboot();
+        }
+    }
+
+    /// An attempt that was spent before was not it: the node rebooted by itself.
+    fn credit_reboot(&mut self) {
+        if !self.record.attempts.last().is_some_and(Attempt::is_spent) {
             self.outcome(AttemptOutcome::Rebooted);
         }
     }

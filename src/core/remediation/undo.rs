@@ -21,6 +21,7 @@ impl Machine {
         self.enter(State::Aborted, now);
         self.record.last_error = Some(why);
         self.retry = None;
+        self.stopping = false;
     }
 
     pub(super) fn undo(&mut self, view: &NodeView, work: &WorkSeen, now: Timestamp) -> Option<Action> {

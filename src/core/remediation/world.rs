@@ -43,18 +43,18 @@ enum Guard {
 
 #[derive(Debug)]
 pub(super) struct Process {
-    pub machine: Machine,
+    pub(super) machine: Machine,
     options: Options,
     /// What it knows of the Node, and the resourceVersion of that.
     view: (Option<NodeView>, u64),
-    pub blind: bool,
-    pub unsure: bool,
+    pub(super) blind: bool,
+    pub(super) unsure: bool,
     /// Another has had the Lease since.
     lost: bool,
     work: WorkSeen,
     order: usize,
-    pub interrupted: bool,
-    pub end: Option<End>,
+    pub(super) interrupted: bool,
+    pub(super) end: Option<End>,
     has_asked_to_abort: bool,
     cannot_recall: bool,
 }
@@ -63,9 +63,9 @@ pub(super) struct Process {
 pub(super) struct World {
     now: Timestamp,
     /// The Node as it is stored.
-    pub node: Option<NodeView>,
+    pub(super) node: Option<NodeView>,
     version: u64,
-    pub foreign_cordon: bool,
+    pub(super) foreign_cordon: bool,
     boot: u64,
     uptime: u64,
     /// The guard let this attempt pass: the machine goes down in a moment.
@@ -73,17 +73,17 @@ pub(super) struct World {
     orders: Vec<Order>,
     writes: Vec<(u64, Write)>,
     lease: Option<usize>,
-    pub processes: Vec<Process>,
+    pub(super) processes: Vec<Process>,
     /// Every record that was on the Node.
     stored: Vec<Record>,
     /// One of ours in `Aborted` was.
     aborted: bool,
-    pub forged: bool,
+    pub(super) forged: bool,
     reboots: BTreeMap<u32, u32>,
 }
 
 impl World {
-    pub fn new(method: Method, cordoned: bool, options: Options) -> Self {
+    pub(super) fn new(method: Method, cordoned: bool, options: Options) -> Self {
         let record = Record { method, ..record() };
         let node = NodeView {
             uid: record.node_uid.clone(),
@@ -133,7 +133,7 @@ impl World {
     }
 
     /// Another process, if the Lease is free and there is something to go on with.
-    pub fn another(&mut self, abort: bool, mut resume: Resume) {
+    pub(super) fn another(&mut self, abort: bool, mut resume: Resume) {
         let Some(RecordSeen::Readable(record)) = self.node.as_ref().map(|node| &node.record) else { return };
         if self.lease.is_some() {
             return;
@@ -148,17 +148,17 @@ impl World {
         }
     }
 
-    pub fn living(&self) -> Vec<usize> {
+    pub(super) fn living(&self) -> Vec<usize> {
         (0..self.processes.len()).filter(|who| self.processes[*who].end.is_none()).collect()
     }
 
     /// Time during which nobody can renew the Lease.
-    pub fn expire_lease(&mut self) {
+    pub(super) fn expire_lease(&mut self) {
         self.lease = None;
     }
 
     /// No time is too short for this.
-    pub fn crash(&mut self, who: usize) {
+    pub(super) fn crash(&mut self, who: usize) {
         self.processes[who].end = Some(End::Interrupted { during: None });
         self.release(who);
     }
@@ -169,13 +169,13 @@ impl World {
         }
     }
 
-    pub fn pass(&mut self, seconds: u64) {
+    pub(super) fn pass(&mut self, seconds: u64) {
         self.now += std::time::Duration::from_secs(seconds);
         self.uptime += seconds;
     }
 
     /// The Node is changed by somebody else.
-    pub fn change(&mut self, change: impl FnOnce(&mut NodeView)) {
+    pub(super) fn change(&mut self, change: impl FnOnce(&mut NodeView)) {
         if let Some(node) = &mut self.node {
             change(node);
             self.version += 1;
@@ -185,7 +185,7 @@ impl World {
         }
     }
 
-    pub fn reboot(&mut self) {
+    pub(super) fn reboot(&mut self) {
         (self.boot, self.uptime, self.going_down) = (self.boot + 1, 0, None);
     }
 
@@ -196,21 +196,21 @@ impl World {
         assert!(*reboots <= 1 || self.forged, "LAW at most one reboot by us per attempt: {n}");
     }
 
-    pub fn go_down(&mut self) {
+    pub(super) fn go_down(&mut self) {
         if let Some(n) = self.going_down.take() {
             self.reboot_by(n);
         }
     }
 
     /// The kubelet reports.
-    pub fn report(&mut self) {
+    pub(super) fn report(&mut self) {
         let boot_id = boot_id(self.boot);
         if self.node.as_ref().is_some_and(|node| node.boot_id != boot_id) {
             self.change(|node| node.boot_id = boot_id);
         }
     }
 
-    pub fn arrive(&mut self, order: usize) {
+    pub(super) fn arrive(&mut self, order: usize) {
         let Some(Order { n, guard, arrived: None }) = self.orders.get(order) else { return };
         let (n, verdict) = match guard {
             None => (*n, Guard::Passed),
@@ -227,7 +227,7 @@ impl World {
         }
     }
 
-    pub fn late_write_arrives(&mut self, which: usize) {
+    pub(super) fn late_write_arrives(&mut self, which: usize) {
         if which < self.writes.len() {
             let (version, write) = self.writes.swap_remove(which);
             self.store(version, &write);
@@ -264,7 +264,7 @@ impl World {
     }
 
     /// One look of one process, and what comes of it.
-    pub fn turn(&mut self, who: usize, fresh: bool, fate: Fate) {
+    pub(super) fn turn(&mut self, who: usize, fresh: bool, fate: Fate) {
         let lease = match self.lease {
             _ if self.processes[who].lost && !self.processes[who].unsure => LeaseSeen::Lost("b@h".to_owned()),
             Some(holder) if holder == who && !self.processes[who].unsure => LeaseSeen::Held,
@@ -366,7 +366,7 @@ impl World {
     }
 
     /// The work in hand comes to its end, if it can.
-    pub fn end_work(&mut self, who: usize, ending: Ending) {
+    pub(super) fn end_work(&mut self, who: usize, ending: Ending) {
         let WorkSeen::Underway(work) = self.processes[who].work else { return };
         let ended = match ending {
             Ending::Fails(kind) => Err(kind),
@@ -417,7 +417,7 @@ impl World {
     }
 
     /// A turn in which nothing goes wrong.
-    pub fn good_turn(&mut self, who: usize, ending: Option<Ending>) {
+    pub(super) fn good_turn(&mut self, who: usize, ending: Option<Ending>) {
         if self.orders.iter().all(|order| order.arrived.is_some()) {
             self.go_down();
         }
@@ -429,7 +429,7 @@ impl World {
     }
 
     /// From now on nothing goes wrong but work that never ends (`stuck`): everybody comes to an end.
-    pub fn calm_down(&mut self, stuck: bool) {
+    pub(super) fn calm_down(&mut self, stuck: bool) {
         for order in 0..self.orders.len() {
             self.arrive(order);
             self.go_down();

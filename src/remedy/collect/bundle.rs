@@ -198,6 +198,8 @@ pub(super) fn to_stdout(path: &Path) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
+
     use super::*;
 
     fn entry(name: &str) -> Entry {

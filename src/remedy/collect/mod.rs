@@ -189,7 +189,7 @@ impl Collecting<'_> {
         self.add_text("remediation.json", &subject.record, Duration::ZERO, None)?;
         let summary = summary::write(node, object.as_ref(), &pods, &events, self.bundle.entries());
         self.add_text("summary.md", &summary, Duration::ZERO, None)?;
-        let errors = self.errors.iter().map(|error| format!("{error}\n")).collect::<String>();
+        let errors = self.errors.iter().flat_map(|error| [error.as_str(), "\n"]).collect::<String>();
         self.add_text("errors.txt", &errors, Duration::ZERO, None)
     }
 

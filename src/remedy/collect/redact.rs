@@ -75,7 +75,7 @@ impl Redactor {
                 count
             }
             Value::Array(items) => {
-                let flags = self.flags(items);
+                let flags = Self::flags(items);
                 flags + items.iter_mut().map(|item| self.object(item)).sum::<usize>()
             }
             Value::Object(fields) => {
@@ -100,7 +100,7 @@ impl Redactor {
     }
 
     /// `["--password", "x"]`: a flag and its value are two words.
-    fn flags(&self, items: &mut [Value]) -> usize {
+    fn flags(items: &mut [Value]) -> usize {
         let mut count = 0;
         for place in 1..items.len() {
             let is_flag = items[place - 1]
@@ -133,6 +133,8 @@ fn names_a_secret(field: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
+
     use serde_json::json;
 
     use super::*;

@@ -116,6 +116,8 @@ pub(super) async fn issue(options: &CommandOptions) -> Result<Issued, RebootErro
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
+
     use super::*;
 
     #[test]

@@ -71,6 +71,8 @@ pub fn over_ssh(what: &str) -> String {
 
 #[cfg(all(test, unix))]
 mod tests {
+    #![allow(clippy::unwrap_used)]
+
     use std::fs;
     use std::os::unix::fs::PermissionsExt;
     use std::process::Command;

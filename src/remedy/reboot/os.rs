@@ -35,6 +35,8 @@ pub fn unsupported(info: &NodeInfo, method: Method) -> Option<RebootError> {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
+
     use super::*;
 
     fn reason(os_image: &str, operating_system: &str, method: Method) -> Option<String> {

@@ -357,12 +357,14 @@ fn pod(name: &str, container: &str, script: &[&str], options: &HelperOptions, no
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
+
     use super::*;
 
     const ID: &str = "0b5e3f5a-7a53-4d0b-8f43-0b9c7a1f0c11";
 
     fn options() -> HelperOptions {
-        HelperOptions { namespace: "kube-system".into(), image: DEFAULT_IMAGE.into() }
+        HelperOptions::new("kube-system", DEFAULT_IMAGE)
     }
 
     fn helper(name: &str, created: &str) -> HelperPod {

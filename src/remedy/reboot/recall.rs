@@ -59,6 +59,8 @@ fn remaining(intent_at: Timestamp, now: Timestamp) -> Duration {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
+
     use super::*;
 
     #[test]

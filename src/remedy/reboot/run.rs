@@ -67,6 +67,8 @@ impl Output {
 
 #[cfg(all(test, unix))]
 mod tests {
+    #![allow(clippy::unwrap_used)]
+
     use super::*;
 
     async fn sh(script: &str, limit: Duration) -> Option<Ended> {

@@ -118,6 +118,8 @@ pub(super) async fn issue(
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
+
     use super::*;
 
     fn options() -> SshOptions {

@@ -42,14 +42,14 @@ impl Machines {
     }
 
     /// What an order to reboot that carries a guard does: as a helper pod's script, but over another way, such as ssh.
-    /// Exit code and output, which has its mark there.
+    /// Exit code and output.
     pub fn order_reboot(&self, name: &str, boot_id: &str, not_after: &str) -> Result<(i64, String)> {
         let machine = self.machine(name)?;
         let (code, said) = machine.guard(boot_id, not_after);
         if code == 0 {
             machine.reboot_after(machine.options().reboot_delay);
         }
-        Ok((code, format!("sciuro-{said}")))
+        Ok((code, said))
     }
 
     /// Pulls the plug. A write that was on its way may still arrive: [`silence`](Self::silence) waits for it.
