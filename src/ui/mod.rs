@@ -236,17 +236,29 @@ impl Ui {
         &self,
         prompt: impl FnOnce() -> dialoguer::Result<T> + Send + 'static,
     ) -> Result<T, Signal> {
-        let _ = self.bars.clear();
-        self.bars.set_draw_target(ProgressDrawTarget::hidden());
-        let answer = tokio::select! {
+        let _ends = Asking::begin(self);
+        tokio::select! {
             answer = tokio::task::spawn_blocking(prompt) => answer.ok().and_then(Result::ok).ok_or(Signal::Interrupt),
             signal = signal::received() => Err(signal),
-        };
-        self.bars.set_draw_target(ProgressDrawTarget::stderr());
-        if answer.is_err() {
-            show_cursor();
         }
-        answer
+    }
+}
+
+/// A prompt that waits for its answer. Whoever drops that wait gets the terminal back as it was, too.
+struct Asking<'u>(&'u Ui);
+
+impl<'u> Asking<'u> {
+    fn begin(ui: &'u Ui) -> Self {
+        let _ = ui.bars.clear();
+        ui.bars.set_draw_target(ProgressDrawTarget::hidden());
+        Self(ui)
+    }
+}
+
+impl Drop for Asking<'_> {
+    fn drop(&mut self) {
+        self.0.bars.set_draw_target(ProgressDrawTarget::stderr());
+        show_cursor();
     }
 }
 

@@ -1,6 +1,6 @@
 //! The manifests of deploy/ allow what they are for, and no more.
 
-mod control_plane {
+pub(crate) mod control_plane {
     use std::path::{Path, PathBuf};
     use std::process::Command;
 
@@ -9,7 +9,7 @@ mod control_plane {
     use crate::support::{Run, Running, World, run};
     use crate::watch::eventually;
 
-    fn kubectl(world: &World, arguments: &[&str]) -> String {
+    pub(crate) fn kubectl(world: &World, arguments: &[&str]) -> String {
         run(Command::new("kubectl").args(arguments).env("KUBECONFIG", world.kubeconfig())).exits(0).stdout
     }
 
@@ -54,7 +54,7 @@ mod control_plane {
     }
 
     /// A kubeconfig with the account's token and nothing else.
-    fn kubeconfig_of_the_account(world: &World, account: &str) -> PathBuf {
+    pub(crate) fn kubeconfig_of_the_account(world: &World, account: &str) -> PathBuf {
         let token = kubectl(world, &["create", "token", "-n", "sciuro", account]);
         let cluster = |field: &str| {
             let path = format!("jsonpath={{.clusters[0].cluster.{field}}}");

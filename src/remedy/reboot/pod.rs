@@ -137,6 +137,7 @@ pub(super) async fn clean_up(
     attempts: u32,
 ) -> Result<(), RebootError> {
     check_id(target.id)?;
+    remove_others(target, options).await;
     for attempt in 1..=attempts.min(MOST_ATTEMPTS) {
         remove(target, options, &reboot_name(target.id, attempt)).await?;
     }
@@ -149,8 +150,7 @@ pub async fn sweep(
     options: &HelperOptions,
     is_live: impl Fn(&str) -> bool,
 ) -> Vec<String> {
-    let labels = format!("{MANAGED_BY}={MANAGER},{REMEDIATION}");
-    let pods = cluster.helper_pods(&options.namespace, &labels).await.unwrap_or_default();
+    let pods = cluster.helper_pods(&options.namespace, &helper_labels()).await.unwrap_or_default();
     let mut swept = Vec::new();
     for pod in pods.into_iter().filter(|pod| is_leftover(pod, cluster.now(), &is_live)) {
         if cluster.delete_helper_pod(&pod).await.is_ok() {
@@ -160,15 +160,34 @@ pub async fn sweep(
     swept
 }
 
+/// Deletes what runs before this one left on the node: they were killed before they had stored a record. Nobody else is at
+/// work there while we hold the node's Lease and our record is on it. Best effort.
+async fn remove_others(target: &Target<'_>, options: &HelperOptions) {
+    let pods = target.cluster.helper_pods(&options.namespace, &helper_labels()).await.unwrap_or_default();
+    let is_another = |pod: &HelperPod| id(pod).is_some_and(|id| id != target.id) && pod.node == target.node;
+    for pod in pods.iter().filter(|pod| is_another(pod)) {
+        let _runs_out = target.cluster.delete_helper_pod(pod).await;
+    }
+}
+
+fn helper_labels() -> String {
+    format!("{MANAGED_BY}={MANAGER},{REMEDIATION}")
+}
+
 fn is_leftover(pod: &HelperPod, now: Timestamp, is_live: impl Fn(&str) -> bool) -> bool {
     let is_old =
         pod.created.parse::<Timestamp>().is_ok_and(|created| now.duration_since(created) > LEFTOVER_AFTER);
+    is_old && id(pod).is_some_and(|id| !is_live(id))
+}
+
+/// Of which remediation a helper is; `None`: it is none. Its name follows from the id: what only carries our labels is
+/// somebody else's.
+fn id(pod: &HelperPod) -> Option<&str> {
     let is_ours = pod.labels.get(MANAGED_BY).is_some_and(|manager| manager == MANAGER);
-    let id = pod.labels.get(REMEDIATION).map(String::as_str).unwrap_or_default();
-    // By the name that follows from the id: what only carries our labels is somebody else's.
+    let id = pod.labels.get(REMEDIATION).filter(|_| is_ours)?;
     let is_helper =
         pod.name == probe_name(id) || pod.name.starts_with(&format!("sciuro-reboot-{}-", short(id)));
-    is_old && is_ours && is_helper && !is_live(id)
+    is_helper.then_some(id.as_str())
 }
 
 /// Deletes a pod only if it is ours, of this run and on this node, whatever a record says; and waits until it is gone.

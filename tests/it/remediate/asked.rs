@@ -1,0 +1,134 @@
+//! What a person is asked, in which order, and what No leaves behind.
+
+use serde_json::json;
+
+use super::scene::Scene;
+use super::terminal::Terminal;
+use crate::support::{World, scenarios};
+
+scenarios!(each_exception_is_asked_for, no_leaves_what_was_done, no_at_the_reboot_can_be_undone);
+
+const EMPTY_DIR: &str = "Evict these pods, and lose the data in their emptyDir volumes?";
+const UNMANAGED: &str = "Evict these pods, which nobody makes anew?";
+const DAEMON_SETS: &str = "Leave the pods of DaemonSets, which end with the reboot?";
+
+/// A node for whose drain everything has to be asked.
+fn scene(world: &World) -> Scene<'_> {
+    let scene = Scene::new(world);
+    scene.bare_pod("shell");
+    scene.workload("daemonsets", "DaemonSet", "agent", 0, &json!({}));
+    let scratch = json!({"volumes": [{"name": "scratch", "emptyDir": {}}]});
+    scene.cordon(&scene.spare, true);
+    scene.workload("deployments", "Deployment", "cache", 1, &scratch);
+    scene.until_running(3);
+    scene.cordon(&scene.spare, false);
+    scene
+}
+
+const ASK_ALL: [&str; 1] = ["--ignore-daemonsets=false"];
+
+fn plan(scene: &Scene<'_>) -> String {
+    format!("Remediate node {} as planned?", scene.node)
+}
+
+fn reboot(scene: &Scene<'_>) -> String {
+    format!("Reboot node {} now, by a pod on it?", scene.node)
+}
+
+/// Says yes to so many questions.
+fn answer_the_first(terminal: &mut Terminal, scene: &Scene<'_>, count: usize) {
+    for question in questions(scene).into_iter().take(count) {
+        terminal.sees(&question);
+        terminal.types("y");
+    }
+}
+
+fn questions(scene: &Scene<'_>) -> [String; 5] {
+    [plan(scene), DAEMON_SETS.into(), EMPTY_DIR.into(), UNMANAGED.into(), reboot(scene)]
+}
+
+fn each_exception_is_asked_for(world: &World) {
+    let scene = scene(world);
+    let before = scene.facts();
+    let mut terminal = Terminal::of(&scene, &ASK_ALL);
+    answer_the_first(&mut terminal, &scene, 4);
+    terminal.sees(&reboot(&scene));
+    assert!(scene.is_cordoned(), "drained by now");
+    assert_eq!(scene.facts().reboots, before.reboots, "and not rebooted");
+    assert_eq!(scene.apps(&scene.node), ["agent"]);
+    terminal.types("y");
+    let shown = terminal.ends(0);
+    assert!(shown.contains(&format!("node/{} remediated", scene.node)), "{shown}");
+    scene.is_remediated(&before);
+}
+
+fn no_leaves_what_was_done(world: &World) {
+    let scene = scene(world);
+    let before = scene.facts();
+    for (place, question) in questions(&scene).iter().enumerate().take(4) {
+        let mut terminal = Terminal::of(&scene, &ASK_ALL);
+        answer_the_first(&mut terminal, &scene, place);
+        terminal.sees(question);
+        terminal.types("\r");
+        let shown = terminal.ends(4);
+        assert!(shown.contains("declined; nothing was changed"), "{shown}");
+        assert!(!scene.is_cordoned() && scene.record().is_none(), "after No to {question}");
+        assert_eq!((scene.lease_holder(), scene.helpers()), (None, vec![]));
+    }
+    let mut terminal = Terminal::of(&scene, &ASK_ALL);
+    answer_the_first(&mut terminal, &scene, 4);
+    terminal.sees(&reboot(&scene));
+    terminal.types("\r");
+    let shown = terminal.ends(4);
+    assert!(shown.contains("declined; it stays cordoned"), "{shown}");
+    assert!(shown.contains(&format!("kubectl sciuro remediate {} --resume", scene.node)), "{shown}");
+    assert!(scene.is_cordoned());
+    assert_eq!(scene.record().expect("a record")["state"], "Draining");
+    assert_eq!((scene.lease_holder(), scene.helpers()), (None, vec![]));
+    assert_eq!(scene.facts().reboots, before.reboots);
+
+    let mut terminal = Terminal::of(&scene, &["--resume"]);
+    terminal.sees(&reboot(&scene));
+    terminal.types("y");
+    terminal.ends(0);
+    scene.is_remediated(&before);
+}
+
+fn no_at_the_reboot_can_be_undone(world: &World) {
+    let scene = Scene::new(world);
+    let before = scene.facts();
+    let mut terminal = Terminal::of(&scene, &[]);
+    terminal.sees(&plan(&scene));
+    terminal.types("y");
+    terminal.sees(&reboot(&scene));
+    terminal.types("n");
+    terminal.ends(4);
+    scene.remediate(&["--abort", "--yes"]).exits(0);
+    scene.is_over("aborted");
+    assert!(!scene.is_cordoned());
+    assert_eq!(scene.facts().reboots, before.reboots);
+}
+
+/// On a cluster of one's own: other tests' control-plane nodes are none of its business.
+#[test]
+fn a_control_plane_node_is_rebooted_by_its_name_only() {
+    let world = World::sandbox();
+    let scene = Scene::new(&world);
+    scene.patch(&scene.node, &json!({"metadata": {"labels": {"node-role.kubernetes.io/control-plane": ""}}}));
+    let before = scene.facts();
+    let question = format!("{} is a control-plane node. Type its name to reboot it", scene.node);
+    let mut terminal = Terminal::of(&scene, &[]);
+    terminal.sees(&plan(&scene));
+    terminal.types("y");
+    terminal.sees(&question);
+    terminal.types("yes\r");
+    let shown = terminal.ends(4);
+    assert!(shown.contains("declined; it stays cordoned"), "{shown}");
+    assert_eq!(scene.facts().reboots, before.reboots);
+
+    let mut terminal = Terminal::of(&scene, &["--resume", "--yes"]);
+    terminal.sees(&question);
+    terminal.types(&format!("{}\r", scene.node));
+    terminal.ends(0);
+    scene.is_remediated(&before);
+}
