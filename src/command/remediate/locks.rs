@@ -95,10 +95,12 @@ async fn of_medik8s(node: &RemediatedNode, context: &Context<'_>) -> Result<Opti
         Ok(hold) => Ok(Some(hold)),
         Err(error) if error.is_missing_namespace() => Ok(None),
         Err(error) if error.is_forbidden() => {
-            context.ui.note(&format!(
-                "warning: you may not take the Lease {}/{}: if medik8s is installed, it may act on the node, too",
-                key.namespace, key.name
-            ));
+            // RBAC says so too where there is no such namespace, which is nearly everywhere.
+            tracing::info!(
+                "may not take the Lease {}/{}: if medik8s is installed, it may act on the node, too",
+                key.namespace,
+                key.name
+            );
             Ok(None)
         }
         Err(error) => {

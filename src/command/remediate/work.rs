@@ -66,11 +66,9 @@ impl Worker<'_> {
     /// late, and another may have given the node back. The caller asks anew whenever that may have changed.
     pub(super) async fn while_ours(&self, work: Work, doing: &mut Doing<'_>) -> Result<Product, Failure> {
         let pauses = matches!(work, Work::Drain | Work::Admit | Work::CleanUp);
-        poll_fn(
-            |context| {
-                if pauses && !self.hold.is_held() { Poll::Pending } else { doing.as_mut().poll(context) }
-            },
-        )
+        poll_fn(|context| {
+            if pauses && !self.locks.node.is_held() { Poll::Pending } else { doing.as_mut().poll(context) }
+        })
         .await
     }
 

@@ -42,7 +42,7 @@ impl<'w> Scene<'w> {
         this
     }
 
-    /// With a Deployment and its budget, a StatefulSet, a DaemonSet, a pod with an emptyDir, a bare and a static pod.
+    /// With a Deployment and its budget, a `StatefulSet`, a `DaemonSet`, a pod with an emptyDir, a bare and a static pod.
     pub fn with_everything(world: &'w World) -> Self {
         let this = Self::new(world);
         this.cordon(&this.spare, true);

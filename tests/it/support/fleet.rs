@@ -42,7 +42,8 @@ impl<'w> Fleet<'w> {
             ("--stable-for", "1s"),
         ];
         for (flag, value) in flags {
-            if !more.contains(&flag) && !(flag == "--skip" && more.contains(&"--abort")) {
+            let is_in_the_way = more.contains(&flag) || (flag == "--skip" && more.contains(&"--abort"));
+            if !is_in_the_way {
                 command.args([flag, value]);
             }
         }
