@@ -42,7 +42,7 @@ impl<'w> Fleet<'w> {
             ("--stable-for", "1s"),
         ];
         for (flag, value) in flags {
-            if !more.contains(&flag) && !(flag == "--skip" && more.contains(&"--abort")) {
+            if !more.contains(&flag) {
                 command.args([flag, value]);
             }
         }
