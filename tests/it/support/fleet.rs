@@ -42,8 +42,7 @@ impl<'w> Fleet<'w> {
             ("--stable-for", "1s"),
         ];
         for (flag, value) in flags {
-            let is_in_the_way = more.contains(&flag) || (flag == "--skip" && more.contains(&"--abort"));
-            if !is_in_the_way {
+            if !more.contains(&flag) {
                 command.args([flag, value]);
             }
         }
