@@ -20,7 +20,8 @@ use super::World;
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Boundary {
     pub method: String,
-    /// Without names: `pods/eviction`, `leases`; for a record on a Node its state: `nodes Draining`.
+    /// Without names: `pods/eviction`, `leases`; for a record on a Node, or its condition, the state:
+    /// `nodes Draining`, `nodes/status Draining`.
     pub resource: String,
     pub nth: usize,
 }
@@ -162,9 +163,9 @@ impl Shared {
         if resource == "leases" && is_renewal(&mut state.holders, path, body) {
             return None;
         }
-        if resource == "nodes" {
-            resource = format!("nodes {}", state_of(body));
-            // How often a record has to be written until nobody was faster differs from run to run.
+        if resource.starts_with("nodes") {
+            resource = format!("{resource} {}", state_of(body));
+            // How often a Node has to be written until nobody was faster differs from run to run.
             state.counts.remove(&(method.to_string(), resource.clone()));
         }
         let count = state.counts.entry((method.to_string(), resource.clone())).or_default();
@@ -180,12 +181,13 @@ impl Shared {
     }
 }
 
-/// Of the record that a patch stores; the last one takes it away.
+/// Of the record, or the condition, that a patch stores; the last one takes it away.
 fn state_of(body: &[u8]) -> String {
     let patch: Value = serde_json::from_slice(body).unwrap_or_default();
     let record = patch["metadata"]["annotations"]["sciuro.dev/remediation"].as_str();
     let record: Value = record.and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default();
-    record["state"].as_str().unwrap_or("no record").to_owned()
+    let condition = &patch["status"]["conditions"][0]["reason"];
+    record["state"].as_str().or(condition.as_str()).unwrap_or("none").to_owned()
 }
 
 fn is_renewal(holders: &mut BTreeMap<String, String>, path: &str, body: &[u8]) -> bool {
