@@ -238,6 +238,8 @@ Register-ArgumentCompleter -Native -CommandName 'kubectl-sciuro' -ScriptBlock {
             [CompletionResult]::new('--warmup', '--warmup', [CompletionResultType]::ParameterName, 'How long a source must have been up before its silence is believed')
             [CompletionResult]::new('--http-config', '--http-config', [CompletionResultType]::ParameterName, 'Credentials, TLS and proxy for the sources, in Prometheus'' http_config format; read anew for each round')
             [CompletionResult]::new('--via', '--via', [CompletionResultType]::ParameterName, 'How svc:// is reached: through the API server from outside, directly in a pod of the cluster')
+            [CompletionResult]::new('--silenced', '--silenced', [CompletionResultType]::ParameterName, 'Silenced alerts count too')
+            [CompletionResult]::new('--inhibited', '--inhibited', [CompletionResultType]::ParameterName, 'Inhibited alerts count')
             [CompletionResult]::new('--node-label', '--node-label', [CompletionResultType]::ParameterName, 'Labels that name a node, in order')
             [CompletionResult]::new('--cluster-label', '--cluster-label', [CompletionResultType]::ParameterName, 'Label that tells clusters apart')
             [CompletionResult]::new('--priority-label', '--priority-label', [CompletionResultType]::ParameterName, 'Label that carries the priority, 0 to 999')
