@@ -141,7 +141,8 @@ fn conditions_follow_the_alerts(offset: SignedDuration) {
 
 /// By a clock that is ahead all would be stale, and by one that is behind nothing ever.
 fn ages_are_right(offsets: &[SignedDuration]) {
-    const AGE: SignedDuration = SignedDuration::from_mins(12);
+    // Half a minute from either minute: the server says its time in whole seconds.
+    const AGE: SignedDuration = SignedDuration::from_secs(12 * 60 + 30);
     let world = World::control_plane();
     let node = world.bare_node("w1");
     world.seed(&node, "X", "True", "[P1] hot", AGE);
