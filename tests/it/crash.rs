@@ -166,7 +166,8 @@ fn killed_at_each_change(world: fn() -> World, is_cordoned: bool, name: &str) {
             scope.spawn(|| {
                 loop {
                     let Some((boundary, moment)) = queue.lock().expect("a lock").pop_front() else { return };
-                    let next = lane.crash(boundary, moment);
+                    // The controllers write, too, so that a run may need one Lease or patch less than the recorded one.
+                    let next = (0..4).find_map(|_| lane.crash(boundary, moment));
                     let place = boundaries.iter().position(|other| other == boundary).expect("a place");
                     eprintln!("{:<40} {moment:<7?} {next:?}", boundary.to_string());
                     results.lock().expect("a lock").insert((place, moment == Moment::After), next);
