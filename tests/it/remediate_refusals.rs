@@ -163,24 +163,6 @@ fn another_control_plane_node_that_goes_down_during_the_drain() {
     fleet.never_rebooted();
 }
 
-/// Of the real Pod Security admission.
-#[test]
-fn a_namespace_that_admits_no_privileged_pod() {
-    let world = &World::control_plane();
-    let fleet = Fleet::new(world);
-    let namespace = world.namespace("restricted");
-    let enforce = json!({"metadata": {"labels": {"pod-security.kubernetes.io/enforce": "restricted"}}});
-    world.request(
-        "PATCH",
-        &format!("/api/v1/namespaces/{namespace}"),
-        "application/merge-patch+json",
-        &enforce,
-    );
-    let run = refused(&fleet, &["--helper-namespace", &namespace], 3).says("is refused (helper)");
-    let all = [run.stdout.as_str(), run.stderr.as_str()].concat();
-    assert!(all.contains("PodSecurity") && all.contains("--helper-namespace"), "{all}");
-}
-
 fn an_image_that_is_missing(world: &World) {
     let fleet = Fleet::new(world);
     let none = Helpers::NoImage("ErrImageNeverPull".into());
@@ -320,4 +302,29 @@ fn an_unfinished_remediation(world: &World) {
         .says(&format!("kubectl sciuro remediate {} --resume", fleet.node))
         .says(&format!("kubectl sciuro remediate {} --abort", fleet.node));
     assert!(fleet.is_cordoned());
+}
+
+/// Of the real Pod Security admission.
+mod only {
+    mod control_plane {
+        use super::super::*;
+
+        #[test]
+        fn a_namespace_that_admits_no_privileged_pod() {
+            let world = &World::control_plane();
+            let fleet = Fleet::new(world);
+            let namespace = world.namespace("restricted");
+            let enforce =
+                json!({"metadata": {"labels": {"pod-security.kubernetes.io/enforce": "restricted"}}});
+            world.request(
+                "PATCH",
+                &format!("/api/v1/namespaces/{namespace}"),
+                "application/merge-patch+json",
+                &enforce,
+            );
+            let run = refused(&fleet, &["--helper-namespace", &namespace], 3).says("is refused (helper)");
+            let all = [run.stdout.as_str(), run.stderr.as_str()].concat();
+            assert!(all.contains("PodSecurity") && all.contains("--helper-namespace"), "{all}");
+        }
+    }
 }

@@ -51,6 +51,11 @@ impl World {
     }
 
     pub fn control_plane() -> Self {
+        // `make check` knows them by their name. A thread that a test started has none.
+        let test = std::thread::current();
+        if let Some(test) = test.name().filter(|name| name.contains("::")) {
+            assert!(test.contains("control_plane::"), "{test} belongs into a module control_plane");
+        }
         let variable = |name: &str| {
             std::env::var(name).unwrap_or_else(|_| {
                 panic!("{name} is not set: this test needs the real control plane, which `make test` starts")
