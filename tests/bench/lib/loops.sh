@@ -32,7 +32,7 @@ declare -A loop=() began=()
 
 stop_loop() { # NAME
   local pid=${loop[$1]}
-  awk '$1 == "VmHWM:" { print $2 * 1024 / 1e6 }' "/proc/$pid/status" >"$work/peak-$1"
+  awk '$1 == "VmHWM:" { print $2 }' "/proc/$pid/status" >"$work/peak-$1"
   ticks_of_loop "$1" | awk -v hertz="$(getconf CLK_TCK)" '{ print $1 / hertz }' >"$work/cpu-$1"
   kill -TERM "$pid"
   wait "$pid" || true
