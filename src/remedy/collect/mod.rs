@@ -2,31 +2,24 @@
 //!
 //! A failing item is listed in `errors.txt` and never fails the step.
 
+mod api;
 mod bundle;
 mod redact;
 mod summary;
 
-use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use futures::StreamExt;
-use futures::stream;
 use jiff::Timestamp;
 use regex::Regex;
 use serde_json::Value;
 
+use self::api::Found;
 use self::bundle::{Bundle, Entry};
 use self::redact::Redactor;
-use super::{News, Tell};
-use crate::cluster::{Cluster, LogOf};
+use super::Tell;
+use crate::cluster::Cluster;
 
-/// The end of each log, in bytes.
-const LOG_KEPT: usize = 512 << 10;
-/// So much of a log is read for its end.
-const LOG_READ: u64 = 32 << 20;
-/// Requests at a time: with [`LOG_KEPT`] this bounds the memory.
-const AT_A_TIME: usize = 8;
 /// One item may take so long.
 const ITEM_WITHIN: Duration = Duration::from_secs(20);
 
@@ -156,102 +149,20 @@ struct Collecting<'c> {
     errors: Vec<String>,
 }
 
-/// One log to fetch.
-struct Log {
-    namespace: String,
-    pod: String,
-    container: String,
-    previous: bool,
-}
-
-impl Log {
-    fn file(&self) -> String {
-        let kind = if self.previous { "previous.log" } else { "log" };
-        format!("pods/{}/{}/{}.{kind}", self.namespace, self.pod, self.container)
-    }
-}
-
 impl Collecting<'_> {
     async fn run(&mut self, subject: &Subject, tell: &dyn Tell) -> std::io::Result<()> {
-        let cluster = self.cluster;
-        let node = subject.node.as_str();
-        let object = self.object("node/node.yaml", cluster.node_object(node)).await?;
-        self.object("node/lease.yaml", cluster.node_lease_object(node)).await?;
-        self.object("node/csinode.yaml", cluster.csi_node_object(node)).await?;
-        let pods =
-            self.fetch("pods", cluster.pod_objects(node)).await.map(|(pods, _)| pods).unwrap_or_default();
-        let events = self.events(node, &pods).await?;
-        for pod in &pods {
-            let (namespace, name) = names(pod);
-            self.add_object(&format!("pods/{namespace}/{name}/pod.yaml"), pod.clone(), Duration::ZERO)?;
-        }
-        self.logs(&pods, tell).await?;
+        let found = self.api(subject, tell).await?;
+        self.close(subject, &found)
+    }
+
+    /// What is made of the rest.
+    fn close(&mut self, subject: &Subject, found: &Found) -> std::io::Result<()> {
         self.add_text("remediation.json", &subject.record, Duration::ZERO, None)?;
-        let summary = summary::write(node, object.as_ref(), &pods, &events, self.bundle.entries());
+        let entries = self.bundle.entries();
+        let summary = summary::write(&subject.node, found.node.as_ref(), &found.pods, &found.events, entries);
         self.add_text("summary.md", &summary, Duration::ZERO, None)?;
         let errors = self.errors.iter().flat_map(|error| [error.as_str(), "\n"]).collect::<String>();
         self.add_text("errors.txt", &errors, Duration::ZERO, None)
-    }
-
-    async fn events(&mut self, node: &str, pods: &[Value]) -> std::io::Result<Vec<Value>> {
-        let mut events = Vec::new();
-        if let Some((of_node, _)) = self.fetch("events of the node", self.cluster.node_events(node)).await {
-            events.extend(of_node);
-        }
-        if let Some((of_pods, _)) = self.fetch("events of pods", self.cluster.pod_events()).await {
-            let here: BTreeSet<(String, String)> = pods.iter().map(names).collect();
-            events.extend(of_pods.into_iter().filter(|event| {
-                let text =
-                    |field: &str| event["involvedObject"][field].as_str().unwrap_or_default().to_owned();
-                here.contains(&(text("namespace"), text("name")))
-            }));
-        }
-        let mut list = Value::Array(events);
-        let redactions = self.redactor.object(&mut list);
-        let text = serde_json::to_string_pretty(&list).unwrap_or_default();
-        self.add("events.json", text.as_bytes(), Duration::ZERO, None, redactions)?;
-        self.add_text("events.txt", &summary::events(&list), Duration::ZERO, None)?;
-        match list {
-            Value::Array(events) => Ok(events),
-            _ => Ok(Vec::new()),
-        }
-    }
-
-    /// The logs of all containers, and of those that were restarted the log before that.
-    async fn logs(&mut self, pods: &[Value], tell: &dyn Tell) -> std::io::Result<()> {
-        let logs: Vec<Log> = pods.iter().flat_map(logs_of).collect();
-        let total = logs.len();
-        let (cluster, since, deadline) = (self.cluster, self.since, self.deadline);
-        let mut fetched = stream::iter(logs)
-            .map(|log| async move {
-                let began = Instant::now();
-                let of = LogOf {
-                    namespace: &log.namespace,
-                    pod: &log.pod,
-                    container: &log.container,
-                    previous: log.previous,
-                };
-                let tail = within(deadline, cluster.log_tail(of, since, LOG_KEPT, LOG_READ)).await;
-                (log, tail, began.elapsed())
-            })
-            .buffered(AT_A_TIME);
-        let mut done = 0;
-        while let Some((log, tail, took)) = fetched.next().await {
-            done += 1;
-            if done % 20 == 0 {
-                tell.tell(News::Wait { elapsed: took, facts: &format!("{done} of {total} logs") });
-            }
-            match tail {
-                Ok(tail) => {
-                    let text = String::from_utf8_lossy(&tail.text);
-                    let cut =
-                        (tail.left_out > 0).then(|| format!("{} bytes before it left out", tail.left_out));
-                    self.add_text(&log.file(), &text, took, cut)?;
-                }
-                Err(why) => self.miss(&log.file(), why, took),
-            }
-        }
-        Ok(())
     }
 
     async fn object<E: std::fmt::Display>(
@@ -341,29 +252,4 @@ async fn within<T, E: std::fmt::Display>(
         Ok(done) => done.map_err(|error| error.to_string()),
         Err(_) => Err(format!("no answer within {}s", limit.as_secs())),
     }
-}
-
-fn names(pod: &Value) -> (String, String) {
-    let text = |field: &str| pod["metadata"][field].as_str().unwrap_or_default().to_owned();
-    (text("namespace"), text("name"))
-}
-
-fn logs_of(pod: &Value) -> Vec<Log> {
-    let (namespace, name) = names(pod);
-    ["initContainerStatuses", "containerStatuses", "ephemeralContainerStatuses"]
-        .iter()
-        .filter_map(|field| pod["status"][field].as_array())
-        .flatten()
-        .flat_map(|status| {
-            let container = status["name"].as_str().unwrap_or_default();
-            let restarted = status["restartCount"].as_u64().is_some_and(|count| count > 0);
-            let log = |previous| Log {
-                namespace: namespace.clone(),
-                pod: name.clone(),
-                container: container.to_owned(),
-                previous,
-            };
-            std::iter::once(log(false)).chain(restarted.then(|| log(true)))
-        })
-        .collect()
 }
