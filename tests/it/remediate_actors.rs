@@ -248,3 +248,63 @@ fn a_resume_by_another_person(world: &World) {
     assert!(!fleet.is_cordoned());
     fleet.nothing_is_left();
 }
+
+/// A node of the sandbox, changed by somebody else right before a request of ours is answered.
+fn hook(
+    world: &World,
+    method: &str,
+    node: &str,
+    mut change: impl FnMut(&Value, &mut Value) + Send + 'static,
+) {
+    let name = node.to_owned();
+    world.api().before_each(method, &format!("/api/v1/nodes/{node}"), move |store| {
+        let annotations = store.node(&name)["metadata"]["annotations"].clone();
+        let record = annotations["sciuro.dev/remediation"].as_str().unwrap_or("null");
+        let record: Value = serde_json::from_str(record).expect("a record");
+        let mut changed = annotations.clone();
+        change(&record, &mut changed);
+        if changed != annotations {
+            store.update("nodes", "", &name, |node| node["metadata"]["annotations"] = changed.clone());
+        }
+    });
+}
+
+/// Between the last look at the node and the order, before any watch has told of it.
+#[test]
+fn an_abort_in_the_last_moment_before_the_order() {
+    let world = &World::sandbox();
+    let fleet = Fleet::new(world);
+    hook(world, "GET", &fleet.node, |record, annotations| {
+        if record["state"] == "RebootIntent" {
+            annotations["sciuro.dev/abort"] = record["id"].clone();
+        }
+    });
+    let proof = world.file("run", "").with_extension("was-run");
+    let command = format!("touch {}", proof.display());
+    fleet
+        .remediate(&["--reboot-method", "command", "--reboot-command", &command])
+        .exits(8)
+        .says("asked for with --abort");
+    assert!(!proof.exists(), "no order after an abort");
+    assert_eq!(fleet.record(), Value::Null);
+    fleet.never_rebooted();
+}
+
+/// Between the clean-up and the last patch.
+#[test]
+fn an_abort_in_the_last_moment_before_the_end() {
+    let world = &World::sandbox();
+    let fleet = Fleet::new(world);
+    hook(world, "PATCH", &fleet.node, |record, annotations| {
+        if record["state"] == "Uncordoning" {
+            annotations["sciuro.dev/abort"] = record["id"].clone();
+        }
+    });
+    fleet.remediate(&[]).exits(8).says("asked for with --abort");
+    assert_eq!(fleet.orders(), (1, 1));
+    let annotations = &world.get_node(&fleet.node)["metadata"]["annotations"];
+    let last = annotations["sciuro.dev/last-remediation"].as_str().expect("a trace");
+    assert!(last.contains(r#""outcome":"aborted""#), "{last}");
+    assert_eq!((fleet.record(), fleet.is_cordoned()), (Value::Null, false));
+    fleet.nothing_is_left();
+}

@@ -16,7 +16,7 @@ use super::steps::Steps;
 use crate::cluster::{ApiError, Cluster, RecordError, RemediatedNode, Rule, WatchedNode};
 use crate::core::boot::Proof;
 use crate::core::remediation::{
-    Failure, FailureKind, Product, Recall, Record, RecordSeen, RecordWrite, State, Work, Write,
+    Failure, FailureKind, Product, Recall, Record, RecordWrite, State, Work, Write, last_look,
 };
 use crate::core::verify::Check;
 use crate::error::Exit;
@@ -220,16 +220,7 @@ impl Worker<'_> {
         let explain = |error: ApiError| failed(error.explain("get", &Rule::NODES).to_string());
         let node = self.cluster.remediated_node(&self.node).await.map_err(explain)?;
         let view = node.map(|node| node.view).unwrap_or_default();
-        let is_as_recorded = matches!(&view.record, RecordSeen::Readable(stored) if **stored == record);
-        if view.boot_id != record.pre_boot_id && view.uid == record.node_uid {
-            return Err(Failure {
-                kind: FailureKind::OtherBoot,
-                why: "the node has rebooted already".to_owned(),
-            });
-        }
-        if !is_as_recorded || !view.unschedulable {
-            return Err(failed("the node was changed by somebody else right before the reboot".to_owned()));
-        }
+        last_look(&record, &view)?;
         let limit = attempt.not_after_uptime;
         match reboot::issue(&self.reboot, &self.target(), attempt.n, &record.pre_boot_id, limit).await {
             Ok(issued) => {

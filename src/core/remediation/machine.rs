@@ -11,7 +11,9 @@ use jiff::Timestamp;
 use super::action::{Action, End, RecordWrite, Write};
 use super::options::{DEADLINE_SLACK, Options, spelt};
 use super::record::{Attempt, AttemptOutcome, Mark, Record, State};
-use super::seen::{Failure, LeaseSeen, NodeSeen, NodeView, Product, RecordSeen, Seen, Work, WorkSeen};
+use super::seen::{
+    Failure, FailureKind, LeaseSeen, NodeSeen, NodeView, Product, RecordSeen, Seen, Work, WorkSeen,
+};
 use super::undo::Cordon;
 use crate::core::boot;
 
@@ -38,6 +40,8 @@ pub struct Machine {
     pub(super) drained: bool,
     /// The order of this attempt may be given by us: its intent is ours, or its guard makes a second one harmless.
     pub(super) may_issue: bool,
+    /// How often the order of this attempt may have been sent, the one in hand included.
+    pub(super) orders: u32,
     /// `--retry-reboot`: the last attempt has to be over first.
     pub(super) retry: Option<super::resume::Retry>,
     /// What is undone because a step failed (`--on-failure uncordon`).
@@ -90,6 +94,7 @@ impl Machine {
             owed: false,
             stopping: false,
             may_issue: false,
+            orders: 0,
             retry: None,
             failure: None,
             unrecallable: false,
@@ -165,7 +170,7 @@ impl Machine {
             self.restamp = false;
             self.enter(self.record.state, now);
         }
-        self.overtaken(view, now);
+        self.overtaken(view, &seen.work, now);
         // What runs may go on even if somebody has written over our record; nothing begins on such a one.
         let goes_on = self.confirmed && matches!(seen.work, WorkSeen::Underway(_));
         if !goes_on && !self.is_stored(view) {
@@ -318,18 +323,19 @@ impl Machine {
     }
 
     /// What happened behind our back and comes before anything that we wanted.
-    fn overtaken(&mut self, view: &NodeView, now: Timestamp) {
-        if matches!(self.record.state, State::Uncordoning | State::Aborted) {
+    fn overtaken(&mut self, view: &NodeView, work: &WorkSeen, now: Timestamp) {
+        if self.record.state == State::Aborted {
             return;
         }
         // One that failed is not tried again before somebody resumes it.
         let tried = self.record.failed_state == Some(State::Aborted);
         if view.abort.as_deref() == Some(self.record.id.as_str()) && self.on_node.is_some() && !tried {
             self.withdraw_intent();
+            self.withheld(work);
             self.abort_with("asked for with --abort".to_owned(), now);
             return;
         }
-        if self.record.state == State::NeedsHuman {
+        if matches!(self.record.state, State::Uncordoning | State::NeedsHuman) {
             return;
         }
         if self.on_node.is_some_and(|state| state <= State::Draining)
@@ -348,6 +354,15 @@ impl Machine {
         {
             self.outcome(AttemptOutcome::Rebooted);
             self.advance(State::WaitBoot, now);
+        }
+    }
+
+    /// The only order of this attempt was never sent, so there is none to take back.
+    pub(super) fn withheld(&mut self, work: &WorkSeen) {
+        let was_not_sent = matches!(work, WorkSeen::Failed(Work::Issue, failure)
+            if failure.kind == FailureKind::Aborted);
+        if was_not_sent && self.record.state == State::RebootIntent && self.orders == 1 {
+            self.outcome(AttemptOutcome::Spent);
         }
     }
 

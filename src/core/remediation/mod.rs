@@ -2,6 +2,7 @@
 //! data; nothing here waits, reads a clock or talks to anybody.
 
 mod action;
+mod last_look;
 mod machine;
 mod options;
 mod record;
@@ -11,6 +12,7 @@ mod steps;
 mod undo;
 
 pub use action::{Action, End, RecordWrite, Write};
+pub use last_look::last_look;
 pub use machine::Machine;
 pub use options::{GUARD_SECONDS, Options};
 pub use record::{

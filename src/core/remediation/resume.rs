@@ -115,6 +115,8 @@ impl Machine {
         machine.before = Some(Box::new(before));
         // A state that is entered again has its whole time again: who resumes an hour later wants to see it tried.
         machine.restamp = true;
+        // Whoever was before us may have sent it.
+        machine.orders = 1;
         machine
     }
 

@@ -128,6 +128,8 @@ pub enum FailureKind {
     Declined,
     /// The guard saw another boot: the machine has rebooted already.
     OtherBoot,
+    /// Of `Issue`: an abort was asked for in the last moment, and nothing was sent.
+    Aborted,
     /// The step did not succeed.
     Failed,
     /// The step's time is over.

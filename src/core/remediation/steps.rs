@@ -87,6 +87,7 @@ impl Machine {
             outcome: None,
         });
         self.may_issue = true;
+        self.orders = 0;
         self.enter(State::RebootIntent, now);
     }
 
@@ -102,6 +103,11 @@ impl Machine {
                 self.outcome(AttemptOutcome::Rebooted);
                 self.owed = true;
                 self.advance(State::WaitBoot, now);
+                None
+            }
+            Progress::Failed(failure) if failure.kind == FailureKind::Aborted => {
+                self.withheld(work);
+                self.abort_with(failure.why.clone(), now);
                 None
             }
             // Whether it has reached the machine is not known, so the outcome stays open.
@@ -133,6 +139,7 @@ impl Machine {
             return None;
         }
         self.may_issue = guarded;
+        self.orders = self.orders.saturating_add(1);
         Some(Action::Work(Work::Issue))
     }
 

@@ -321,12 +321,38 @@ fn an_abort_takes_the_order_back_or_keeps_the_cordon() {
     }
 }
 
-/// What is left is the same, and the node was rebooted and verified.
+/// In the last moment before it was sent: there is nothing to take back, unless it was sent before.
 #[test]
-fn an_abort_comes_too_late_for_a_run_that_only_cleans_up() {
+fn an_order_that_an_abort_withheld_is_not_waited_for() {
+    let withheld = |machine: &mut Machine, seen: &mut Seen, is_seen: bool| {
+        fail(seen, Work::Issue, FailureKind::Aborted);
+        view(seen).abort = is_seen.then(|| record().id);
+        step(machine, seen, 0)
+    };
+    for (method, is_seen) in
+        [(Method::Pod, true), (Method::Pod, false), (Method::Command, true), (Method::Command, false)]
+    {
+        let (mut machine, mut seen) = with(method, Options::default(), Work::Issue);
+        assert_eq!(withheld(&mut machine, &mut seen, is_seen), Action::Work(Work::CleanUp), "{method:?}");
+        seen.work = WorkSeen::Idle;
+        assert!(matches!(end(&mut machine, &mut seen), End::Aborted { cordon_stays: None, .. }));
+        assert!(!view(&mut seen).unschedulable);
+    }
+    let (machine, mut seen) = at(Work::Issue);
+    seen.work = WorkSeen::Idle;
+    let mut machine = resumed(&machine, Resume::default());
+    assert_eq!(step(&mut machine, &mut seen, 0), Action::Work(Work::Issue));
+    assert_eq!(withheld(&mut machine, &mut seen, true), Action::Work(Work::Recall), "it was sent before");
+}
+
+/// What is left to do is the same, but whoever asked is told the truth: it was aborted.
+#[test]
+fn an_abort_of_a_run_that_only_cleans_up() {
     let (mut machine, mut seen) = at(Work::CleanUp);
     view(&mut seen).abort = Some(record().id);
-    assert_eq!(end(&mut machine, &mut seen), End::Remediated { uncordoned: true, why: None });
+    assert!(matches!(end(&mut machine, &mut seen), End::Aborted { cordon_stays: None, .. }));
+    assert_eq!(machine.record().attempts.len(), 1);
+    assert!(!view(&mut seen).unschedulable);
 }
 
 /// Its request is still on the Node.

@@ -317,9 +317,14 @@ impl World {
         }
     }
 
+    /// The Node is read once more: what is on it by now comes before the order.
     fn send(&mut self, who: usize) {
         let record = self.processes[who].machine.record();
         let Some(attempt) = record.attempts.last() else { return };
+        if let Err(failure) = last_look(record, &self.node.clone().unwrap_or_default()) {
+            self.processes[who].work = WorkSeen::Failed(Work::Issue, failure);
+            return;
+        }
         let guard = attempt
             .method
             .is_guarded()
