@@ -85,12 +85,25 @@ impl Cluster {
         }
     }
 
-    /// Asks whoever holds the node's Lease to abort the remediation `id`.
-    pub async fn request_abort(&self, node: &str, id: &str) -> Result<Written, ApiError> {
-        match self.patch_node(node, json!({"metadata": {"annotations": {ABORT: id}}})).await {
-            Ok(_) => Ok(Written::Patched),
-            Err(error) if is_gone(&error) => Ok(Written::Gone),
-            Err(error) => Err(error),
+    /// Asks whoever holds the node's Lease to abort the remediation `id`. [`Written::Gone`] if that is over by now: a
+    /// request that nobody reads would stay on the Node.
+    pub async fn request_abort(&self, node: &RemediatedNode, id: &str) -> Result<Written, ApiError> {
+        let (mut version, uid) = (node.resource_version.clone(), &node.view.uid);
+        loop {
+            let metadata = json!({"uid": uid, "resourceVersion": version, "annotations": {ABORT: id}});
+            match self.patch_node(&node.name, json!({"metadata": metadata})).await {
+                Ok(_) => return Ok(Written::Patched),
+                Err(error) if is_gone(&error) => return Ok(Written::Gone),
+                Err(error) if error.code() == Some(StatusCode::CONFLICT) => {}
+                Err(error) => return Err(error),
+            }
+            let now = self.remediated_node(&node.name).await?.filter(|now| now.view.uid == *uid);
+            match now {
+                Some(now) if matches!(&now.view.record, RecordSeen::Readable(record) if record.id == id) => {
+                    version = now.resource_version;
+                }
+                _ => return Ok(Written::Gone),
+            }
         }
     }
 

@@ -174,7 +174,7 @@ fn a_node_that_was_deleted_or_replaced_is_gone(world: &World) {
     assert!(matches!(write(), Err(RecordError::Gone)), "another node of that name");
     assert_eq!(read(world, &cluster, &name).view.record, RecordSeen::None, "to which nothing was done");
     world.delete_node(&name);
-    assert_eq!(world.block_on(cluster.request_abort(&name, ID)).unwrap(), Written::Gone);
+    assert_eq!(world.block_on(cluster.request_abort(&before, ID)).unwrap(), Written::Gone);
 }
 
 fn what_others_put_into_the_annotation_is_unreadable(world: &World) {
@@ -222,11 +222,17 @@ fn an_abort_that_is_asked_for_is_seen_and_goes_with_the_record(world: &World) {
     let name = world.bare_node("w1");
     let node = read(world, &cluster, &name);
     write(world, &cluster, &name, &put(&record(&node), Some(true)));
-    assert_eq!(world.block_on(cluster.request_abort(&name, ID)).unwrap(), Written::Patched);
+    assert_eq!(
+        world.block_on(cluster.request_abort(&node, ID)).unwrap(),
+        Written::Patched,
+        "{name} has changed since"
+    );
     let node = read(world, &cluster, &name);
     assert_eq!(node.view.abort.as_deref(), Some(ID));
     let done = write(world, &cluster, &name, &finish().1);
     assert_eq!(done.view.abort, None);
+    assert_eq!(world.block_on(cluster.request_abort(&node, ID)).unwrap(), Written::Gone);
+    assert_eq!(read(world, &cluster, &name).view.abort, None, "nobody would read it");
 }
 
 fn claims_of_others_are_seen(world: &World) {

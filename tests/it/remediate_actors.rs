@@ -308,3 +308,16 @@ fn an_abort_in_the_last_moment_before_the_end() {
     assert_eq!((fleet.record(), fleet.is_cordoned()), (Value::Null, false));
     fleet.nothing_is_left();
 }
+
+/// A request that nobody would read is not left on the node.
+#[test]
+fn an_abort_of_a_run_that_has_just_ended() {
+    let world = &World::sandbox();
+    let fleet = Fleet::new(world);
+    fleet.remediate(&["--until", "cordon"]).exits(0);
+    hook(world, "PATCH", &fleet.node, |_, annotations| {
+        annotations.as_object_mut().expect("annotations").remove("sciuro.dev/remediation");
+    });
+    fleet.remediate(&["--abort"]).exits(3).says("has just come to its end");
+    assert_eq!(world.get_node(&fleet.node)["metadata"]["annotations"]["sciuro.dev/abort"], Value::Null);
+}

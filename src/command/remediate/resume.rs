@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::locks::Locks;
 use super::prompts::Prompts;
 use super::{Context, begin, carry_out, ending, worker};
-use crate::cluster::{RemediatedNode, Rule, WatchedNode, clear_command};
+use crate::cluster::{RemediatedNode, Rule, WatchedNode, Written, clear_command};
 use crate::core::remediation::{End, Machine, Record, RecordSeen, Resume, State};
 use crate::error::{Error, Exit, Result};
 use crate::ui::escape;
@@ -51,7 +51,14 @@ pub(super) async fn abort(name: &str, context: &Context<'_>) -> Result<String> {
     let seen = record(&node)?;
     say_whose(name, &seen, context);
     let views = cluster.watch_remediated_node(name);
-    cluster.request_abort(name, &seen.id).await.map_err(|error| error.explain("patch", &Rule::NODES))?;
+    let asked = cluster.request_abort(&node, &seen.id).await;
+    if asked.map_err(|error| error.explain("patch", &Rule::NODES))? == Written::Gone {
+        return Err(Error::new(
+            Exit::Refused,
+            format!("node/{name}: the remediation has just come to its end"),
+        )
+        .hint(format!("kubectl sciuro status {name}")));
+    }
     let taken = Locks::take_ours(&node, context);
     let locks = tokio::select! {
         locks = taken => locks,
