@@ -165,11 +165,20 @@ async fn carry_out(
     admission: Option<Hold>,
 ) -> End {
     let views = worker.cluster.watch_remediated_node(&worker.node);
-    let run =
-        Run { cluster: worker.cluster, worker: &worker, machine, node, views, has_watched: false, admission };
+    let run = Run {
+        cluster: worker.cluster,
+        worker: &worker,
+        machine,
+        node,
+        views,
+        has_watched: false,
+        admission,
+    };
     let end = Box::pin(run.until_its_end()).await;
     match &end {
-        End::Remediated { .. } | End::Stopped { .. } | End::Aborted { .. } => worker.steps.done(None),
+        End::Remediated { .. } | End::Stopped { .. } | End::Aborted { .. } | End::Undone { .. } => {
+            worker.steps.done(None);
+        }
         _ => worker.steps.failed("stopped"),
     }
     end

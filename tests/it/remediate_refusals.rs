@@ -10,6 +10,7 @@ use crate::support::{Fleet, Run, World, run, scenarios};
 
 scenarios![
     a_drain_that_is_blocked,
+    a_drain_that_is_blocked_and_undone,
     a_lease_that_another_keeps,
     an_uncordon_during_the_drain,
     a_node_that_is_replaced,
@@ -51,6 +52,29 @@ fn a_drain_that_is_blocked(world: &World) {
         .says(&format!("kubectl sciuro remediate {} --abort", fleet.node));
     assert_eq!(fleet.record()["failedState"], "Draining");
     assert!(fleet.is_cordoned());
+    fleet.never_rebooted();
+}
+
+/// There is nothing to resume then.
+fn a_drain_that_is_blocked_and_undone(world: &World) {
+    let fleet = Fleet::new(world);
+    fleet.stubborn_pod();
+    let flags = ["--force", "--drain-timeout", "2s", "--on-failure", "uncordon"];
+    let anew = format!("hint: begin anew: kubectl sciuro remediate {}\n", fleet.node);
+    fleet
+        .remediate(&flags)
+        .exits(5)
+        .says("the drain failed")
+        .says("it is uncordoned again, and nothing is left of the run")
+        .says(&anew)
+        .never_says("stays cordoned")
+        .never_says("--resume");
+    assert_eq!((fleet.record(), fleet.is_cordoned()), (Value::Null, false));
+
+    fleet.patch(&fleet.node, &json!({"spec": {"unschedulable": true}}));
+    let run = fleet.remediate(&flags).exits(5).says(&anew).never_says("--resume");
+    run.says("nothing is left of the run, but it stays cordoned: it had been cordoned before");
+    assert_eq!((fleet.record(), fleet.is_cordoned()), (Value::Null, true));
     fleet.never_rebooted();
 }
 

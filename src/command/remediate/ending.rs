@@ -22,13 +22,7 @@ pub(super) fn ending(node: &str, end: End) -> Result<String> {
             .hint(resume)
             .hint(abort)),
         End::NeedsHuman { failed, why } => {
-            let (exit, what) = match failed {
-                State::Draining => (Exit::NotDrained, "the drain failed"),
-                State::RebootIntent => (Exit::NotRebooted, "it was not rebooted"),
-                State::WaitBoot => (Exit::NotRebooted, "no reboot was proven"),
-                State::Verifying => (Exit::NotVerified, "it is not as it was before"),
-                _ => (Exit::Failed, "a person is needed"),
-            };
+            let (exit, what) = failure(failed);
             let error =
                 Error::new(exit, format!("node/{node}: {what}: {why}; it stays cordoned")).hint(resume);
             let error = if matches!(failed, State::RebootIntent | State::WaitBoot) {
@@ -39,6 +33,15 @@ pub(super) fn ending(node: &str, end: End) -> Result<String> {
                 error
             };
             Err(error.hint(abort))
+        }
+        End::Undone { failed, why, cordon_stays } => {
+            let (exit, what) = failure(failed);
+            let now = match cordon_stays {
+                None => "it is uncordoned again, and nothing is left of the run".to_owned(),
+                Some(why) => format!("nothing is left of the run, but it stays cordoned: {why}"),
+            };
+            Err(Error::new(exit, format!("node/{node}: {what}: {why}; {now}"))
+                .hint(format!("begin anew: kubectl sciuro remediate {node}")))
         }
         End::Aborted { why, cordon_stays } => {
             let stays = cordon_stays.map(|why| format!("; it stays cordoned: {why}")).unwrap_or_default();
@@ -72,6 +75,16 @@ pub(super) fn ending(node: &str, end: End) -> Result<String> {
                 error.hint("nothing was changed")
             })
         }
+    }
+}
+
+fn failure(state: State) -> (Exit, &'static str) {
+    match state {
+        State::Draining => (Exit::NotDrained, "the drain failed"),
+        State::RebootIntent => (Exit::NotRebooted, "it was not rebooted"),
+        State::WaitBoot => (Exit::NotRebooted, "no reboot was proven"),
+        State::Verifying => (Exit::NotVerified, "it is not as it was before"),
+        _ => (Exit::Failed, "a person is needed"),
     }
 }
 

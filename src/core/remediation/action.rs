@@ -41,6 +41,8 @@ pub enum End {
     Declined,
     /// A person is needed: the record says `NeedsHuman`, the cordon stays.
     NeedsHuman { failed: State, why: String },
+    /// It failed and was undone, and no record is left to resume; `cordon_stays` as in `Aborted`.
+    Undone { failed: State, why: String, cordon_stays: Option<String> },
     /// Undone, as asked for by this process or another; `why` the cordon stays if it does.
     Aborted { why: String, cordon_stays: Option<String> },
     /// The node was deleted or replaced; nothing is done to the new one.

@@ -117,11 +117,6 @@ impl Machine {
         Some(Duration::from_secs(self.record.timeout.saturating_sub(passed)))
     }
 
-    /// After [`End::NeedsHuman`]: the failed run was undone (`--on-failure uncordon`), and no record is left to resume.
-    pub fn was_undone(&self) -> bool {
-        self.failure.is_some()
-    }
-
     /// What to do now. Whoever calls it
     /// - never goes back to an older view of the Node than one it has shown before,
     /// - begins the work that is asked for (an order that was asked for counts as sent), and drops what is not asked for again,

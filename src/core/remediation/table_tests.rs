@@ -191,8 +191,10 @@ fn on_failure_uncordon_holds_before_the_intent_only() {
     {
         let (mut machine, mut seen) = with(Method::Pod, options.clone(), work);
         fail(&mut seen, work, FailureKind::Failed);
-        assert!(matches!(end(&mut machine, &mut seen), End::NeedsHuman { .. }), "{work:?}");
-        assert_eq!((!view(&mut seen).unschedulable, machine.was_undone()), (undone, undone), "{work:?}");
+        let end = end(&mut machine, &mut seen);
+        assert_eq!(matches!(end, End::Undone { cordon_stays: None, .. }), undone, "{work:?}: {end:?}");
+        assert_eq!(matches!(end, End::NeedsHuman { .. }), !undone, "{work:?}: {end:?}");
+        assert_eq!(!view(&mut seen).unschedulable, undone, "{work:?}");
     }
 }
 

@@ -132,7 +132,9 @@ impl Machine {
             _ => None,
         };
         match (&self.failure, self.record.state) {
-            (Some((failed, why)), _) => End::NeedsHuman { failed: *failed, why: why.clone() },
+            (Some((failed, why)), _) => {
+                End::Undone { failed: *failed, why: why.clone(), cordon_stays: stays }
+            }
             (None, State::Aborted) => {
                 End::Aborted { why: self.record.last_error.clone().unwrap_or_default(), cordon_stays: stays }
             }
