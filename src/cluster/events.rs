@@ -13,12 +13,10 @@ use serde_json::{Value, json};
 use super::api::Cluster;
 use super::error::ApiError;
 use super::nodes::FIELD_MANAGER;
-use super::remediated::RemediatedNode;
+use super::remediated::{RemediatedNode, UNDER_WAY};
 
 /// Where Events of objects without a namespace are, by convention.
 const NAMESPACE: &str = "default";
-
-const CONDITION: &str = "SciuroRemediation";
 
 const PATIENCE: Duration = Duration::from_secs(3);
 
@@ -75,11 +73,11 @@ fn event(node: &str, uid: &str, reason: &str, message: &str, is_warning: bool) -
 }
 
 fn condition(node: &RemediatedNode, state: Option<(&str, &str)>, now: &str) -> Value {
-    let Some((reason, message)) = state else { return json!({"type": CONDITION, "$patch": "delete"}) };
-    let before = node.condition(CONDITION).filter(|condition| condition.status == "True");
+    let Some((reason, message)) = state else { return json!({"type": UNDER_WAY, "$patch": "delete"}) };
+    let before = node.condition(UNDER_WAY).filter(|condition| condition.status == "True");
     let since = before.and_then(|condition| condition.last_transition_time.as_deref()).unwrap_or(now);
     json!({
-        "type": CONDITION, "status": "True", "reason": reason, "message": message,
+        "type": UNDER_WAY, "status": "True", "reason": reason, "message": message,
         "lastHeartbeatTime": now, "lastTransitionTime": since,
     })
 }

@@ -20,6 +20,8 @@ use crate::core::remediation::NodeView;
 
 const KEEP_CORDONED: &str = "sciuro.dev/keep-cordoned";
 pub(super) const ABORT: &str = "sciuro.dev/abort";
+/// The condition that says that a remediation is under way.
+pub(super) const UNDER_WAY: &str = "SciuroRemediation";
 
 /// What the rules of the server, or its certificate, do not allow now may be allowed again later.
 const AGAIN_AFTER: Duration = Duration::from_secs(5);
@@ -99,6 +101,11 @@ impl RemediatedNode {
 
     pub fn condition(&self, kind: &str) -> Option<&SpeltCondition> {
         self.conditions.iter().find(|condition| condition.kind == kind)
+    }
+
+    /// It says that a remediation is under way.
+    pub fn says_under_way(&self) -> bool {
+        self.condition(UNDER_WAY).is_some()
     }
 
     pub fn ready(&self) -> Option<&SpeltCondition> {

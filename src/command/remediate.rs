@@ -173,6 +173,7 @@ async fn carry_out(
         views,
         has_watched: false,
         admission,
+        took_condition: false,
     };
     let end = Box::pin(run.until_its_end()).await;
     match &end {

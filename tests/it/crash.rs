@@ -147,6 +147,7 @@ impl<'w> Lane<'w> {
         assert_eq!(scene.facts().reboots, before.reboots + 1, "{what}");
         assert_eq!(scene.record(), None, "{what}");
         assert_eq!(scene.is_cordoned(), self.is_cordoned, "{what}");
+        assert_eq!(scene.condition(), None, "{what}");
         eventually(&format!("no helpers after {what}"), || scene.helpers().is_empty());
         assert_eq!(scene.pods(&scene.node), [Value::Null; 0], "{what}");
     }
@@ -187,7 +188,6 @@ fn killed_at_each_change(world: fn() -> World, is_cordoned: bool, name: &str) {
         lane.go_on(&[]).exits(0);
         lane.is_as_it_should_be(&before, "a last run");
         eventually("a free Lease", || lane.scene.lease_holder().is_none());
-        assert!(lane.scene.condition().is_none(), "{:?}", lane.scene.condition());
     }
 }
 

@@ -28,6 +28,7 @@ scenarios![
     a_boot_id_that_two_share,
     a_record_that_cannot_be_read,
     an_unfinished_remediation,
+    a_condition_that_was_left,
 ];
 
 /// It is refused before anything is changed.
@@ -313,6 +314,23 @@ fn a_record_that_cannot_be_read(world: &World) {
                 .says(&format!("kubectl annotate node {} sciuro.dev/remediation-", fleet.node))
                 .never_says("\u{1b}[31m");
         }
+    }
+}
+
+/// By a run that nobody answered at its end.
+fn a_condition_that_was_left(world: &World) {
+    let fleet = Fleet::new(world);
+    for flag in ["--resume", "--abort"] {
+        let left = json!({"type": "SciuroRemediation", "status": "True", "reason": "Uncordoning", "message": ""});
+        let patch = json!({"status": {"conditions": [left]}});
+        world.patch_status(&fleet.node, "application/strategic-merge-patch+json", &patch);
+        fleet
+            .remediate(&[flag])
+            .exits(3)
+            .says("took away the condition SciuroRemediation")
+            .says("there is no unfinished remediation on it");
+        let conditions = world.foreign(&fleet.node);
+        assert!(!conditions.iter().any(|condition| condition["type"] == "SciuroRemediation"), "{conditions:#?}");
     }
 }
 

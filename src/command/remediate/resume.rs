@@ -16,6 +16,7 @@ const OBEYS_WITHIN: Duration = Duration::from_secs(180);
 pub(super) async fn resume(name: &str, retry_reboot: bool, context: &Context<'_>) -> Result<String> {
     let Context { settings, ui, .. } = *context;
     let node = node(name, context).await?;
+    heal(&node, context).await;
     say_whose(name, &record(&node)?, context);
     let locks = Locks::take(&node, context).await?;
     let outcome = async {
@@ -48,6 +49,7 @@ pub(super) async fn resume(name: &str, retry_reboot: bool, context: &Context<'_>
 pub(super) async fn abort(name: &str, context: &Context<'_>) -> Result<String> {
     let Context { settings, cluster, ui, .. } = *context;
     let node = node(name, context).await?;
+    heal(&node, context).await;
     let seen = record(&node)?;
     say_whose(name, &seen, context);
     let views = cluster.watch_remediated_node(name);
@@ -124,6 +126,16 @@ fn record(node: &RemediatedNode) -> Result<Record> {
             format!("node/{name}: the record of a remediation on it cannot be read: {why}"),
         )
         .hint(format!("if nobody is at work on the node: {}", clear_command(name)))),
+    }
+}
+
+/// What a run could not take away at its end because nobody answered.
+async fn heal(node: &RemediatedNode, context: &Context<'_>) {
+    if node.view.record == RecordSeen::None && node.says_under_way() {
+        context.cluster.set_remediation_condition(node, None).await;
+        context
+            .ui
+            .note(&format!("node/{}: took away the condition SciuroRemediation, which was left", node.name));
     }
 }
 

@@ -7,7 +7,9 @@ use tokio::sync::watch;
 
 use super::work::{Doing, Views, Worker};
 use crate::cluster::{Cluster, Hold, RecordError, RemediatedNode, WatchedNode};
-use crate::core::remediation::{Action, End, LeaseSeen, Machine, NodeSeen, Seen, Work, WorkSeen, Write};
+use crate::core::remediation::{
+    Action, End, LeaseSeen, Machine, NodeSeen, RecordWrite, Seen, Work, WorkSeen, Write,
+};
 use crate::signal;
 
 /// How often deadlines are looked at when nothing else happens.
@@ -25,6 +27,8 @@ pub(super) struct Run<'r> {
     pub(super) has_watched: bool,
     /// Held until the first record is stored.
     pub(super) admission: Option<Hold>,
+    /// The condition was taken away, as far as that could be done.
+    pub(super) took_condition: bool,
 }
 
 impl Run<'_> {
@@ -96,6 +100,9 @@ impl Run<'_> {
 
     /// Stores a record. `false` if that has to be tried again.
     async fn write(&mut self, write: &Write) -> bool {
+        if matches!(write.record, RecordWrite::Finish(_)) && self.take_condition().await {
+            return true; // look again, and decide anew
+        }
         match self.cluster.write_record(&self.node, write).await {
             Ok(node) => {
                 self.node = node;
@@ -114,6 +121,20 @@ impl Run<'_> {
                 false
             }
         }
+    }
+
+    /// The condition goes before the record does: whoever is killed in between leaves something to resume, and no condition
+    /// that nobody takes away. `true` if the Node has changed thereby.
+    async fn take_condition(&mut self) -> bool {
+        if !self.node.says_under_way() || std::mem::replace(&mut self.took_condition, true) {
+            return false;
+        }
+        self.cluster.set_remediation_condition(&self.node, None).await;
+        // If it cannot be read, the watch will say.
+        if let Ok(Some(node)) = self.cluster.remediated_node(&self.node.name).await {
+            self.node = node;
+        }
+        true
     }
 
     /// Returns when something may have changed.

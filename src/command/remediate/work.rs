@@ -95,10 +95,11 @@ impl Worker<'_> {
             RecordWrite::Finish(last) => {
                 let reason = format!("Sciuro{:?}", last.outcome);
                 let message = format!("remediation {}, by {}", last.id, last.actor);
-                futures::join!(
-                    cluster.node_event(&node.name, &node.view.uid, &reason, &message, false),
-                    cluster.set_remediation_condition(node, None),
-                );
+                cluster.node_event(&node.name, &node.view.uid, &reason, &message, false).await;
+                if node.says_under_way() {
+                    // It could not be taken away before.
+                    cluster.set_remediation_condition(node, None).await;
+                }
             }
         }
     }
