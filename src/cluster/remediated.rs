@@ -36,7 +36,7 @@ pub struct RemediatedNode {
     pub labels: BTreeMap<String, String>,
     pub annotations: BTreeMap<String, String>,
     pub taints: Vec<Taint>,
-    /// The field managers that own `spec.unschedulable`, such as `kubectl` after `kubectl cordon`.
+    /// The field managers that own `spec.unschedulable`, such as `kubectl` after `kubectl cordon`, as far as they have names.
     pub cordoned_by: Vec<String>,
     pub info: NodeInfo,
     pub addresses: Vec<TypedAddress>,
@@ -305,7 +305,7 @@ impl From<WholeNode> for RemediatedNode {
         let WholeNode { metadata, spec, status } = node;
         let is_being_deleted = metadata.deletion_timestamp.is_some();
         let owns_cordon = |managed: &Managed| managed.fields.spec.unschedulable.is_some();
-        let cordoned_by: Vec<String> =
+        let mut cordoned_by: Vec<String> =
             metadata.managed_fields.into_iter().filter(owns_cordon).map(|managed| managed.manager).collect();
         let annotation = |name: &str| metadata.annotations.get(name);
         let view = NodeView {
@@ -319,6 +319,7 @@ impl From<WholeNode> for RemediatedNode {
             abort: annotation(ABORT).cloned(),
             record: record::read(annotation(record::ANNOTATION).map(String::as_str)),
         };
+        cordoned_by.retain(|manager| !manager.is_empty());
         Self {
             view,
             name: metadata.name,
@@ -367,6 +368,11 @@ mod tests {
             let node = managed(others);
             assert!(!node.view.cordon_is_ours, "{others:?}");
             assert_eq!(node.cordoned_by, others);
+        }
+        for nameless in [&[""][..], &["kubectl-sciuro", ""]] {
+            let node = managed(nameless);
+            assert!(!node.view.cordon_is_ours, "{nameless:?}");
+            assert!(node.cordoned_by.iter().all(|manager| manager == "kubectl-sciuro"), "{node:?}");
         }
     }
 

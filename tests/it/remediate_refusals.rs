@@ -321,7 +321,8 @@ fn a_record_that_cannot_be_read(world: &World) {
 fn a_condition_that_was_left(world: &World) {
     let fleet = Fleet::new(world);
     for flag in ["--resume", "--abort"] {
-        let left = json!({"type": "SciuroRemediation", "status": "True", "reason": "Uncordoning", "message": ""});
+        let left =
+            json!({"type": "SciuroRemediation", "status": "True", "reason": "Uncordoning", "message": ""});
         let patch = json!({"status": {"conditions": [left]}});
         world.patch_status(&fleet.node, "application/strategic-merge-patch+json", &patch);
         fleet
@@ -330,7 +331,10 @@ fn a_condition_that_was_left(world: &World) {
             .says("took away the condition SciuroRemediation")
             .says("there is no unfinished remediation on it");
         let conditions = world.foreign(&fleet.node);
-        assert!(!conditions.iter().any(|condition| condition["type"] == "SciuroRemediation"), "{conditions:#?}");
+        assert!(
+            !conditions.iter().any(|condition| condition["type"] == "SciuroRemediation"),
+            "{conditions:#?}"
+        );
     }
 }
 
