@@ -102,8 +102,9 @@ async fn remediate(name: &str, context: &Context<'_>) -> Result<String> {
     let locks = Locks::take(&found.node, context).await?;
     let id = begin::new_id();
     let begun = async {
-        let worker = worker(context, &locks, prompts, &id, &found.node, &drain)?;
-        worker.steps.enter(crate::core::remediation::State::Cordoning);
+        let mut worker = worker(context, &locks, prompts, &id, &found.node, &drain)?;
+        worker.drain.said.clone_from(&found.drain.warnings);
+        worker.steps.begin(if settings.reboot.method.is_guarded() { "probe" } else { "admission" });
         let (record, node, admission) =
             until_stopped(Some(&locks.node), Box::pin(begin::first_record(&worker, &found))).await??;
         let machine = Machine::start(record, begin::options(settings, drain.timeout));

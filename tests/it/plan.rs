@@ -193,7 +193,7 @@ fn what_may_not_be_done_is_known_before(world: &World) {
         .says("permissions); nothing was changed");
     assert!(run.stderr.contains("refused: permissions: you may not create pods/eviction\n"), "{run:#?}");
     assert!(
-        run.stderr.contains("warning: you may not patch nodes/status; the run does without\n"),
+        run.stderr.contains("Warning: you may not patch nodes/status; the run does without\n"),
         "{run:#?}"
     );
     assert!(run.stderr.contains("hint: what to grant: kubectl sciuro check --for remediate"), "{run:#?}");

@@ -70,7 +70,9 @@ pub(super) async fn first_record(
     found: &Preflight,
 ) -> Result<(Record, RemediatedNode, Hold)> {
     let boot_id = found.node.view.boot_id.clone();
-    worker.steps.tell(News::Line("asks the machine whether it is the right one"));
+    if worker.settings.reboot.method.is_guarded() {
+        worker.steps.tell(News::Line("asks the machine whether it is the right one"));
+    }
     worker.probe(&boot_id).await.map_err(|failure| refused_late(&worker.node, &failure.why))?;
     let baseline = baseline::take(worker.cluster, &found.node).await;
     let baseline = baseline

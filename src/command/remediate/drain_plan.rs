@@ -214,6 +214,6 @@ pub(super) fn options(drain: &DrainSettings) -> DrainOptions {
         disable_eviction: drain.disable_eviction,
         chunk_size: drain.chunk_size,
         max_concurrent_evictions: drain.max_concurrent_evictions,
-        asks_server: true,
+        ..DrainOptions::default()
     }
 }

@@ -82,13 +82,15 @@ pub(super) fn print_all(all: &[Preflight], settings: &RemediateSettings, ui: &Ui
         if place > 0 {
             ui.result("");
         }
-        write(found, settings, &|line| ui.result(line), &|table| ui.table(table, true));
+        let warn = |line: &str| ui.result(&format!("Warning: {line}"));
+        write(found, settings, &|line| ui.result(line), &warn, &|table| ui.table(table, true));
     }
 }
 
 /// The plan for the person who is asked next.
 pub(super) fn show(found: &Preflight, settings: &RemediateSettings, ui: &Ui) {
-    write(found, settings, &|line| ui.note(line), &|table| ui.table_note(table));
+    let warn = |line: &str| ui.warning(line);
+    write(found, settings, &|line| ui.note(line), &warn, &|table| ui.table_note(table));
 }
 
 impl<'p> Item<'p> {
@@ -176,7 +178,13 @@ fn warnings(found: &Preflight) -> Vec<&str> {
     found.warnings.iter().chain(permissions).chain(&found.drain.warnings).map(String::as_str).collect()
 }
 
-fn write(found: &Preflight, settings: &RemediateSettings, say: &dyn Fn(&str), show: &dyn Fn(&Table)) {
+fn write(
+    found: &Preflight,
+    settings: &RemediateSettings,
+    say: &dyn Fn(&str),
+    warn: &dyn Fn(&str),
+    show: &dyn Fn(&Table),
+) {
     let node = &found.node;
     let now = Timestamp::now();
     say(&format!("node/{}: {}", node.name, steps(settings).join(", ")));
@@ -204,10 +212,10 @@ fn write(found: &Preflight, settings: &RemediateSettings, say: &dyn Fn(&str), sh
         show(&pods(&found.drain.pods));
     }
     for warning in warnings(found) {
-        say(&format!("warning: {warning}"));
+        warn(warning);
     }
     for missed in &found.permissions.missed {
-        say(&format!("warning: you may not {missed}; the run does without"));
+        warn(&format!("you may not {missed}; the run does without"));
     }
     for refusal in &found.overridden {
         say(&format!("overridden: {refusal}"));

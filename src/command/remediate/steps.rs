@@ -9,7 +9,8 @@ use crate::ui::{Progress, Step};
 /// The step that is under way, and those that were.
 pub(super) struct Steps {
     progress: Progress,
-    current: Mutex<Option<(State, Step)>>,
+    /// With the state that it is for; before the first record there is none.
+    current: Mutex<Option<(Option<State>, Step)>>,
 }
 
 impl Steps {
@@ -17,16 +18,21 @@ impl Steps {
         Self { progress, current: Mutex::new(None) }
     }
 
+    /// What comes before the first record.
+    pub(super) fn begin(&self, name: &str) {
+        *self.current() = Some((None, self.progress.step(name)));
+    }
+
     /// The run is in this state now: what was before is done.
     pub(super) fn enter(&self, state: State) {
         let mut current = self.current();
-        if current.as_ref().is_some_and(|(which, _)| *which == state) {
+        if current.as_ref().is_some_and(|(which, _)| *which == Some(state)) {
             return;
         }
         if let Some((_, step)) = current.take() {
             step.done(None);
         }
-        *current = name(state).map(|name| (state, self.progress.step(name)));
+        *current = name(state).map(|name| (Some(state), self.progress.step(name)));
     }
 
     /// The step is done, and nothing follows yet.
@@ -42,7 +48,7 @@ impl Steps {
         }
     }
 
-    fn current(&self) -> MutexGuard<'_, Option<(State, Step)>> {
+    fn current(&self) -> MutexGuard<'_, Option<(Option<State>, Step)>> {
         self.current.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -189,7 +189,11 @@ pub fn warnings(pods: &[Classified]) -> Vec<String> {
             reasons.entry(warning).or_default().push(pod.key());
         }
     }
-    reasons.into_iter().map(|(reason, pods)| format!("{reason}: {}", pods.join(", "))).collect()
+    let line = |(reason, mut pods): (&str, Vec<String>)| {
+        pods.sort();
+        format!("{reason}: {}", pods.join(", "))
+    };
+    reasons.into_iter().map(line).collect()
 }
 
 #[cfg(test)]

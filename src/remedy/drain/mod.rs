@@ -36,6 +36,8 @@ pub struct DrainOptions {
     pub max_concurrent_evictions: usize,
     /// A rehearsal asks the server about each eviction.
     pub asks_server: bool,
+    /// Warnings that are not said again: the plan had them.
+    pub said: Vec<String>,
 }
 
 impl Default for DrainOptions {
@@ -49,6 +51,7 @@ impl Default for DrainOptions {
             chunk_size: Some(500),
             max_concurrent_evictions: 20,
             asks_server: true,
+            said: Vec::new(),
         }
     }
 }

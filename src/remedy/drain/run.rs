@@ -160,8 +160,8 @@ impl<'r> Run<'r> {
         run.look_at_node();
         let classified = run.lookups.classify(listed.items, run.policy).await;
         run.refuse(&classified)?;
-        for warning in warnings(&classified) {
-            tell.tell(News::Warning(&warning));
+        for warning in warnings(&classified).iter().filter(|warning| !options.said.contains(warning)) {
+            tell.tell(News::Warning(warning));
         }
         for Classified { pod, verdict } in classified {
             run.queue.add(pod, verdict, false);
