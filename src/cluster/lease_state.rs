@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use http::StatusCode;
+use jiff::Timestamp;
 use k8s_openapi::api::coordination::v1::Lease;
 use kube::api::{GetParams, PostParams};
 
@@ -15,6 +16,8 @@ use super::leases::{LeaseKey, leases, unheld};
 #[derive(Debug, Clone)]
 pub struct LeaseState {
     pub holder: Option<String>,
+    /// When its holder took it, by the holder's clock.
+    pub since: Option<Timestamp>,
     pub annotations: BTreeMap<String, String>,
     version: Option<String>,
 }
@@ -24,6 +27,7 @@ impl Cluster {
     pub async fn lease_state(&self, key: &LeaseKey) -> Result<Option<LeaseState>, ApiError> {
         match self.call::<Lease>(leases(key).get(&key.name, &GetParams::default())?).await {
             Ok(lease) => Ok(Some(LeaseState {
+                since: lease.spec.as_ref().and_then(|spec| spec.acquire_time.as_ref()).map(|time| time.0),
                 holder: lease.spec.and_then(|spec| spec.holder_identity).filter(|holder| !holder.is_empty()),
                 annotations: lease.metadata.annotations.unwrap_or_default(),
                 version: lease.metadata.resource_version,

@@ -12,6 +12,7 @@ mod prompts;
 mod resume;
 mod run;
 mod steps;
+mod takeover;
 mod tell;
 mod work;
 
@@ -112,7 +113,7 @@ async fn remediate(name: &str, context: &Context<'_>) -> Result<String> {
     };
     let outcome: Result<End> = begun.await;
     locks.release().await;
-    ending::ending(name, outcome?)
+    ending::ending(name, outcome?, context).await
 }
 
 /// The flags of the drain, with what a person allows besides. What one of them was not reached for may need another.

@@ -17,6 +17,7 @@ scenarios![
     a_laptop_that_slept_through_the_drain,
     a_laptop_that_slept_at_the_order,
     a_laptop_that_wakes_evicts_nothing,
+    a_laptop_that_wakes_says_who_acts_now,
     an_abort_that_the_holder_obeys,
     an_abort_of_a_dead_run,
     a_resume_by_another_person,
@@ -198,6 +199,26 @@ fn a_laptop_that_slept_at_the_order(world: &World) {
     assert_eq!(fleet.face(), after);
     assert_eq!(fleet.orders(), (1, 1));
     fleet.nothing_is_left();
+}
+
+fn a_laptop_that_wakes_says_who_acts_now(world: &World) {
+    let fleet = Fleet::new(world);
+    let namespace = fleet.stubborn_pod();
+    let mut alice = fleet.begin_as("alice", &["--force"]);
+    alice.says("waits for");
+    alice.signal("STOP");
+    let mut bob = fleet.begin_as("bob", &["--resume", "--force"]);
+    fleet.until("bob's", || fleet.record()["holder"].as_str().is_some_and(|who| who.starts_with("bob@")));
+    alice.signal("CONT");
+    let (_, said) = alice.ends(9);
+    let error = said.iter().find(|line| line.starts_with("error: ")).expect("an error");
+    assert!(error.contains("another process has taken it over: bob@"), "{said:#?}");
+    assert!(error.contains(" acts on it now, since 20") && error.ends_with('Z'), "{said:#?}");
+    let hint = format!("hint: ask it to stop: kubectl sciuro remediate {} --abort", fleet.node);
+    assert!(said.contains(&hint), "{said:#?}");
+    fleet.free(&namespace);
+    bob.ends(0);
+    assert_eq!(fleet.orders(), (1, 1));
 }
 
 fn an_abort_that_the_holder_obeys(world: &World) {

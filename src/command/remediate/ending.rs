@@ -1,13 +1,13 @@
 //! How a run ended: the line for the person, the exit code, the next command.
 
+use super::{Context, takeover};
 use crate::cluster::clear_command;
 use crate::core::remediation::{End, State};
 use crate::error::{Error, Exit, Result};
 use crate::signal;
-use crate::ui::escape;
 
 /// `Ok`: a line to say. The error has the exit code.
-pub(super) fn ending(node: &str, end: End) -> Result<String> {
+pub(super) async fn ending(node: &str, end: End, context: &Context<'_>) -> Result<String> {
     let resume = format!("go on: kubectl sciuro remediate {node} --resume");
     let abort = format!("undo it: kubectl sciuro remediate {node} --abort");
     match end {
@@ -52,13 +52,7 @@ pub(super) fn ending(node: &str, end: End) -> Result<String> {
             format!("node/{node} was deleted or replaced; nothing is done to the new one"),
         )
         .hint("kubectl get nodes")),
-        End::Lost { holder } => {
-            let why = format!(
-                "node/{node}: another process has taken it over; its holder now: {}",
-                escape(&holder)
-            );
-            Err(Error::new(Exit::Busy, why).hint(format!("kubectl sciuro status {node}")).hint(resume))
-        }
+        End::Lost { holder } => Err(takeover::explain(node, &holder, context).await),
         End::Unreadable { why } => Err(Error::new(
             Exit::Refused,
             format!("node/{node}: the record of a remediation on it cannot be read: {why}"),

@@ -42,7 +42,7 @@ pub(super) async fn resume(name: &str, retry_reboot: bool, context: &Context<'_>
     };
     let outcome: Result<End> = outcome.await;
     locks.release().await;
-    ending::ending(name, outcome?)
+    ending::ending(name, outcome?, context).await
 }
 
 /// Undoes a remediation. One that another process is at work on is asked to.
@@ -99,7 +99,7 @@ pub(super) async fn abort(name: &str, context: &Context<'_>) -> Result<String> {
             let stays = cordon_stays.map(|why| format!("; it stays cordoned: {why}")).unwrap_or_default();
             Ok(format!("node/{name} aborted{stays}"))
         }
-        Some(end) => ending::ending(name, end),
+        Some(end) => ending::ending(name, end, context).await,
         None => Ok(format!("node/{name}: the remediation has ended meanwhile")),
     }
 }

@@ -1,0 +1,50 @@
+//! Who acts on a node that another process has taken over from this one.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::Context;
+use crate::cluster::LeaseKey;
+use crate::core::remediation::RecordSeen;
+use crate::error::{Error, Exit};
+use crate::ui::escape;
+
+/// How long to look for it: whoever lost the node may well be cut off.
+const WITHIN: Duration = Duration::from_secs(5);
+
+/// `last`: who held it when this process noticed.
+pub(super) async fn explain(node: &str, last: &str, context: &Context<'_>) -> Error {
+    let key = LeaseKey::of_node(&context.settings.lease_namespace, node);
+    let look =
+        async { futures::join!(context.cluster.lease_state(&key), context.cluster.remediated_node(node)) };
+    let (lease, seen) = tokio::time::timeout(WITHIN, look)
+        .await
+        .map_or((None, None), |(lease, seen)| (lease.ok().flatten(), seen.ok().flatten()));
+    let holder = lease.and_then(|lease| Some((lease.holder?, lease.since)));
+    let record = seen.map(|node| node.view.record);
+    let status = format!("kubectl sciuro status {node}");
+    let what = format!("node/{node}: another process has taken it over");
+    let busy = |now: &str| Error::new(Exit::Busy, format!("{what}: {now}")).hint(&status);
+    match (holder, record) {
+        (Some((holder, since)), _) if holder != context.holder => {
+            busy(&format!("{} acts on it now{}", escape(&holder), said(since)))
+                .hint(format!("ask it to stop: kubectl sciuro remediate {node} --abort"))
+        }
+        (_, Some(RecordSeen::Readable(record))) => busy(&format!(
+            "nobody acts on it now; {} did{}",
+            escape(&record.holder),
+            said(Some(record.since))
+        ))
+        .hint(format!("go on: kubectl sciuro remediate {node} --resume")),
+        (_, Some(_)) => busy(&format!(
+            "nobody acts on it now, and the remediation is over; the last to act was {}",
+            escape(last)
+        )),
+        (_, None) => busy(&format!("its holder then: {}", escape(last))),
+    }
+}
+
+fn said(since: Option<Timestamp>) -> String {
+    since.map(|since| format!(", since {}", since.strftime("%Y-%m-%dT%H:%M:%SZ"))).unwrap_or_default()
+}
