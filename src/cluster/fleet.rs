@@ -44,6 +44,7 @@ impl From<WholeNode> for FleetNode {
             ready: node.ready().is_some_and(|ready| ready.status == TRUE),
             unschedulable: node.view.unschedulable,
             in_flight: node.record_json().is_some(),
+            remediation: node.record_json().and_then(id),
             cordoned_by_us: node.view.unschedulable && node.view.cordon_is_ours,
             control_plane: node.is_control_plane(),
             excluded: has_label(EXCLUDE),
@@ -51,6 +52,15 @@ impl From<WholeNode> for FleetNode {
             name: node.name,
         }
     }
+}
+
+/// The id in a record, also in one of another version: what is named there is not ours to remove.
+fn id(record: &str) -> Option<String> {
+    #[derive(serde::Deserialize)]
+    struct Slim {
+        id: String,
+    }
+    serde_json::from_str::<Slim>(record).ok().map(|record| record.id)
 }
 
 #[cfg(test)]
@@ -85,8 +95,12 @@ mod tests {
             control_plane: true,
             excluded: true,
             boot_id: "b".into(),
+            remediation: None,
         };
         assert_eq!(all, expected);
+        let newer = node(json!({"metadata": {"name": "w1", "uid": "u",
+            "annotations": {"sciuro.dev/remediation": r#"{"v": 99, "id": "i", "state": "Dancing"}"#}}}));
+        assert_eq!(newer.remediation.as_deref(), Some("i"));
         let none = node(json!({"metadata": {"name": "w1", "uid": "u", "managedFields": ours},
             "status": {"conditions": [{"type": "Ready", "status": "Unknown"}]}}));
         assert_eq!(none, FleetNode { name: "w1".into(), ..FleetNode::default() });

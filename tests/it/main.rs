@@ -40,6 +40,7 @@ mod records;
 mod remediate;
 mod remediate_actors;
 mod remediate_late;
+mod remediate_leftovers;
 mod remediate_proof;
 mod remediate_refusals;
 mod restart;

@@ -69,6 +69,7 @@ pub(super) async fn first_record(
     worker: &Worker<'_>,
     found: &Preflight,
 ) -> Result<(Record, RemediatedNode, Hold)> {
+    worker.sweep().await;
     let boot_id = found.node.view.boot_id.clone();
     if worker.settings.reboot.method.is_guarded() {
         worker.steps.tell(News::Line("asks the machine whether it is the right one"));

@@ -196,6 +196,17 @@ impl Worker<'_> {
         Ok(Product::Admitted { uptime })
     }
 
+    /// Removes what runs before this one have left behind. A run does not depend on it.
+    pub(super) async fn sweep(&self) {
+        let Reboot::Pod(options) = &self.reboot else { return };
+        match reboot::pod::sweep(self.cluster, options).await {
+            Ok(swept) => swept.iter().for_each(|name| {
+                self.steps.tell(News::Line(&format!("removed {name}, which an earlier run left behind")));
+            }),
+            Err(error) => tracing::info!(%error, "helper pods of earlier runs were not looked for"),
+        }
+    }
+
     /// The machine's uptime; it has to be the machine of this boot. `None` for methods that cannot ask.
     pub(super) async fn probe(&self, boot_id: &str) -> Result<Option<u64>, Failure> {
         let probed = reboot::probe(&self.reboot, &self.target()).await.map_err(|error| self.told(&error))?;

@@ -114,6 +114,8 @@ pub struct FleetNode {
     pub unschedulable: bool,
     /// A record of a remediation is on it, of whatever state or version.
     pub in_flight: bool,
+    /// The id in that record, if one can be read.
+    pub remediation: Option<String>,
     /// Our field manager owns `spec.unschedulable`, and it is true.
     pub cordoned_by_us: bool,
     pub control_plane: bool,

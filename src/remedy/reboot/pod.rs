@@ -10,6 +10,7 @@ use uuid::Uuid;
 
 use super::{Issued, Probed, RebootError, Target, guard, one_line};
 use crate::cluster::{ApiError, Cluster, HelperPod, Rule};
+use crate::core::gates::FleetNode;
 
 /// Says that a pod is of ours.
 pub const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
@@ -144,20 +145,20 @@ pub(super) async fn clean_up(
     remove(target, options, &probe_name(target.id)).await
 }
 
-/// Deletes helpers of ours that are older than an hour and that no record names. Best effort.
-pub async fn sweep(
-    cluster: &Cluster,
-    options: &HelperOptions,
-    is_live: impl Fn(&str) -> bool,
-) -> Vec<String> {
-    let pods = cluster.helper_pods(&options.namespace, &helper_labels()).await.unwrap_or_default();
-    let mut swept = Vec::new();
-    for pod in pods.into_iter().filter(|pod| is_leftover(pod, cluster.now(), &is_live)) {
-        if cluster.delete_helper_pod(&pod).await.is_ok() {
-            swept.push(pod.name);
-        }
+/// Deletes helpers of ours that are older than an hour and that no record names, and returns their names.
+pub async fn sweep(cluster: &Cluster, options: &HelperOptions) -> Result<Vec<String>, ApiError> {
+    let mut old = cluster.helper_pods(&options.namespace, &helper_labels()).await?;
+    old.retain(|pod| is_old(pod, cluster.now()));
+    if old.is_empty() {
+        return Ok(Vec::new());
     }
-    swept
+    let fleet = cluster.list_fleet().await?;
+    let mut swept = Vec::new();
+    for pod in old.into_iter().filter(|pod| is_leftover(pod, &fleet)) {
+        cluster.delete_helper_pod(&pod).await?;
+        swept.push(pod.name);
+    }
+    Ok(swept)
 }
 
 /// Deletes what runs before this one left on the node: they were killed before they had stored a record. Nobody else is at
@@ -174,10 +175,17 @@ fn helper_labels() -> String {
     format!("{MANAGED_BY}={MANAGER},{REMEDIATION}")
 }
 
-fn is_leftover(pod: &HelperPod, now: Timestamp, is_live: impl Fn(&str) -> bool) -> bool {
-    let is_old =
-        pod.created.parse::<Timestamp>().is_ok_and(|created| now.duration_since(created) > LEFTOVER_AFTER);
-    is_old && id(pod).is_some_and(|id| !is_live(id))
+fn is_old(pod: &HelperPod, now: Timestamp) -> bool {
+    pod.created.parse::<Timestamp>().is_ok_and(|created| now.duration_since(created) > LEFTOVER_AFTER)
+}
+
+/// Ours, and in no record. What a record names that cannot be read is not known: the helpers on its node stay.
+fn is_leftover(pod: &HelperPod, fleet: &[FleetNode]) -> bool {
+    let spares = |node: &FleetNode, id: &str| match &node.remediation {
+        Some(live) => live == id,
+        None => node.in_flight && node.name == pod.node,
+    };
+    id(pod).is_some_and(|id| !fleet.iter().any(|node| spares(node, id)))
 }
 
 /// Of which remediation a helper is; `None`: it is none. Its name follows from the id: what only carries our labels is
@@ -383,25 +391,31 @@ mod tests {
     #[test]
     fn leftovers_are_old_ours_and_in_no_record() {
         let now: Timestamp = "2026-01-01T12:00:00Z".parse().unwrap();
-        let (old, young) = ("2026-01-01T10:59:59Z", "2026-01-01T11:00:01Z");
-        let is_leftover = |pod: &HelperPod| is_leftover(pod, now, |id| id == "alive");
-        assert!(is_leftover(&helper("sciuro-reboot-0b5e3f5a-3", old)));
-        assert!(is_leftover(&helper("sciuro-probe-0b5e3f5a", old)));
-        for (name, created) in [
-            ("sciuro-reboot-0b5e3f5a-3", young),
-            ("sciuro-reboot-0b5e3f5a-3", "no time"),
-            ("sciuro-reboot-ffffffff-3", old),
-            ("sciuro-probe-ffffffff", old),
-            ("coredns", old),
-        ] {
-            assert!(!is_leftover(&helper(name, created)), "{name} {created}");
+        for (created, old) in
+            [("2026-01-01T10:59:59Z", true), ("2026-01-01T11:00:01Z", false), ("no time", false)]
+        {
+            assert_eq!(is_old(&helper("sciuro-probe-0b5e3f5a", created), now), old, "{created}");
         }
-        let mut other = helper("sciuro-reboot-0b5e3f5a-3", old);
+        let in_flight = |node: &str, id: Option<&str>| FleetNode {
+            name: node.into(),
+            in_flight: true,
+            remediation: id.map(str::to_owned),
+            ..FleetNode::default()
+        };
+        let fleet = [FleetNode::default(), in_flight("w1", Some("alive")), in_flight("w2", None)];
+        let leftover = |name: &str| is_leftover(&helper(name, ""), &fleet);
+        assert!(leftover("sciuro-reboot-0b5e3f5a-3") && leftover("sciuro-probe-0b5e3f5a"));
+        for name in ["sciuro-reboot-ffffffff-3", "sciuro-probe-ffffffff", "coredns"] {
+            assert!(!leftover(name), "{name}");
+        }
+        let mut other = helper("sciuro-reboot-0b5e3f5a-3", "");
         other.labels.insert(MANAGED_BY.into(), "Helm".into());
-        assert!(!is_leftover(&other), "of another manager");
-        let mut live = helper("sciuro-reboot-alive-1", old);
+        assert!(!is_leftover(&other, &fleet), "of another manager");
+        let mut live = helper("sciuro-reboot-alive-1", "");
         live.labels.insert(REMEDIATION.into(), "alive".into());
-        assert!(!is_leftover(&live), "in a record");
+        assert!(!is_leftover(&live, &fleet), "in a record");
+        let unknown = HelperPod { node: "w2".into(), ..helper("sciuro-probe-0b5e3f5a", "") };
+        assert!(!is_leftover(&unknown, &fleet), "the record on its node cannot be read");
     }
 
     #[test]
