@@ -22,6 +22,7 @@ test:
 bench:
 	tests/bench/sync
 	tests/bench/status
+	tests/bench/drain
 	tests/bench/upstream
 	tests/bench/writes
 	tests/bench/latency

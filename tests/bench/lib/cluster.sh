@@ -163,8 +163,13 @@ expect_conditions() { # COUNT AFTER
   [[ $found == "$1 $1" ]] || die 1 "after $2: expected $1 True conditions on as many nodes, found (conditions, nodes): $found"
 }
 
-# What each benchmark begins with, once it knows what is wanted.
+# What each benchmark begins with, once it knows what is wanted: with alerts, or on the bare control plane.
 begin() {
+  begin_bare
+  prepare
+}
+
+begin_bare() {
   work=$(mktemp --directory --tmpdir kubectl-sciuro-bench.XXXXXX)
   trap clean_up EXIT
   trap 'exit 129' HUP
@@ -174,5 +179,4 @@ begin() {
   check_requirements
   build
   start_cluster
-  prepare
 }
