@@ -6,7 +6,12 @@ use super::scene::Scene;
 use super::terminal::Terminal;
 use crate::support::{World, scenarios};
 
-scenarios!(each_exception_is_asked_for, no_leaves_what_was_done, no_at_the_reboot_can_be_undone);
+scenarios!(
+    each_exception_is_asked_for,
+    no_leaves_what_was_done,
+    ctrl_c_before_the_first_change,
+    no_at_the_reboot_can_be_undone,
+);
 
 const EMPTY_DIR: &str = "Evict these pods, and lose the data in their emptyDir volumes?";
 const UNMANAGED: &str = "Evict these pods, which nobody makes anew?";
@@ -62,6 +67,30 @@ fn each_exception_is_asked_for(world: &World) {
     scene.is_remediated(&before);
 }
 
+#[track_caller]
+fn is_untouched(scene: &Scene<'_>, question: &str) {
+    assert!(!scene.is_cordoned() && scene.record().is_none(), "after {question}");
+    assert_eq!((scene.lease_holder(), scene.helpers()), (None, vec![]));
+    assert_eq!(scene.events().len(), 0, "after {question}");
+    assert!(!scene.directory().exists(), "nothing is collected after {question}");
+}
+
+/// At the plan, and at each exception.
+fn ctrl_c_before_the_first_change(world: &World) {
+    let scene = scene(world);
+    for (place, question) in questions(&scene).iter().enumerate().take(4) {
+        let mut terminal = Terminal::of(&scene, &ASK_ALL);
+        answer_the_first(&mut terminal, &scene, place);
+        terminal.sees(question);
+        terminal.ctrl_c();
+        let shown = terminal.ends(130);
+        assert!(shown.contains("interrupted; nothing was changed"), "{shown}");
+        assert!(!shown.contains("--resume"), "there is nothing to go on with: {shown}");
+        is_untouched(&scene, question);
+    }
+    assert_eq!(scene.apps(&scene.node), ["agent", "cache", "shell"]);
+}
+
 fn no_leaves_what_was_done(world: &World) {
     let scene = scene(world);
     let before = scene.facts();
@@ -72,8 +101,7 @@ fn no_leaves_what_was_done(world: &World) {
         terminal.types("\r");
         let shown = terminal.ends(4);
         assert!(shown.contains("declined; nothing was changed"), "{shown}");
-        assert!(!scene.is_cordoned() && scene.record().is_none(), "after No to {question}");
-        assert_eq!((scene.lease_holder(), scene.helpers()), (None, vec![]));
+        is_untouched(&scene, question);
     }
     let mut terminal = Terminal::of(&scene, &ASK_ALL);
     answer_the_first(&mut terminal, &scene, 4);

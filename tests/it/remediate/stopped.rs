@@ -11,7 +11,7 @@ use crate::support::{World, scenarios};
 use crate::watch::eventually;
 
 scenarios!(
-    at_the_plan_nothing_has_changed,
+    during_the_collection,
     at_the_reboot_prompt,
     during_the_drain,
     during_the_wait,
@@ -32,15 +32,21 @@ fn stops(scene: &Scene<'_>, mut terminal: Terminal, during: &str, state: &str) {
     assert!(scene.is_cordoned());
 }
 
-fn at_the_plan_nothing_has_changed(world: &World) {
+fn during_the_collection(world: &World) {
     let scene = Scene::new(world);
-    let mut terminal = Terminal::of(&scene, &[]);
-    terminal.sees(" as planned?");
-    terminal.ctrl_c();
-    let shown = terminal.ends(130);
-    assert!(shown.contains("interrupted; nothing was changed"), "{shown}");
-    assert!(!scene.is_cordoned() && scene.record().is_none());
-    assert_eq!((scene.lease_holder(), scene.helpers()), (None, vec![]));
+    scene.bare_pod("shell");
+    scene.until_running(1);
+    let before = scene.facts();
+    let hangs = world.logs_fail(&scene.node, &scene.namespace, "shell").delay(Duration::from_secs(3600));
+    let terminal = Terminal::of(&scene, &["--yes", "--force"]);
+    eventually("logs that are waited for", || hangs.hits() > 0);
+    stops(&scene, terminal, "interrupted during collect", "Collecting");
+    assert_eq!(scene.apps(&scene.node), ["shell"], "nothing was drained");
+    assert_eq!(scene.facts().reboots, before.reboots);
+    hangs.stop();
+    scene.remediate(&["--resume", "--yes", "--force"]).exits(0);
+    scene.is_remediated(&before);
+    assert!(scene.bundle().contains_key("remediation.json"), "the only one is whole");
 }
 
 fn at_the_reboot_prompt(world: &World) {

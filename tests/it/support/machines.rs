@@ -17,9 +17,7 @@ impl World {
         };
         let kubelet = self.block_on(Kubelet::start(self.config(), options)).expect("kubelets");
         let machines = kubelet.machines();
-        if self.doubles.is_none() {
-            machines.names().for_each(|name| self.kubelet_servers.serve(name));
-        }
+        machines.names().for_each(|name| self.serve_kubelet(name));
         self.keep(kubelet);
         machines
     }

@@ -8,7 +8,7 @@ use super::names::internal_ip;
 use super::object::PORT;
 use super::port_forward::{self, Targets};
 use crate::front::{Authority, acceptor};
-use crate::http::{Control, Double, Reply, Request, Server, lock};
+use crate::http::{Control, Double, Faults, Reply, Request, Server, lock};
 
 /// The server of one machine's kubelet. It stops when dropped.
 pub struct KubeletServer {
@@ -33,6 +33,11 @@ impl KubeletServer {
     /// What listens on a port of a pod. A port that nobody set is closed.
     pub fn forward(&self, pod: &str, port: u16, to: SocketAddr) {
         lock(&self.double.forwards).insert((pod.to_owned(), port), to);
+    }
+
+    /// What is to go wrong.
+    pub fn faults(&self) -> &Faults {
+        &self.control.faults
     }
 
     /// Cuts all forwarded connections.
