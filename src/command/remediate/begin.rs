@@ -4,6 +4,7 @@ use uuid::Uuid;
 
 use super::admission;
 use super::preflight::Preflight;
+use super::prompts::Prompts;
 use super::work::Worker;
 use crate::cluster::{Hold, RemediatedNode, Rule};
 use crate::core::remediation::Method;
@@ -17,13 +18,18 @@ use crate::remedy::{News, Tell, baseline};
 use crate::settings::RemediateSettings;
 
 /// What a person decided about this run.
-pub(super) fn options(settings: &RemediateSettings, drain_timeout: Option<std::time::Duration>) -> Options {
+pub(super) fn options(
+    settings: &RemediateSettings,
+    drain_timeout: Option<std::time::Duration>,
+    prompts: &Prompts<'_>,
+) -> Options {
     Options {
         until: settings.until,
         skip_collect: settings.skip_collect,
         skip_drain: settings.skip_drain,
         keep_cordon: settings.keep_cordon,
         on_failure_uncordon: settings.on_failure_uncordon,
+        asks_to_uncordon: prompts.can_ask(),
         collect_timeout: settings.collect.timeout.unwrap_or_default(),
         drain_timeout: drain_timeout.unwrap_or_default(),
         reboot_timeout: settings.reboot.timeout.unwrap_or_default(),

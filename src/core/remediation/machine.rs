@@ -44,7 +44,7 @@ pub struct Machine {
     pub(super) orders: u32,
     /// `--retry-reboot`: the last attempt has to be over first.
     pub(super) retry: Option<super::resume::Retry>,
-    /// What is undone because a step failed (`--on-failure uncordon`).
+    /// What is undone although or because a step failed: `--on-failure uncordon`, or a person said so.
     pub(super) failure: Option<(State, String)>,
     /// The order cannot be taken back, so the cordon has to stay.
     pub(super) unrecallable: bool,
