@@ -150,6 +150,7 @@ fn worker<'w>(
         locks,
         prompts,
         reboot: begin::reboot(settings, node)?,
+        verify_command: begin::verify_command(settings, node)?,
         drain: drain_plan::options(drain),
         steps: Steps::new(Progress::new(ui.clone(), settings.progress, &node.name)),
         node: node.name.clone(),

@@ -40,13 +40,33 @@ pub(super) fn options(
 
 /// The chosen method, for this node.
 pub(super) fn reboot(settings: &RemediateSettings, node: &RemediatedNode) -> Result<Reboot> {
-    method(settings, node).map_err(|error| {
-        let refused = refused(&node.name, &error.why);
-        error.hints.into_iter().fold(refused, Error::hint)
-    })
+    method(settings, node).map_err(|error| impossible(node, error))
 }
 
-/// The same, or why this node cannot be rebooted so.
+/// What has the last word on this node, if anything has.
+pub(super) fn verify_command(
+    settings: &RemediateSettings,
+    node: &RemediatedNode,
+) -> Result<Option<CommandOptions>> {
+    last_word(settings, node).map_err(|error| impossible(node, error))
+}
+
+fn impossible(node: &RemediatedNode, error: RebootError) -> Error {
+    let refused = refused(&node.name, &error.why);
+    error.hints.into_iter().fold(refused, Error::hint)
+}
+
+/// That, or why its placeholders cannot be filled in.
+pub(super) fn last_word(
+    settings: &RemediateSettings,
+    node: &RemediatedNode,
+) -> std::result::Result<Option<CommandOptions>, RebootError> {
+    let words = &settings.verify.command;
+    let address_type = settings.reboot.address_type.name();
+    (!words.is_empty()).then(|| CommandOptions::new(words, node, address_type)).transpose()
+}
+
+/// The method, or why this node cannot be rebooted so.
 pub(super) fn method(
     settings: &RemediateSettings,
     node: &RemediatedNode,

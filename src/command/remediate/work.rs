@@ -21,6 +21,7 @@ use crate::core::remediation::{
 use crate::core::verify::Check;
 use crate::error::Exit;
 use crate::remedy::collect::{self, Collected, Moment};
+use crate::remedy::reboot::command::CommandOptions;
 use crate::remedy::reboot::{self, Reboot, RebootError, Target};
 use crate::remedy::{News, Tell, boot, drain, verify};
 use crate::settings::RemediateSettings;
@@ -35,6 +36,7 @@ pub(super) struct Worker<'w> {
     pub(super) locks: &'w Locks,
     pub(super) prompts: Prompts<'w>,
     pub(super) reboot: Reboot,
+    pub(super) verify_command: Option<CommandOptions>,
     pub(super) drain: drain::DrainOptions,
     pub(super) steps: Steps,
     /// Its name.
@@ -259,7 +261,11 @@ impl Worker<'_> {
                 let _said = self.bundle(&node, &record, Moment::AfterTheBoot).await;
             }
         };
-        let options = verify::VerifyOptions { stable_for: self.settings.verify.stable_for };
+        let options = verify::VerifyOptions {
+            stable_for: self.settings.verify.stable_for,
+            within: record.remaining(self.cluster.now()),
+            command: self.verify_command.clone(),
+        };
         let verified =
             verify::verify(self.cluster, &self.node, &record, views, &options, &self.failing, &self.steps);
         futures::join!(verified, after);
