@@ -225,7 +225,7 @@ Register-ArgumentCompleter -Native -CommandName 'kubectl-sciuro' -ScriptBlock {
             [CompletionResult]::new('--output-dir', '--output-dir', [CompletionResultType]::ParameterName, 'Where the archive with the diagnostics goes; - is stdout')
             [CompletionResult]::new('--verify-timeout', '--verify-timeout', [CompletionResultType]::ParameterName, 'How long the node may take to be as it was')
             [CompletionResult]::new('--stable-for', '--stable-for', [CompletionResultType]::ParameterName, 'How long it has to stay so')
-            [CompletionResult]::new('--verify-command', '--verify-command', [CompletionResultType]::ParameterName, 'A command that has to succeed too; {node} is the node''s name, and no shell reads it')
+            [CompletionResult]::new('--verify-command', '--verify-command', [CompletionResultType]::ParameterName, 'A command that has to succeed, too; no shell reads it, and {node}, {address} and {provider-id} are the node''s')
             [CompletionResult]::new('--no-verify-alerts', '--no-verify-alerts', [CompletionResultType]::ParameterName, 'Do not ask the alert source whether the node''s alerts are gone')
             [CompletionResult]::new('--prefix', '--prefix', [CompletionResultType]::ParameterName, 'Prefix of the condition types that are reasons to remediate')
             [CompletionResult]::new('--alertmanager', '--alertmanager', [CompletionResultType]::ParameterName, 'Alertmanager: a URL, whose path prefix is kept, svc://NAMESPACE/SERVICE[:PORT] in the cluster, or auto; may be repeated for the members of one cluster of Alertmanagers')

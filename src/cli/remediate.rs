@@ -115,7 +115,7 @@ pub struct RemediateArgs {
     /// How long it has to stay so
     #[arg(long, value_name = "DURATION", value_parser = duration, default_value = "60s", help_heading = "Collect and verify")]
     pub stable_for: SignedDuration,
-    /// A command that has to succeed too; {node} is the node's name, and no shell reads it
+    /// A command that has to succeed, too; no shell reads it, and {node}, {address} and {provider-id} are the node's
     #[arg(long, value_name = "COMMAND", help_heading = "Collect and verify")]
     pub verify_command: Option<String>,
     /// Do not ask the alert source whether the node's alerts are gone

@@ -108,7 +108,7 @@ async fn remediate(name: &str, context: &Context<'_>) -> Result<String> {
         worker.steps.begin(if settings.reboot.method.is_guarded() { "probe" } else { "admission" });
         let (record, node, admission) =
             until_stopped(Some(&locks.node), Box::pin(begin::first_record(&worker, &found))).await??;
-        let machine = Machine::start(record, begin::options(settings, drain.timeout));
+        let machine = Machine::start(record, begin::options(settings, drain.timeout, &worker.prompts));
         Ok(carry_out(worker, machine, node, Some(admission)).await)
     };
     let outcome: Result<End> = begun.await;
@@ -150,6 +150,7 @@ fn worker<'w>(
         locks,
         prompts,
         reboot: begin::reboot(settings, node)?,
+        verify_command: begin::verify_command(settings, node)?,
         drain: drain_plan::options(drain),
         steps: Steps::new(Progress::new(ui.clone(), settings.progress, &node.name)),
         node: node.name.clone(),

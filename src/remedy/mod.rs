@@ -6,6 +6,7 @@ pub mod baseline;
 pub mod boot;
 pub mod collect;
 pub mod drain;
+mod program;
 pub mod reboot;
 pub mod verify;
 

@@ -1,12 +1,16 @@
 //! Looks whether the node is as it was before, until it has been so for long enough.
 
+mod command;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 
+use self::command::LastWord;
 use super::baseline::{csi_drivers, ready_daemon_sets};
+use super::reboot::command::CommandOptions;
 use super::{News, Tell};
 use crate::cluster::{Cluster, RemediatedNode, WatchedNode};
 use crate::core::node::Condition;
@@ -19,6 +23,10 @@ const LOOK_EVERY: Duration = Duration::from_secs(5);
 #[derive(Debug, Clone)]
 pub struct VerifyOptions {
     pub stable_for: Duration,
+    /// What is left of the step's time; `None` = no limit.
+    pub within: Option<Duration>,
+    /// Has to succeed, too, once everything else is as it was.
+    pub command: Option<CommandOptions>,
 }
 
 /// Returns once all checks have held for the whole time. It has no end of its own; what keeps it is in `failing`.
@@ -33,6 +41,7 @@ pub async fn verify(
 ) {
     let began = Instant::now();
     let mut soak = Soak::new(options.stable_for);
+    let mut last_word = options.command.as_ref().map(|command| LastWord::new(command, options.within));
     let mut first = None;
     let mut elsewhere: Option<(Instant, BTreeSet<String>, Vec<String>)> = None;
     loop {
@@ -60,8 +69,18 @@ pub async fn verify(
             csi_drivers,
             alerts_gone: None,
         };
-        let all = checks(&record.baseline, &record.reason, &seen);
-        let passed = elsewhere.is_some() && all.iter().all(|check| check.passed);
+        let mut all = checks(&record.baseline, &record.reason, &seen);
+        let mut passed = elsewhere.is_some() && all.iter().all(|check| check.passed);
+        if let Some(word) = &mut last_word {
+            if word.is_due(passed) {
+                tell.tell(News::Wait { elapsed: began.elapsed(), facts: "runs the verify command" });
+                word.run().await;
+                continue; // the node may have changed meanwhile
+            }
+            let check = word.check();
+            passed &= check.passed;
+            all.push(check);
+        }
         let state = soak.observe(passed, &view.info.boot_id, began.elapsed());
         let facts = facts(&all, state, options.stable_for);
         *failing.lock().unwrap_or_else(std::sync::PoisonError::into_inner) =

@@ -124,11 +124,6 @@ impl RemediateSettings {
         if args.lease_duration < SignedDuration::from_secs(3) {
             return Err(Error::usage("--lease-duration must be at least 3s"));
         }
-        if args.verify_command.is_some() {
-            // To take it and not to run it would uncordon what somebody wanted checked.
-            return Err(Error::usage("this version cannot run a --verify-command")
-                .hint("stop before the node takes pods again: --keep-cordon"));
-        }
         if args.output.is_some() && args.output_dir.as_os_str() == "-" {
             return Err(Error::usage("--output-dir - and --output both write to stdout")
                 .hint("name a directory for the archive"));

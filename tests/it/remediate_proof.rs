@@ -15,6 +15,8 @@ scenarios![
     a_new_boot_that_is_not_ready,
     a_ready_that_comes_late_is_waited_for,
     a_flap_begins_the_soak_anew,
+    a_verify_command_has_the_last_word,
+    a_verify_command_that_never_succeeds,
     a_node_that_is_lost_in_the_soak,
     a_reboot_of_its_own_is_not_repeated,
     a_second_reboot_in_the_soak,
@@ -113,6 +115,46 @@ fn a_flap_begins_the_soak_anew(world: &World) {
     running.ends(0);
     assert!(ready.elapsed() >= Duration::from_secs(3), "{:?}", ready.elapsed());
     is_remediated(&fleet, 1);
+}
+
+/// It is asked again until it is content.
+fn a_verify_command_has_the_last_word(world: &World) {
+    let fleet = Fleet::new(world);
+    let asked = world.file("asked", "");
+    let script = world.file(
+        "verify.sh",
+        "echo \"$1 $(cat \"$2\")\" >> \"$2\"\n[ \"$(wc -l < \"$2\")\" -gt 1 ] || { echo '\u{1b}[31mnot yet' >&2; exit 3; }\n",
+    );
+    let command = format!("sh {} {{node}} {}", script.display(), asked.display());
+    let expanded = command.replace("{node}", &fleet.node);
+    let plan = fleet.remediate(&["--verify-command", &command, "--dry-run"]).exits(0);
+    assert!(
+        plan.stdout.contains(&format!("  verify:   also by `{expanded}`, until it exits with 0\n")),
+        "{plan:#?}"
+    );
+    fleet
+        .remediate(&["--verify-command", &command])
+        .exits(0)
+        .says("✗ verify command sh failed (exit status: 3): ^[[31mnot yet")
+        .says("✔ verify command exit 0");
+    is_remediated(&fleet, 1);
+    assert!(std::fs::read_to_string(asked).unwrap().starts_with(&format!("{} ", fleet.node)));
+
+    let flags = ["--verify-command", "check {provider-id}", "--dry-run"];
+    let plan = fleet.remediate(&flags).exits(3).says("would be refused (verify-command)");
+    assert!(plan.stdout.contains("refused: verify-command: the node has no provider id"), "{plan:#?}");
+}
+
+fn a_verify_command_that_never_succeeds(world: &World) {
+    let fleet = Fleet::new(world);
+    fleet
+        .remediate(&["--verify-command", "false", "--verify-timeout", "2s"])
+        .exits(7)
+        .says("✗ verify command false failed (exit status: 1)")
+        .says("--resume");
+    needs_a_person(&fleet, "Verifying");
+    fleet.remediate(&["--verify-command", "'", "--abort"]).exits(2).says("has no end");
+    fleet.remediate(&["--abort"]).exits(0);
 }
 
 fn a_node_that_is_lost_in_the_soak(world: &World) {

@@ -4,6 +4,7 @@ use uuid::Uuid;
 
 use super::admission;
 use super::preflight::Preflight;
+use super::prompts::Prompts;
 use super::work::Worker;
 use crate::cluster::{Hold, RemediatedNode, Rule};
 use crate::core::remediation::Method;
@@ -17,13 +18,18 @@ use crate::remedy::{News, Tell, baseline};
 use crate::settings::RemediateSettings;
 
 /// What a person decided about this run.
-pub(super) fn options(settings: &RemediateSettings, drain_timeout: Option<std::time::Duration>) -> Options {
+pub(super) fn options(
+    settings: &RemediateSettings,
+    drain_timeout: Option<std::time::Duration>,
+    prompts: &Prompts<'_>,
+) -> Options {
     Options {
         until: settings.until,
         skip_collect: settings.skip_collect,
         skip_drain: settings.skip_drain,
         keep_cordon: settings.keep_cordon,
         on_failure_uncordon: settings.on_failure_uncordon,
+        asks_to_uncordon: prompts.can_ask(),
         collect_timeout: settings.collect.timeout.unwrap_or_default(),
         drain_timeout: drain_timeout.unwrap_or_default(),
         reboot_timeout: settings.reboot.timeout.unwrap_or_default(),
@@ -34,13 +40,33 @@ pub(super) fn options(settings: &RemediateSettings, drain_timeout: Option<std::t
 
 /// The chosen method, for this node.
 pub(super) fn reboot(settings: &RemediateSettings, node: &RemediatedNode) -> Result<Reboot> {
-    method(settings, node).map_err(|error| {
-        let refused = refused(&node.name, &error.why);
-        error.hints.into_iter().fold(refused, Error::hint)
-    })
+    method(settings, node).map_err(|error| impossible(node, error))
 }
 
-/// The same, or why this node cannot be rebooted so.
+/// What has the last word on this node, if anything has.
+pub(super) fn verify_command(
+    settings: &RemediateSettings,
+    node: &RemediatedNode,
+) -> Result<Option<CommandOptions>> {
+    last_word(settings, node).map_err(|error| impossible(node, error))
+}
+
+fn impossible(node: &RemediatedNode, error: RebootError) -> Error {
+    let refused = refused(&node.name, &error.why);
+    error.hints.into_iter().fold(refused, Error::hint)
+}
+
+/// That, or why its placeholders cannot be filled in.
+pub(super) fn last_word(
+    settings: &RemediateSettings,
+    node: &RemediatedNode,
+) -> std::result::Result<Option<CommandOptions>, RebootError> {
+    let words = &settings.verify.command;
+    let address_type = settings.reboot.address_type.name();
+    (!words.is_empty()).then(|| CommandOptions::new(words, node, address_type)).transpose()
+}
+
+/// The method, or why this node cannot be rebooted so.
 pub(super) fn method(
     settings: &RemediateSettings,
     node: &RemediatedNode,

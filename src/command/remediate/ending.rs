@@ -12,8 +12,11 @@ pub(super) async fn ending(node: &str, end: End, context: &Context<'_>) -> Resul
     let abort = format!("undo it: kubectl sciuro remediate {node} --abort");
     match end {
         End::Remediated { uncordoned: true, .. } => Ok(format!("node/{node} remediated")),
-        End::Remediated { uncordoned: false, why } => {
-            Ok(format!("node/{node} remediated; it stays cordoned: {}", why.unwrap_or_default()))
+        End::Remediated { uncordoned: false, why: Some(why) } => {
+            Ok(format!("node/{node} remediated; it stays cordoned: {why}"))
+        }
+        End::Remediated { uncordoned: false, why: None } => {
+            Ok(format!("node/{node} remediated; somebody else had uncordoned it"))
         }
         End::Stopped { after } => {
             Ok(format!("node/{node}: stopped after {}, cordoned\n{resume}\n{abort}", step(after)))

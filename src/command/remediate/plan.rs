@@ -37,6 +37,8 @@ struct Item<'p> {
     kernel_version: &'p str,
     kubelet_version: &'p str,
     reboot: Reboot<'p>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    verify_command: Option<&'p [String]>,
     drain: &'p DrainPlan,
     refusals: Vec<Refused<'p>>,
     /// The gates that would refuse if they were not overridden.
@@ -109,6 +111,7 @@ impl<'p> Item<'p> {
             kernel_version: &node.info.kernel_version,
             kubelet_version: &node.info.kubelet_version,
             reboot: Reboot::new(found, settings),
+            verify_command: found.verify_command.as_ref().map(CommandOptions::argv),
             drain: &found.drain,
             refusals: refusals(found),
             overridden: found.overridden.iter().map(|refusal| refusal.gate.name()).collect(),
@@ -164,7 +167,7 @@ fn refusals(found: &Preflight) -> Vec<Refused<'_>> {
         hint: refusal.hint.as_deref(),
         flag: of_gate(refusal),
     });
-    let others = found.reboot.iter().chain(&found.drain.obstacles).map(|obstacle| Refused {
+    let others = found.unusable.iter().chain(&found.drain.obstacles).map(|obstacle| Refused {
         name: obstacle.name,
         reason: &obstacle.reason,
         hint: obstacle.hint.as_deref(),
@@ -207,6 +210,9 @@ fn write(
         &[&*node.info.os_image, &node.info.kernel_version, &node.info.kubelet_version].join(", "),
     );
     fact("reboot:", &reboot(found, settings));
+    if let Some(command) = &found.verify_command {
+        fact("verify:", &format!("also by `{}`, until it exits with 0", command.shown()));
+    }
     if !found.drain.pods.is_empty() {
         say("");
         show(&pods(&found.drain.pods));

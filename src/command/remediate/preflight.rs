@@ -34,8 +34,10 @@ pub(super) struct Preflight {
     pub(super) drain: DrainPlan,
     /// The command that reboots the node, if one does.
     pub(super) command: Option<CommandOptions>,
-    /// Why the node cannot be rebooted by this method, if it cannot.
-    pub(super) reboot: Option<Obstacle>,
+    /// The command that has the last word, if one has.
+    pub(super) verify_command: Option<CommandOptions>,
+    /// Why the node cannot be rebooted by this method, or verified by this command.
+    pub(super) unusable: Vec<Obstacle>,
     /// What could not be looked at, and what is odd.
     pub(super) warnings: Vec<String>,
 }
@@ -84,6 +86,10 @@ pub(super) async fn look(
         Ok(_) => (None, helper),
         Err(error) => (None, Some(obstacle("reboot-method", error))),
     };
+    let (verify_command, unverifiable) = match begin::last_word(settings, &node) {
+        Ok(command) => (command, None),
+        Err(error) => (None, Some(obstacle("verify-command", error))),
+    };
     Ok(Preflight {
         is_control_plane: others.fleet.iter().any(|node| node.name == name && node.control_plane),
         reasons: reasons(&node, settings),
@@ -93,7 +99,8 @@ pub(super) async fn look(
         permissions,
         drain,
         command,
-        reboot,
+        verify_command,
+        unusable: reboot.into_iter().chain(unverifiable).collect(),
         warnings,
     })
 }
@@ -168,7 +175,7 @@ impl Others {
 impl Preflight {
     /// Fails with exit code 3 if something refuses; what a person can be asked for does not, if one can be asked.
     pub(super) fn refused(&self, settings: &RemediateSettings, can_ask: bool) -> Result<()> {
-        let obstacles = self.reboot.iter().chain(&self.drain.obstacles);
+        let obstacles = self.unusable.iter().chain(&self.drain.obstacles);
         let obstacles = obstacles.filter(|obstacle| !(can_ask && obstacle.exception.is_some()));
         let mut names: Vec<&str> = self.refusals.iter().map(|refusal| refusal.gate.name()).collect();
         names.extend(obstacles.map(|obstacle| obstacle.name));

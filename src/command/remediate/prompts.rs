@@ -1,4 +1,5 @@
-//! What a person is asked, in order: the plan; what kubectl drain does with a flag only; before the reboot.
+//! What a person is asked, in order: the plan; what kubectl drain does with a flag only; before the reboot; whether to
+//! uncordon a node that did not verify.
 
 use super::drain_plan::{DrainPlan, Exception};
 use super::preflight::Preflight;
@@ -111,6 +112,12 @@ impl<'p> Prompts<'p> {
             Method::Manual => format!("Is node {node} to be rebooted by you now?"),
         };
         self.must_be_yes(&question, &undo).await
+    }
+
+    /// It did not verify, and what is not as it was before was shown.
+    pub(super) async fn uncordon(&self) -> Result<()> {
+        let question = format!("Uncordon node {} all the same?", self.node);
+        judge(self.ui.ask(&question).await, "it stays cordoned")
     }
 
     async fn must_be_yes(&self, question: &str, after_no: &str) -> Result<()> {

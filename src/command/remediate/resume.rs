@@ -23,20 +23,20 @@ pub(super) async fn resume(name: &str, retry_reboot: bool, context: &Context<'_>
         // Whoever had the Lease may have gone on until now.
         let node = self::node(name, context).await?;
         let record = record(&node)?;
+        let prompts = Prompts::of(name, &node, settings, ui);
         let resume = Resume {
             holder: context.holder.clone(),
             method: Some(settings.reboot.method),
             retry_reboot,
             confirmed_spent: settings.confirmed.contains(name),
             ready_heartbeat: node.ready().and_then(|ready| ready.last_heartbeat_time.clone()),
-            options: begin::options(settings, settings.drain.timeout),
+            options: begin::options(settings, settings.drain.timeout, &prompts),
         };
         let id = record.id.clone();
         let machine = Machine::resume(record, resume).map_err(|refusal| {
             Error::new(Exit::Refused, format!("node/{name}: {refusal}"))
                 .hint("another attempt, by this method: --resume --retry-reboot")
         })?;
-        let prompts = Prompts::of(name, &node, settings, ui);
         let worker = worker(context, &locks, prompts, &id, &node, &settings.drain)?;
         Ok(carry_out(worker, machine, node, None).await)
     };
@@ -85,10 +85,10 @@ pub(super) async fn abort(name: &str, context: &Context<'_>) -> Result<String> {
         }
         let record = record(&node)?;
         let id = record.id.clone();
-        let options = begin::options(settings, settings.drain.timeout);
+        let prompts = Prompts::of(name, &node, settings, ui);
+        let options = begin::options(settings, settings.drain.timeout, &prompts);
         let machine = Machine::abort(record, &context.holder, &context.holder, options);
-        let worker =
-            worker(context, &locks, Prompts::of(name, &node, settings, ui), &id, &node, &settings.drain)?;
+        let worker = worker(context, &locks, prompts, &id, &node, &settings.drain)?;
         Ok(Some(carry_out(worker, machine, node, None).await))
     };
     let outcome: Result<Option<End>> = outcome.await;

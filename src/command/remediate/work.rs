@@ -3,7 +3,7 @@
 use std::future::poll_fn;
 use std::path::PathBuf;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Poll;
 use std::time::Duration;
 
@@ -21,6 +21,7 @@ use crate::core::remediation::{
 use crate::core::verify::Check;
 use crate::error::Exit;
 use crate::remedy::collect::{self, Collected, Moment};
+use crate::remedy::reboot::command::CommandOptions;
 use crate::remedy::reboot::{self, Reboot, RebootError, Target};
 use crate::remedy::{News, Tell, boot, drain, verify};
 use crate::settings::RemediateSettings;
@@ -35,6 +36,7 @@ pub(super) struct Worker<'w> {
     pub(super) locks: &'w Locks,
     pub(super) prompts: Prompts<'w>,
     pub(super) reboot: Reboot,
+    pub(super) verify_command: Option<CommandOptions>,
     pub(super) drain: drain::DrainOptions,
     pub(super) steps: Steps,
     /// Its name.
@@ -57,6 +59,7 @@ impl Worker<'_> {
             Work::Issue => Box::pin(self.issue(record)),
             Work::AwaitBoot => Box::pin(self.await_boot(record, views)),
             Work::Verify => Box::pin(self.verify(node, record, views)),
+            Work::Accept => Box::pin(self.accept()),
             Work::CleanUp => Box::pin(self.clean_up(record)),
             Work::Recall => Box::pin(self.recall(record, views)),
         }
@@ -81,7 +84,10 @@ impl Worker<'_> {
                 let why = record.last_error.clone().unwrap_or_default();
                 let is_warning = matches!(record.state, State::NeedsHuman | State::Aborted);
                 match record.state {
-                    State::NeedsHuman => self.steps.failed(&why),
+                    State::NeedsHuman => {
+                        self.tell_failing();
+                        self.steps.failed(&why);
+                    }
                     state => self.steps.enter(state),
                 }
                 let message =
@@ -255,11 +261,30 @@ impl Worker<'_> {
                 let _said = self.bundle(&node, &record, Moment::AfterTheBoot).await;
             }
         };
-        let options = verify::VerifyOptions { stable_for: self.settings.verify.stable_for };
+        let options = verify::VerifyOptions {
+            stable_for: self.settings.verify.stable_for,
+            within: record.remaining(self.cluster.now()),
+            command: self.verify_command.clone(),
+        };
         let verified =
             verify::verify(self.cluster, &self.node, &record, views, &options, &self.failing, &self.steps);
         futures::join!(verified, after);
         Ok(Product::Done)
+    }
+
+    /// What kept the verification from passing.
+    fn tell_failing(&self) {
+        let failing = std::mem::take(&mut *self.failing.lock().unwrap_or_else(PoisonError::into_inner));
+        for check in failing {
+            self.steps.tell(News::Line(&format!("✗ {} {}", check.name, check.why)));
+        }
+    }
+
+    async fn accept(&self) -> Result<Product, Failure> {
+        match self.prompts.uncordon().await {
+            Ok(()) => Ok(Product::Done),
+            Err(error) => Err(Failure { kind: FailureKind::Declined, why: error.to_string() }),
+        }
     }
 
     async fn clean_up(&self, record: Record) -> Result<Product, Failure> {

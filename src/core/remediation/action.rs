@@ -33,7 +33,8 @@ pub enum RecordWrite {
 /// How a run ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum End {
-    /// All six steps. `uncordoned` is false if the cordon was not ours, or has to stay: `why`.
+    /// All six steps. `uncordoned` is false if the cordon was not ours, or has to stay: `why`; without one, somebody else
+    /// had uncordoned it.
     Remediated { uncordoned: bool, why: Option<String> },
     /// `--until`: the state is kept.
     Stopped { after: State },

@@ -73,6 +73,7 @@ fn any_options() -> impl Strategy<Value = Options> {
         skip_drain: flags & 0b110 == 0b110,
         keep_cordon: flags & 0b1_1000 == 0b1_1000,
         on_failure_uncordon: flags & 0b10_0000 > 0,
+        asks_to_uncordon: flags & 0b100_0000 > 0,
         collect_timeout: timeouts.0,
         drain_timeout: timeouts.1,
         issue_timeout: timeouts.2,

@@ -44,7 +44,7 @@ pub struct Machine {
     pub(super) orders: u32,
     /// `--retry-reboot`: the last attempt has to be over first.
     pub(super) retry: Option<super::resume::Retry>,
-    /// What is undone because a step failed (`--on-failure uncordon`).
+    /// What is undone although or because a step failed: `--on-failure uncordon`, or a person said so.
     pub(super) failure: Option<(State, String)>,
     /// The order cannot be taken back, so the cordon has to stay.
     pub(super) unrecallable: bool,
@@ -108,13 +108,9 @@ impl Machine {
         &self.record
     }
 
-    /// How much of the state's time is left; `None` = no limit. Clocks differ and jump: never more than all of it.
+    /// How much of the state's time is left; `None` = no limit.
     pub fn remaining(&self, now: Timestamp) -> Option<Duration> {
-        if self.record.timeout == 0 {
-            return None;
-        }
-        let passed = u64::try_from(now.duration_since(self.record.since).as_secs()).unwrap_or(0);
-        Some(Duration::from_secs(self.record.timeout.saturating_sub(passed)))
+        self.record.remaining(now)
     }
 
     /// What to do now. Whoever calls it

@@ -20,6 +20,8 @@ pub struct Options {
     pub keep_cordon: bool,
     /// Undo everything if a step fails before the first order to reboot.
     pub on_failure_uncordon: bool,
+    /// A person can be asked whether to uncordon a node that did not verify.
+    pub asks_to_uncordon: bool,
     // Each of these: zero = no limit.
     pub collect_timeout: Duration,
     pub drain_timeout: Duration,
@@ -39,6 +41,7 @@ impl Default for Options {
             skip_drain: false,
             keep_cordon: false,
             on_failure_uncordon: false,
+            asks_to_uncordon: false,
             collect_timeout: Duration::from_secs(5 * 60),
             drain_timeout: Duration::from_secs(15 * 60),
             issue_timeout: Duration::from_secs(5 * 60),

@@ -3,6 +3,7 @@
 //! It is input, not authority: any kubelet can write its own Node. Commands, addresses and images never come from it.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -93,6 +94,17 @@ pub struct Record {
     pub bundle: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_error: Option<String>,
+}
+
+impl Record {
+    /// How much of the state's time is left; `None` = no limit. Clocks differ and jump: never more than all of it.
+    pub fn remaining(&self, now: Timestamp) -> Option<Duration> {
+        if self.timeout == 0 {
+            return None;
+        }
+        let passed = u64::try_from(now.duration_since(self.since).as_secs()).unwrap_or(0);
+        Some(Duration::from_secs(self.timeout.saturating_sub(passed)))
+    }
 }
 
 /// A condition that was firing.

@@ -80,6 +80,8 @@ pub enum Work {
     /// Waits for the proof of the reboot.
     AwaitBoot,
     Verify,
+    /// Asks the person whether to uncordon the node although it did not verify; anything but yes is a failure.
+    Accept,
     /// Removes helper pods and silences of this run.
     CleanUp,
     /// Takes an order back as far as it can be: deletes the helper, then waits until it cannot happen any more or has.

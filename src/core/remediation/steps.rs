@@ -25,12 +25,25 @@ impl Machine {
             State::WaitBoot => self.wait_for_boot(view, work, now),
             State::Verifying => self.verify(view, work, now),
             State::Uncordoning | State::Aborted => self.undo(view, work, now),
-            State::NeedsHuman => {
-                let failed = self.record.failed_state.unwrap_or(State::NeedsHuman);
-                let why = self.record.last_error.clone().unwrap_or_default();
-                Some(Action::End(End::NeedsHuman { failed, why }))
+            State::NeedsHuman => self.stopped(work, now),
+        }
+    }
+
+    fn stopped(&mut self, work: &WorkSeen, now: Timestamp) -> Option<Action> {
+        let failed = self.record.failed_state.unwrap_or(State::NeedsHuman);
+        let why = self.record.last_error.clone().unwrap_or_default();
+        if failed == State::Verifying && self.options.asks_to_uncordon {
+            match Progress::of(Work::Accept, work) {
+                Progress::Done(_) => {
+                    self.abort_with(format!("uncordoned all the same: {why}"), now);
+                    self.failure = Some((failed, why));
+                    return None;
+                }
+                Progress::Failed(_) => {}
+                Progress::Idle | Progress::Underway => return Some(Action::Work(Work::Accept)),
             }
         }
+        Some(Action::End(End::NeedsHuman { failed, why }))
     }
 
     /// Best effort: whatever becomes of it, the drain is next.

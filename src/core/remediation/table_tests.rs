@@ -199,6 +199,31 @@ fn on_failure_uncordon_holds_before_the_intent_only() {
 }
 
 #[test]
+fn a_person_may_uncordon_a_node_that_did_not_verify() {
+    let options = Options { asks_to_uncordon: true, ..Options::default() };
+    for yes in [true, false] {
+        let (mut machine, mut seen) = with(Method::Pod, options.clone(), Work::Verify);
+        fail(&mut seen, Work::Verify, FailureKind::Failed);
+        assert_eq!(step(&mut machine, &mut seen, 0), Action::Work(Work::Accept));
+        assert_eq!(machine.record().state, State::NeedsHuman, "stored before anybody is asked");
+        seen.work = WorkSeen::Done(Work::Accept, Product::Done);
+        if !yes {
+            fail(&mut seen, Work::Accept, FailureKind::Declined);
+        }
+        let (failed, why) = (State::Verifying, "it fails".to_owned());
+        let expected = if yes {
+            End::Undone { failed, why, cordon_stays: None }
+        } else {
+            End::NeedsHuman { failed, why }
+        };
+        assert_eq!((end(&mut machine, &mut seen), !view(&mut seen).unschedulable), (expected, yes));
+    }
+    let (mut machine, mut seen) = with(Method::Pod, options, Work::AwaitBoot);
+    fail(&mut seen, Work::AwaitBoot, FailureKind::Failed);
+    assert!(matches!(end(&mut machine, &mut seen), End::NeedsHuman { failed: State::WaitBoot, .. }));
+}
+
+#[test]
 fn declined_keeps_the_state() {
     let (mut machine, mut seen) = at(Work::Admit);
     fail(&mut seen, Work::Admit, FailureKind::Declined);

@@ -14,6 +14,8 @@ pub(super) enum Cordon {
     Lifted,
     /// Not lifted by us: why.
     Stays(String),
+    /// Somebody had lifted it.
+    Gone,
 }
 
 impl Machine {
@@ -86,7 +88,7 @@ impl Machine {
         let stays = self.why_the_cordon_stays(view);
         let lift = stays.is_none() && view.unschedulable;
         self.finishing = Some(match stays {
-            _ if !view.unschedulable => Cordon::Stays("somebody had uncordoned it".to_owned()),
+            _ if !view.unschedulable => Cordon::Gone,
             Some(why) => Cordon::Stays(why),
             None => Cordon::Lifted,
         });
@@ -138,7 +140,10 @@ impl Machine {
             (None, State::Aborted) => {
                 End::Aborted { why: self.record.last_error.clone().unwrap_or_default(), cordon_stays: stays }
             }
-            (None, _) => End::Remediated { uncordoned: stays.is_none(), why: stays },
+            (None, _) => {
+                let uncordoned = matches!(self.finishing, Some(Cordon::Lifted));
+                End::Remediated { uncordoned, why: stays }
+            }
         }
     }
 }

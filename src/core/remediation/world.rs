@@ -396,7 +396,7 @@ impl World {
         let has_rebooted = seen_boot != record.pre_boot_id;
         Some(Ok(match work {
             Work::Collect => Product::Bundle(Some("a.tar.gz".to_owned())),
-            Work::Drain | Work::Verify | Work::CleanUp => Product::Done,
+            Work::Drain | Work::Verify | Work::Accept | Work::CleanUp => Product::Done,
             Work::Admit if !record.method.is_guarded() => Product::Admitted { uptime: None },
             Work::Admit if boot_id(self.boot) != record.pre_boot_id => return Some(Err(FailureKind::Failed)),
             Work::Admit => Product::Admitted { uptime: Some(self.uptime) },
@@ -452,7 +452,8 @@ impl World {
             for turn in 0.. {
                 assert!(turn < 200, "LAW every run ends: {:#?}", self.processes[who]);
                 // A person who never answers is nobody's fault.
-                let asks = self.processes[who].work == WorkSeen::Underway(Work::Admit);
+                let work = &self.processes[who].work;
+                let asks = matches!(work, WorkSeen::Underway(Work::Admit | Work::Accept));
                 self.good_turn(who, (!stuck || asks).then_some(Ending::True));
                 if self.processes[who].end.is_some() {
                     break;

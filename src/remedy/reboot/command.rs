@@ -3,9 +3,9 @@
 
 use std::time::Duration;
 
-use super::run::run;
 use super::{Issued, RebootError, address, is_dns_name, one_line};
 use crate::cluster::RemediatedNode;
+use crate::remedy::program::run;
 
 /// A BMC takes its time to answer.
 const WITHIN: Duration = Duration::from_secs(60);
@@ -41,9 +41,14 @@ impl CommandOptions {
         }
         let argv: Vec<String> = words.iter().map(|word| expand(word, &values)).collect();
         if argv.first().is_none_or(String::is_empty) {
-            return Err(RebootError::new("the command that reboots is empty"));
+            return Err(RebootError::new("the command is empty"));
         }
         Ok(Self { argv })
+    }
+
+    #[cfg(test)]
+    pub(crate) fn of(argv: &[&str]) -> Self {
+        Self { argv: argv.iter().map(|word| (*word).to_owned()).collect() }
     }
 
     /// The program and its arguments.
@@ -99,7 +104,7 @@ fn expand(word: &str, values: &[(&str, String)]) -> String {
 
 pub(super) async fn issue(options: &CommandOptions) -> Result<Issued, RebootError> {
     let Some((program, arguments)) = options.argv.split_first() else {
-        return Err(RebootError::new("the command that reboots is empty"));
+        return Err(RebootError::new("the command is empty"));
     };
     let ended = run(program, arguments, WITHIN)
         .await
@@ -135,9 +140,7 @@ mod tests {
 
     #[tokio::test]
     async fn exit_0_alone_is_issued() {
-        let argv = |script: &str| CommandOptions {
-            argv: ["sh", "-c", script].iter().map(|word| (*word).to_owned()).collect(),
-        };
+        let argv = |script: &str| CommandOptions::of(&["sh", "-c", script]);
         assert_eq!(issue(&argv("echo done")).await, Ok(Issued { output: "done\n".into() }));
         let failed = issue(&argv("echo out; echo no route to BMC >&2; exit 2")).await.unwrap_err();
         assert_eq!(failed.why, "sh failed (exit status: 2): no route to BMC");

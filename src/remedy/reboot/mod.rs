@@ -6,7 +6,6 @@ mod manual;
 mod os;
 pub mod pod;
 mod recall;
-mod run;
 pub mod ssh;
 
 use std::fmt;
@@ -188,7 +187,7 @@ fn read_answer(code: i32, said: &str) -> Result<Issued, RebootError> {
 }
 
 /// What a server or a machine said, for one line.
-fn one_line(text: &str) -> String {
+pub(super) fn one_line(text: &str) -> String {
     let line: String = text.split_whitespace().collect::<Vec<_>>().join(" ").chars().take(300).collect();
     if line.is_empty() { "it said nothing".to_owned() } else { line }
 }

@@ -4,9 +4,9 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::run::{Ended, run};
 use super::{Issued, Probed, RebootError, address, guard, one_line};
 use crate::cluster::RemediatedNode;
+use crate::remedy::program::{Ended, run};
 
 /// Connecting included. The guard itself answers at once.
 const WITHIN: Duration = Duration::from_secs(60);

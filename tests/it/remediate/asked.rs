@@ -4,13 +4,15 @@ use serde_json::json;
 
 use super::scene::Scene;
 use super::terminal::Terminal;
-use crate::support::{World, scenarios};
+use crate::support::{World, run, scenarios};
 
 scenarios!(
     each_exception_is_asked_for,
     no_leaves_what_was_done,
     ctrl_c_before_the_first_change,
     no_at_the_reboot_can_be_undone,
+    a_node_that_did_not_verify,
+    nobody_is_asked_about_a_node_that_did_not_verify,
 );
 
 const EMPTY_DIR: &str = "Evict these pods, and lose the data in their emptyDir volumes?";
@@ -135,6 +137,54 @@ fn no_at_the_reboot_can_be_undone(world: &World) {
     scene.is_over("aborted");
     assert!(!scene.is_cordoned());
     assert_eq!(scene.facts().reboots, before.reboots);
+}
+
+const SHORT: [&str; 2] = ["--skip=collect", "--verify-timeout=1s"];
+
+/// Its kubelet is not as well as before.
+fn does_not_verify(scene: &Scene<'_>) {
+    scene.until_state("Verifying");
+    scene.world.block_on(scene.machines.set_ready(&scene.node, false)).expect("a machine");
+}
+
+fn a_node_that_did_not_verify(world: &World) {
+    let scene = Scene::new(world);
+    for answer in ["\r", "y"] {
+        let mut terminal = Terminal::of(&scene, &SHORT);
+        terminal.sees(&plan(&scene));
+        terminal.types("y");
+        terminal.sees(&reboot(&scene));
+        terminal.types("y");
+        does_not_verify(&scene);
+        terminal.sees("Ready is False");
+        terminal.sees(&format!("Uncordon node {} all the same?", scene.node));
+        assert!(scene.is_cordoned());
+        terminal.types(answer);
+        let shown = terminal.ends(7);
+        if answer == "y" {
+            assert!(shown.contains("it is uncordoned again, and nothing is left of the run"), "{shown}");
+            scene.is_over("aborted");
+            assert!(!scene.is_cordoned());
+        } else {
+            assert!(shown.contains("it stays cordoned"), "{shown}");
+            assert_eq!(scene.record().expect("a record")["failedState"], "Verifying");
+            assert_eq!((scene.is_cordoned(), scene.lease_holder()), (true, None));
+            scene.remediate(&["--abort", "--yes"]).exits(0);
+            world.block_on(scene.machines.set_ready(&scene.node, true)).expect("a machine");
+        }
+    }
+}
+
+fn nobody_is_asked_about_a_node_that_did_not_verify(world: &World) {
+    let scene = Scene::new(world);
+    let command = scene.command(&[&SHORT[..], &["--yes"]].concat());
+    let run = std::thread::scope(|scope| {
+        let running = scope.spawn(|| run(&mut { command }));
+        does_not_verify(&scene);
+        running.join().expect("an end")
+    });
+    run.exits(7).says("✗ Ready is False").says("it stays cordoned").never_says("all the same");
+    assert!(scene.is_cordoned());
 }
 
 /// On a cluster of one's own: other tests' control-plane nodes are none of its business.

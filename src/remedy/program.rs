@@ -5,7 +5,7 @@ use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncReadExt};
-use tokio::process::Command;
+use tokio::process::{Child, Command};
 
 /// So much of each stream is kept.
 const ENOUGH: usize = 64 << 10;
@@ -19,7 +19,7 @@ pub(super) struct Ended {
     pub(super) stderr: String,
 }
 
-/// `None` if it did not end in time; then it was killed, as it is when this is dropped.
+/// `None` if it did not end in time; then it was killed with all that it began, as it is when this is dropped.
 pub(super) async fn run(program: &str, arguments: &[String], limit: Duration) -> io::Result<Option<Ended>> {
     let mut command = Command::new(program);
     command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -27,13 +27,42 @@ pub(super) async fn run(program: &str, arguments: &[String], limit: Duration) ->
     #[cfg(unix)]
     command.process_group(0);
     let mut child = command.kill_on_drop(true).spawn()?;
+    let mut group = Group::of(&child);
     let (stdout, stderr) = (Output::read(child.stdout.take()), Output::read(child.stderr.take()));
     let Ok(status) = tokio::time::timeout(limit, child.wait()).await else {
+        drop(group);
         // Otherwise it would be told once we are gone, and nobody would have waited for its end.
         child.kill().await?;
         return Ok(None);
     };
+    // What it leaves behind now, it means to.
+    group.ended();
     Ok(Some(Ended { status: status?, stdout: stdout.text().await, stderr: stderr.text().await }))
+}
+
+/// The processes of a program that has not ended.
+struct Group {
+    leader: Option<u32>,
+}
+
+impl Group {
+    fn of(child: &Child) -> Self {
+        Self { leader: child.id() }
+    }
+
+    fn ended(&mut self) {
+        self.leader = None;
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        #[cfg(unix)]
+        if let Some(leader) = self.leader.and_then(|id| rustix::process::Pid::from_raw(id.cast_signed())) {
+            // Nobody has waited for its leader yet, so the number is still its own.
+            let _gone = rustix::process::kill_process_group(leader, rustix::process::Signal::KILL);
+        }
+    }
 }
 
 /// One stream, read by a task: a program whose output nobody reads does not go on.
@@ -109,6 +138,20 @@ mod tests {
         let (script, _directory, is_there) = endless();
         assert!(sh(&script, Duration::from_millis(500)).await.is_none());
         assert!(!is_there());
+    }
+
+    #[tokio::test]
+    async fn what_it_began_is_killed_with_it() {
+        let (script, _directory, is_there) = endless();
+        let script = format!("sh -c '{script}' & wait");
+        assert!(sh(&script, Duration::from_millis(500)).await.is_none());
+        tokio::time::timeout(LONG, async {
+            while is_there() {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        })
+        .await
+        .unwrap();
     }
 
     #[tokio::test]
