@@ -44,6 +44,12 @@ enum Event {
         abort: bool,
         resume: Box<Resume>,
     },
+    /// The process is paused, and another goes on: both believe that they have the Lease.
+    Overtaken {
+        who: usize,
+        abort: bool,
+        resume: Box<Resume>,
+    },
     Passes(u64),
 }
 
@@ -133,6 +139,8 @@ fn any_event() -> impl Strategy<Value = Event> {
         2 => who().prop_map(Event::Crashes),
         4 => (prop::bool::weighted(0.2), any_resume())
             .prop_map(|(abort, resume)| Event::Another { abort, resume: Box::new(resume) }),
+        2 => (who(), prop::bool::weighted(0.2), any_resume())
+            .prop_map(|(who, abort, resume)| Event::Overtaken { who, abort, resume: Box::new(resume) }),
         1 => (1..200u64).prop_map(Event::Passes),
     ]
 }
@@ -213,6 +221,11 @@ fn happen(world: &mut World, event: Event, forgeries: bool) {
             }
         }
         Event::Another { abort, resume } => world.another(abort, *resume),
+        Event::Overtaken { who, abort, resume } => {
+            if let Some(who) = process(who) {
+                world.overtake(who, abort, *resume);
+            }
+        }
         Event::Passes(seconds) => world.pass(seconds),
     }
 }
@@ -237,5 +250,62 @@ proptest! {
         world.calm_down(stuck);
         world.another(false, last);
         world.calm_down(stuck);
+    }
+}
+
+/// Up to the moment at which the order would be sent.
+fn at_the_order(method: Method) -> World {
+    let mut world = World::new(method, false, Options { skip_collect: true, ..Options::default() });
+    for _ in 0..20 {
+        let process = &world.processes[0];
+        if process.machine.record().state == State::RebootIntent && process.is_stored() {
+            return world;
+        }
+        world.good_turn(0, Some(Ending::True));
+    }
+    panic!("no intent: {:#?}", world.processes[0])
+}
+
+/// An intent that only the machine knows of is none, nor is a state before it that is stored.
+#[test]
+fn the_law_of_the_intent_catches_each_issue_without_one() {
+    let mut world = World::new(Method::Command, false, Options::default());
+    let caught = |world: &mut World| {
+        let view = world.node.clone().map(|node| NodeSeen::Here(Box::new(node)));
+        let seen = Seen {
+            node: view.unwrap_or(NodeSeen::Gone),
+            lease: LeaseSeen::Held,
+            work: WorkSeen::Idle,
+            interrupted: false,
+        };
+        let judged = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            world.judge(0, &seen, &Action::Work(Work::Issue));
+        }));
+        judged.err().and_then(|why| why.downcast_ref::<&str>().map(|why| (*why).to_owned()))
+    };
+    let law = Some("LAW no issue without a recorded intent".to_owned());
+    assert_eq!(caught(&mut world), law, "nothing is stored");
+    for _ in 0..3 {
+        world.good_turn(0, None);
+    }
+    assert!(world.processes[0].is_stored());
+    assert_eq!(caught(&mut world), law, "what is stored is no intent");
+    assert_eq!(caught(&mut at_the_order(Method::Command)), None);
+}
+
+/// Two have the Lease to themselves: the order of the one that was paused leaves after the other has gone on.
+#[test]
+fn an_order_that_leaves_after_a_pause_is_the_only_one_of_its_attempt() {
+    for method in [Method::Pod, Method::Ssh, Method::Command, Method::Manual] {
+        let mut world = at_the_order(method);
+        world.overtake(0, false, Resume::default());
+        assert_eq!(world.processes.len(), 2, "another goes on");
+        for _ in 0..3 {
+            world.turn(1, true, Fate::Answered);
+        }
+        world.turn(0, false, Fate::Answered);
+        assert!(world.has_sent(0), "{method:?}: by its own view it may");
+        world.calm_down(false);
+        assert_eq!(world.reboots, [(1, 1)].into(), "{method:?}");
     }
 }

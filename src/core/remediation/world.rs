@@ -52,6 +52,8 @@ pub(super) struct Process {
     pub(super) unsure: bool,
     /// Another has had the Lease since.
     lost: bool,
+    /// It is paused between its look and its act: to itself it has the Lease, until its clock or an answer tells.
+    deluded: bool,
     work: WorkSeen,
     order: usize,
     pub(super) interrupted: bool,
@@ -80,10 +82,23 @@ pub(super) struct World {
     /// One of ours in `Aborted` was.
     aborted: bool,
     pub(super) forged: bool,
-    reboots: BTreeMap<u32, u32>,
+    /// Of each attempt.
+    pub(super) reboots: BTreeMap<u32, u32>,
+}
+
+impl Process {
+    /// Its record is the Node's, as far as it knows.
+    pub(super) fn is_stored(&self) -> bool {
+        let stored = self.view.0.as_ref().map(|view| &view.record);
+        matches!(stored, Some(RecordSeen::Readable(record)) if **record == *self.machine.record())
+    }
 }
 
 impl World {
+    pub(super) fn has_sent(&self, who: usize) -> bool {
+        self.processes[who].work == WorkSeen::Underway(Work::Issue)
+    }
+
     pub(super) fn new(method: Method, cordoned: bool, options: Options) -> Self {
         let record = Record { method, ..record() };
         let node = NodeView {
@@ -124,6 +139,7 @@ impl World {
             blind: false,
             unsure: false,
             lost: false,
+            deluded: false,
             work: WorkSeen::Idle,
             order: 0,
             interrupted: false,
@@ -156,6 +172,13 @@ impl World {
     /// Time during which nobody can renew the Lease.
     pub(super) fn expire_lease(&mut self) {
         self.lease = None;
+    }
+
+    /// A process is paused between its look and its act, for longer than its Lease lasts; another goes on meanwhile.
+    pub(super) fn overtake(&mut self, who: usize, abort: bool, resume: Resume) {
+        self.processes[who].deluded = true;
+        self.expire_lease();
+        self.another(abort, resume);
     }
 
     /// No time is too short for this.
@@ -265,7 +288,9 @@ impl World {
 
     /// One look of one process, and what comes of it.
     pub(super) fn turn(&mut self, who: usize, fresh: bool, fate: Fate) {
+        self.processes[who].deluded &= !fresh;
         let lease = match self.lease {
+            _ if self.processes[who].deluded => LeaseSeen::Held,
             _ if self.processes[who].lost && !self.processes[who].unsure => LeaseSeen::Lost("b@h".to_owned()),
             Some(holder) if holder == who && !self.processes[who].unsure => LeaseSeen::Held,
             _ => LeaseSeen::Unsure,
@@ -302,7 +327,8 @@ impl World {
                     Fate::Answered => {
                         self.store(version, &write);
                         // In conflict it is shown what there is.
-                        self.processes[who].view = (self.node.clone(), self.version);
+                        let process = &mut self.processes[who];
+                        (process.view, process.deluded) = ((self.node.clone(), self.version), false);
                     }
                 }
             }
@@ -333,8 +359,8 @@ impl World {
         self.processes[who].order = self.orders.len() - 1;
     }
 
-    fn judge(&mut self, who: usize, seen: &Seen, action: &Action) {
-        let process = &mut self.processes[who];
+    pub(super) fn judge(&mut self, who: usize, seen: &Seen, action: &Action) {
+        let process = &self.processes[who];
         let record = process.machine.record();
         let view = if let NodeSeen::Here(view) = &seen.node { Some(view) } else { None };
         if !matches!(action, Action::End(_)) {
@@ -345,20 +371,13 @@ impl World {
             Action::Work(work) if seen.work != WorkSeen::Underway(*work) => {
                 let stored = self.stored.contains(record);
                 if *work == Work::Issue {
-                    let intended = record.state == State::RebootIntent && !record.attempts.is_empty();
-                    assert!(stored && intended, "LAW no issue without a recorded intent");
-                    let asked = view.is_some_and(|view| view.abort.as_ref() == Some(&record.id));
-                    let aborted = self.aborted || asked || process.has_asked_to_abort;
-                    assert!(!aborted || self.forged, "LAW no issue after an abort");
-                    assert!(
-                        view.is_some_and(|view| view.unschedulable),
-                        "LAW no issue on an uncordoned node"
-                    );
+                    self.judge_issue(process, view.map(Box::as_ref));
                 }
                 assert!(stored, "LAW write, then act: {work:?}");
                 assert!(seen.lease == LeaseSeen::Held && view.is_some(), "LAW nothing begins blindly");
             }
             Action::Write(write) => {
+                let process = &mut self.processes[who];
                 if let RecordWrite::Put(record) = &write.record {
                     process.has_asked_to_abort |= record.state == State::Aborted;
                 }
@@ -369,6 +388,25 @@ impl World {
             }
             _ => {}
         }
+    }
+
+    /// By what the API server has stored, whatever the machine takes for stored or intended.
+    fn judge_issue(&self, process: &Process, view: Option<&NodeView>) {
+        let record = process.machine.record();
+        let is_intent = |stored: &Record| {
+            stored.state == State::RebootIntent
+                && (&stored.id, &stored.holder) == (&record.id, &record.holder)
+                && stored.pre_boot_id == record.pre_boot_id
+                && stored.attempts.last().is_some_and(|attempt| record.attempts.last() == Some(attempt))
+        };
+        assert!(self.stored.iter().any(is_intent), "LAW no issue without a recorded intent");
+        if process.deluded {
+            return; // what has happened while it was paused it cannot know; the reboots of its attempt are counted all the same
+        }
+        let asked = view.is_some_and(|view| view.abort.as_ref() == Some(&record.id));
+        let aborted = self.aborted || asked || process.has_asked_to_abort;
+        assert!(!aborted || self.forged, "LAW no issue after an abort");
+        assert!(view.is_some_and(|view| view.unschedulable), "LAW no issue on an uncordoned node");
     }
 
     /// The work in hand comes to its end, if it can.
