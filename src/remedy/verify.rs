@@ -11,7 +11,7 @@ use super::{News, Tell};
 use crate::cluster::{Cluster, RemediatedNode, WatchedNode};
 use crate::core::node::Condition;
 use crate::core::remediation::Record;
-use crate::core::verify::{Check, Soak, SoakState, VerifySeen, checks};
+use crate::core::verify::{AlertsSeen, Check, Soak, SoakState, VerifySeen, checks};
 
 /// How often what no watch tells is looked at: pods, and the CSI drivers.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
@@ -19,6 +19,8 @@ const LOOK_EVERY: Duration = Duration::from_secs(5);
 #[derive(Debug, Clone)]
 pub struct VerifyOptions {
     pub stable_for: Duration,
+    /// What the alert sources say, as it changes.
+    pub alerts: watch::Receiver<Option<AlertsSeen>>,
 }
 
 /// Returns once all checks have held for the whole time. It has no end of its own; what keeps it is in `failing`.
@@ -58,7 +60,7 @@ pub async fn verify(
             daemonsets_ready,
             allocatable: view.allocatable.clone(),
             csi_drivers,
-            alerts_gone: None,
+            alerts: options.alerts.borrow().clone(),
         };
         let all = checks(&record.baseline, &record.reason, &seen);
         let passed = elsewhere.is_some() && all.iter().all(|check| check.passed);

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use futures::future::join_all;
 
+use super::alerts::{Alerts, AlertsPlan};
 use super::begin;
 use super::drain_plan::{self, DrainPlan, Obstacle};
 use super::needs::{self, needs};
@@ -36,6 +37,8 @@ pub(super) struct Preflight {
     pub(super) command: Option<CommandOptions>,
     /// Why the node cannot be rebooted by this method, if it cannot.
     pub(super) reboot: Option<Obstacle>,
+    /// What is asked of the alert sources, if there are any.
+    pub(super) alerts: AlertsPlan,
     /// What could not be looked at, and what is odd.
     pub(super) warnings: Vec<String>,
 }
@@ -54,6 +57,7 @@ pub(super) async fn look(
     name: &str,
     settings: &RemediateSettings,
     cluster: &Arc<Cluster>,
+    alerts: Option<&Alerts<'_>>,
 ) -> Result<Preflight> {
     let node = async {
         let node = cluster.remediated_node(name).await.map_err(|error| error.explain("get", &Rule::NODES))?;
@@ -79,6 +83,11 @@ pub(super) async fn look(
             "the annotation sciuro.dev/keep-cordoned is there: the node will stay cordoned".to_owned()
         }),
     );
+    let reasons = reasons(&node, settings);
+    let alerts = match alerts {
+        Some(alerts) => alerts.plan(&node, &reasons).await,
+        None => AlertsPlan::default(),
+    };
     let (command, reboot) = match begin::method(settings, &node) {
         Ok(Reboot::Command(command)) => (Some(command), None),
         Ok(_) => (None, helper),
@@ -86,7 +95,7 @@ pub(super) async fn look(
     };
     Ok(Preflight {
         is_control_plane: others.fleet.iter().any(|node| node.name == name && node.control_plane),
-        reasons: reasons(&node, settings),
+        reasons,
         node,
         refusals,
         overridden,
@@ -94,6 +103,7 @@ pub(super) async fn look(
         drain,
         command,
         reboot,
+        alerts,
         warnings,
     })
 }
