@@ -83,6 +83,7 @@ pub(super) async fn look(
             "the annotation sciuro.dev/keep-cordoned is there: the node will stay cordoned".to_owned()
         }),
     );
+    warnings.extend(cluster.machine_health_checks(&node).await);
     let reasons = reasons(&node, settings);
     let alerts = match alerts {
         Some(alerts) => alerts.plan(&node, &reasons).await,
