@@ -119,17 +119,3 @@ fn it_ends_by_itself_a_quarter_of_an_hour_after_it_was_last_extended() {
         (now, SignedDuration::from_mins(15))
     );
 }
-
-#[test]
-fn it_is_spelt_as_alertmanager_spells_it() {
-    let silence =
-        Silence::new("w1", "id", "me", vec![SilenceMatcher::equal("node", "w1")], Timestamp::UNIX_EPOCH);
-    assert_eq!(
-        serde_json::to_value(&silence).unwrap(),
-        serde_json::json!({
-            "matchers": [{"name": "node", "value": "w1", "isRegex": false, "isEqual": true}],
-            "startsAt": "1970-01-01T00:00:00Z", "endsAt": "1970-01-01T00:15:00Z",
-            "createdBy": "kubectl-sciuro (me)", "comment": "kubectl sciuro remediates node/w1, remediation id",
-        })
-    );
-}
