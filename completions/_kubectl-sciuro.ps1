@@ -227,6 +227,7 @@ Register-ArgumentCompleter -Native -CommandName 'kubectl-sciuro' -ScriptBlock {
             [CompletionResult]::new('--stable-for', '--stable-for', [CompletionResultType]::ParameterName, 'How long it has to stay so')
             [CompletionResult]::new('--verify-command', '--verify-command', [CompletionResultType]::ParameterName, 'A command that has to succeed, too; no shell reads it, and {node}, {address} and {provider-id} are the node''s')
             [CompletionResult]::new('--no-verify-alerts', '--no-verify-alerts', [CompletionResultType]::ParameterName, 'Do not ask the alert source whether the node''s alerts are gone')
+            [CompletionResult]::new('--silence', '--silence', [CompletionResultType]::ParameterName, 'Silence the node''s alerts at the --alertmanager while it is remediated: 15 minutes at a time, and no longer than the run')
             [CompletionResult]::new('--prefix', '--prefix', [CompletionResultType]::ParameterName, 'Prefix of the condition types that are reasons to remediate')
             [CompletionResult]::new('--alertmanager', '--alertmanager', [CompletionResultType]::ParameterName, 'Alertmanager: a URL, whose path prefix is kept, svc://NAMESPACE/SERVICE[:PORT] in the cluster, or auto; may be repeated for the members of one cluster of Alertmanagers')
             [CompletionResult]::new('--receiver', '--receiver', [CompletionResultType]::ParameterName, 'The receiver whose alerts count, with --alertmanager')

@@ -121,6 +121,9 @@ pub struct RemediateArgs {
     /// Do not ask the alert source whether the node's alerts are gone
     #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value = "false", value_name = "BOOL", action = clap::ArgAction::Set, value_parser = boolean, help_heading = "Collect and verify")]
     pub no_verify_alerts: bool,
+    /// Silence the node's alerts at the --alertmanager while it is remediated: 15 minutes at a time, and no longer than the run
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value = "false", value_name = "BOOL", action = clap::ArgAction::Set, value_parser = boolean, help_heading = "What to do")]
+    pub silence: bool,
     /// Prefix of the condition types that are reasons to remediate
     #[arg(long, value_name = "PREFIX", default_value_t = Prefix::default(), help_heading = "Collect and verify")]
     pub prefix: Prefix,

@@ -55,16 +55,16 @@ struct BudgetSpec {
     unhealthy_pod_eviction_policy: Option<String>,
 }
 
-#[derive(Default, Deserialize)]
+#[derive(Clone, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
-struct WireSelector {
+pub(super) struct WireSelector {
     #[serde(deserialize_with = "null_is_default")]
     match_labels: BTreeMap<String, String>,
     #[serde(deserialize_with = "null_is_default")]
     match_expressions: Vec<Expression>,
 }
 
-#[derive(Default, Deserialize)]
+#[derive(Clone, Default, Deserialize)]
 #[serde(default)]
 struct Expression {
     key: String,

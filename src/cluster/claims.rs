@@ -88,7 +88,7 @@ impl Cluster {
     }
 
     /// `None` if there is no such thing.
-    async fn read_if_there<T: DeserializeOwned + Send + 'static>(
+    pub(super) async fn read_if_there<T: DeserializeOwned + Send + 'static>(
         &self,
         path: &str,
     ) -> Result<Option<T>, ApiError> {

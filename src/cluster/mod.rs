@@ -15,6 +15,7 @@ mod follow;
 mod helpers;
 mod lease_state;
 mod leases;
+mod machine_checks;
 mod names;
 mod nodes;
 mod pods;

@@ -1,6 +1,7 @@
 //! `kubectl sciuro remediate`: cordon, collect, drain, reboot, verify, uncordon; one node after the other.
 
 mod admission;
+mod alerts;
 mod begin;
 mod drain_plan;
 mod ending;
@@ -11,6 +12,7 @@ mod preflight;
 mod prompts;
 mod resume;
 mod run;
+mod silence;
 mod steps;
 mod takeover;
 mod tell;
@@ -18,10 +20,12 @@ mod work;
 
 use std::sync::{Arc, Mutex};
 
+use self::alerts::Alerts;
 use self::locks::Locks;
 use self::preflight::Preflight;
 use self::prompts::Prompts;
 use self::run::Run;
+use self::silence::Silencing;
 use self::steps::Steps;
 use self::work::Worker;
 use super::render;
@@ -40,8 +44,16 @@ pub(super) async fn run(settings: &RemediateSettings, cluster: &Arc<Cluster>, ui
         ui.note("No nodes found.");
         return Ok(Exit::Done);
     }
+    let alerts = Alerts::of(settings, cluster, ui)?;
+    let context = Context {
+        settings,
+        cluster,
+        ui,
+        alerts: alerts.as_ref(),
+        holder: holder_identity(&super::sync::holder()),
+    };
     if settings.dry_run != DryRun::None {
-        return until_stopped(None, Box::pin(dry_run(&names, settings, cluster, ui))).await?;
+        return until_stopped(None, Box::pin(dry_run(&names, &context))).await?;
     }
     if names.len() > 1 {
         ui.note(&format!(
@@ -50,7 +62,6 @@ pub(super) async fn run(settings: &RemediateSettings, cluster: &Arc<Cluster>, ui
             names.join(", ")
         ));
     }
-    let context = Context { settings, cluster, ui, holder: holder_identity(&super::sync::holder()) };
     let mut failed = Vec::new();
     for name in &names {
         match Box::pin(one(name, &context)).await {
@@ -78,6 +89,8 @@ struct Context<'c> {
     settings: &'c RemediateSettings,
     cluster: &'c Arc<Cluster>,
     ui: &'c Arc<Ui>,
+    /// Where the nodes' alerts are, if that is known.
+    alerts: Option<&'c Alerts<'c>>,
     holder: String,
 }
 
@@ -91,8 +104,8 @@ async fn one(name: &str, context: &Context<'_>) -> Result<String> {
 
 /// A new remediation, from its plan to its end.
 async fn remediate(name: &str, context: &Context<'_>) -> Result<String> {
-    let Context { settings, cluster, ui, .. } = *context;
-    let found = until_stopped(None, Box::pin(look(name, settings, cluster, ui))).await??;
+    let Context { settings, ui, .. } = *context;
+    let found = until_stopped(None, Box::pin(look(name, context))).await??;
     plan::show(&found, settings, ui);
     let prompts = Prompts::new(&found, settings, ui);
     found.refused(settings, prompts.can_ask())?;
@@ -102,8 +115,10 @@ async fn remediate(name: &str, context: &Context<'_>) -> Result<String> {
 
     let locks = Locks::take(&found.node, context).await?;
     let id = begin::new_id();
+    let silencing = Silencing::new(&found.node, &id, context);
     let begun = async {
-        let mut worker = worker(context, &locks, prompts, &id, &found.node, &drain)?;
+        silencing.begin().await;
+        let mut worker = worker(context, &locks, &silencing, prompts, &id, &found.node, &drain)?;
         worker.drain.said.clone_from(&found.drain.warnings);
         worker.steps.begin(if settings.reboot.method.is_guarded() { "probe" } else { "admission" });
         let (record, node, admission) =
@@ -112,6 +127,7 @@ async fn remediate(name: &str, context: &Context<'_>) -> Result<String> {
         Ok(carry_out(worker, machine, node, Some(admission)).await)
     };
     let outcome: Result<End> = begun.await;
+    silencing.end().await;
     locks.release().await;
     ending::ending(name, outcome?, context).await
 }
@@ -138,16 +154,19 @@ async fn drain_flags(
 fn worker<'w>(
     context: &Context<'w>,
     locks: &'w Locks,
+    silencing: &'w Silencing<'w>,
     prompts: Prompts<'w>,
     id: &str,
     node: &RemediatedNode,
     drain: &DrainSettings,
 ) -> Result<Worker<'w>> {
-    let Context { settings, cluster, ui, ref holder } = *context;
+    let Context { settings, cluster, ui, alerts, ref holder } = *context;
     Ok(Worker {
         cluster,
         settings,
         locks,
+        alerts,
+        silencing,
         prompts,
         reboot: begin::reboot(settings, node)?,
         verify_command: begin::verify_command(settings, node)?,
@@ -178,7 +197,15 @@ async fn carry_out(
         admission,
         took_condition: false,
     };
-    let end = Box::pin(run.until_its_end()).await;
+    let run = async {
+        let end = Box::pin(run.until_its_end()).await;
+        worker.silencing.stop();
+        end
+    };
+    let (end, ()) = futures::join!(run, worker.silencing.extend(&worker.locks.node));
+    if matches!(end, End::Lost { .. }) {
+        worker.silencing.leave();
+    }
     match &end {
         End::Remediated { .. } | End::Stopped { .. } | End::Aborted { .. } | End::Undone { .. } => {
             worker.steps.done(None);
@@ -200,15 +227,11 @@ async fn targets(settings: &RemediateSettings, cluster: &Cluster) -> Result<Vec<
 }
 
 /// Prints the plan for each node; exits 3 if one of them would be refused.
-async fn dry_run(
-    names: &[String],
-    settings: &RemediateSettings,
-    cluster: &Arc<Cluster>,
-    ui: &Arc<Ui>,
-) -> Result<Exit> {
+async fn dry_run(names: &[String], context: &Context<'_>) -> Result<Exit> {
+    let Context { settings, ui, .. } = *context;
     let mut found = Vec::new();
     for name in names {
-        found.push(Box::pin(look(name, settings, cluster, ui)).await?);
+        found.push(Box::pin(look(name, context)).await?);
     }
     plan::print_all(&found, settings, ui);
     match found.iter().find_map(|preflight| preflight.refused(settings, false).err()) {
@@ -217,14 +240,10 @@ async fn dry_run(
     }
 }
 
-async fn look(
-    name: &str,
-    settings: &RemediateSettings,
-    cluster: &Arc<Cluster>,
-    ui: &Arc<Ui>,
-) -> Result<Preflight> {
+async fn look(name: &str, context: &Context<'_>) -> Result<Preflight> {
+    let Context { settings, cluster, ui, alerts, .. } = *context;
     let step = Progress::new(ui.clone(), settings.progress, name).step("preflight");
-    let found = Box::pin(preflight::look(name, settings, cluster)).await;
+    let found = Box::pin(preflight::look(name, settings, cluster, alerts)).await;
     match &found {
         Ok(_) => step.done(None),
         Err(_) => drop(step),

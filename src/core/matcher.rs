@@ -61,6 +61,20 @@ pub(super) fn reason(error: &regex::Error) -> String {
 }
 
 impl Matcher {
+    pub fn value(&self) -> &str {
+        &self.value
+    }
+
+    /// `=~` or `!~`.
+    pub fn is_regex(&self) -> bool {
+        self.pattern.is_some()
+    }
+
+    /// `=` or `=~`.
+    pub fn is_equal(&self) -> bool {
+        !self.operator.starts_with('!')
+    }
+
     /// Whether the alert satisfies it. A label that is absent is the empty string, as in Alertmanager.
     pub fn matches(&self, alert: &Alert) -> bool {
         let value = alert.labels.get(&self.name).unwrap_or_default();
@@ -68,7 +82,7 @@ impl Matcher {
             None => value == self.value,
             Some(Pattern(pattern)) => pattern.is_match(value),
         };
-        equal != self.operator.starts_with('!')
+        equal == self.is_equal()
     }
 }
 

@@ -93,6 +93,19 @@ impl<'a> NodeIndex<'a> {
             .unwrap_or(Match::Unmatched)
     }
 
+    /// The labels that name a node, those that count first coming first.
+    pub fn labels(&self) -> impl Iterator<Item = &str> {
+        self.node_labels.iter().map(String::as_str).chain(INSTANCE_LABELS)
+    }
+
+    /// The labels that, if an alert has one, may name another node than `label` does.
+    pub fn before<'s>(&'s self, label: &'s str) -> impl Iterator<Item = &'s str> {
+        let own = self.labels().position(|other| other == label).unwrap_or_default();
+        self.labels().enumerate().filter_map(move |(place, other)| {
+            (place < own || other.strip_prefix("exported_") == Some(label)).then_some(other)
+        })
+    }
+
     /// `None` if the alert has none of the labels. An `exported_node` hides `node`, even if it resolves to nothing:
     /// `node` is then where the exporter runs, and a condition there would be on the wrong machine.
     fn first_resolved(&self, alert: &Alert, labels: &[&str]) -> Option<Match> {

@@ -4,6 +4,7 @@
 //! test (`tests/it/layers.rs`) greps this folder for anything else.
 
 pub mod alert;
+pub mod alerts_gone;
 pub mod boot;
 mod brake;
 pub mod condition;
@@ -20,5 +21,6 @@ pub mod remediation;
 pub mod report;
 pub mod round;
 pub mod selection;
+pub mod silence;
 pub mod source;
 pub mod verify;

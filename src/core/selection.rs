@@ -268,6 +268,12 @@ pub fn select(alerts: &[Alert], nodes: &[Node], policy: &SelectionPolicy, cluste
     selection
 }
 
+/// The places of the nodes that each alert speaks of, whether or not it raises a condition.
+pub fn nodes_of(alerts: &[Alert], nodes: &[Node], policy: &SelectionPolicy) -> Vec<Vec<usize>> {
+    let matching = Matching::new(nodes, policy);
+    alerts.iter().map(|alert| matching.find(alert).unwrap_or_default()).collect()
+}
+
 /// How far an alert counts.
 enum Accepted {
     With(Priority),

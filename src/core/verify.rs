@@ -19,8 +19,19 @@ pub struct VerifySeen {
     pub daemonsets_ready: BTreeSet<String>,
     pub allocatable: BTreeMap<String, String>,
     pub csi_drivers: Vec<String>,
-    /// Whether the alerts of the run are gone at a trusted source; `None`: not asked.
-    pub alerts_gone: Option<bool>,
+    /// What the sources say of the alerts of the run; `None`: they are not asked.
+    pub alerts: Option<AlertsSeen>,
+}
+
+/// What became of the alerts that caused a run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum AlertsSeen {
+    /// None fires, and the sources are believed.
+    Gone,
+    /// The conditions that still have one.
+    Firing(Vec<String>),
+    /// None is listed, but that means nothing: why.
+    Untrusted(String),
 }
 
 /// One line of the verification.
@@ -52,10 +63,17 @@ pub fn checks(baseline: &Baseline, reasons: &[Reason], seen: &VerifySeen) -> Vec
     // That a node was not Ready is Ready's own check.
     let types: BTreeSet<&str> = reasons.iter().map(|reason| &*reason.condition_type).collect();
     checks.extend(types.into_iter().filter(|type_| *type_ != "Ready").map(|type_| reason(type_, seen)));
-    checks.extend(seen.alerts_gone.map(|gone| {
-        Check::new("alerts", if gone { Ok("gone".to_owned()) } else { Err("still firing".to_owned()) })
-    }));
+    checks.extend(seen.alerts.as_ref().map(alerts));
     checks
+}
+
+fn alerts(seen: &AlertsSeen) -> Check {
+    let why = match seen {
+        AlertsSeen::Gone => Ok("are gone".to_owned()),
+        AlertsSeen::Firing(types) => Err(format!("still fire: {}", types.join(", "))),
+        AlertsSeen::Untrusted(why) => Err(format!("may still fire: {why}")),
+    };
+    Check::new("alerts", why)
 }
 
 /// By API convention a type is there once; if not, the worst counts.
@@ -120,7 +138,7 @@ fn reason(type_: &str, seen: &VerifySeen) -> Check {
     let why = match firing {
         None => Ok("is no longer True".to_owned()),
         Some(_) if seen.refreshed.contains(type_) => Err("is still True".to_owned()),
-        Some(_) if seen.alerts_gone == Some(true) => {
+        Some(_) if seen.alerts == Some(AlertsSeen::Gone) => {
             Ok("was not refreshed since the boot; its alerts are gone".to_owned())
         }
         Some(_) => Err("is True, but was not refreshed since the boot: does sync run?".to_owned()),
@@ -274,7 +292,9 @@ mod tests {
             ("Sciuro_X is True, but was not refreshed since the boot: does sync run?", |seen| {
                 seen.conditions.push(condition("Sciuro_X", "True"));
             }),
-            ("alerts still firing", |seen| seen.alerts_gone = Some(false)),
+            ("alerts still fire: AlertManager_Hot", |seen| {
+                seen.alerts = Some(AlertsSeen::Firing(vec!["AlertManager_Hot".to_owned()]))
+            }),
         ];
         for (why, worsen) in cases {
             let mut seen = good();
@@ -298,7 +318,7 @@ mod tests {
     fn alerts_that_are_gone_beat_a_stale_condition_only() {
         let mut seen = good();
         seen.conditions.push(condition("Sciuro_X", "True"));
-        seen.alerts_gone = Some(true);
+        seen.alerts = Some(AlertsSeen::Gone);
         assert_eq!(failing(&seen), Vec::<String>::new());
         seen.refreshed.insert("Sciuro_X".to_owned());
         assert_eq!(failing(&seen), ["Sciuro_X is still True"]);

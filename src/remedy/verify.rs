@@ -15,7 +15,7 @@ use super::{News, Tell};
 use crate::cluster::{Cluster, RemediatedNode, WatchedNode};
 use crate::core::node::Condition;
 use crate::core::remediation::Record;
-use crate::core::verify::{Check, Soak, SoakState, VerifySeen, checks};
+use crate::core::verify::{AlertsSeen, Check, Soak, SoakState, VerifySeen, checks};
 
 /// How often what no watch tells is looked at: pods, and the CSI drivers.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
@@ -27,6 +27,8 @@ pub struct VerifyOptions {
     pub within: Option<Duration>,
     /// Has to succeed, too, once everything else is as it was.
     pub command: Option<CommandOptions>,
+    /// What the alert sources say, as it changes.
+    pub alerts: watch::Receiver<Option<AlertsSeen>>,
 }
 
 /// Returns once all checks have held for the whole time. It has no end of its own; what keeps it is in `failing`.
@@ -67,7 +69,7 @@ pub async fn verify(
             daemonsets_ready,
             allocatable: view.allocatable.clone(),
             csi_drivers,
-            alerts_gone: None,
+            alerts: options.alerts.borrow().clone(),
         };
         let mut all = checks(&record.baseline, &record.reason, &seen);
         let mut passed = elsewhere.is_some() && all.iter().all(|check| check.passed);

@@ -40,6 +40,10 @@ pub struct RemediateSettings {
     pub reboot: RebootSettings,
     pub collect: CollectSettings,
     pub verify: VerifySettings,
+    /// Where the alerts of the nodes are; `None` = nobody is asked.
+    pub source: Option<SourceSettings>,
+    /// Whether the alerts of a node are silenced while it is away.
+    pub silence: bool,
     /// How alerts and conditions belong together; its prefix is that of the conditions that are reasons.
     pub selection: SelectionPolicy,
     pub cluster_label: String,
@@ -110,17 +114,20 @@ pub struct VerifySettings {
     pub stable_for: Duration,
     /// Words, with placeholders; empty = none.
     pub command: Vec<String>,
-    /// Whom to ask whether the alerts are gone; `None` = nobody.
-    pub source: Option<SourceSettings>,
+    /// Whether the alerts have to be gone at the source, if there is one.
+    pub alerts: bool,
 }
 
 impl RemediateSettings {
     /// Checks what no single flag can: which ones go together.
     pub fn resolve(args: RemediateArgs) -> Result<Self> {
         let has_source = !args.source.alertmanagers.is_empty() || !args.source.prometheuses.is_empty();
-        let source = (has_source && !args.no_verify_alerts)
-            .then(|| SourceSettings::resolve(&args.source, &args.matching))
-            .transpose()?;
+        let source = has_source.then(|| SourceSettings::resolve(&args.source, &args.matching)).transpose()?;
+        if args.silence && args.source.alertmanagers.is_empty() {
+            return Err(Error::usage("--silence needs --alertmanager: that is where silences are").hint(
+                "add --alertmanager http://alertmanager.monitoring:9093 --receiver node-condition-k8s",
+            ));
+        }
         if args.lease_duration < SignedDuration::from_secs(3) {
             return Err(Error::usage("--lease-duration must be at least 3s"));
         }
@@ -159,8 +166,10 @@ impl RemediateSettings {
                 timeout: limit(args.verify_timeout),
                 stable_for: args.stable_for.unsigned_abs(),
                 command: words("--verify-command", args.verify_command.as_deref())?,
-                source,
+                alerts: !args.no_verify_alerts,
             },
+            source,
+            silence: args.silence,
             selection: SelectionPolicy {
                 prefix: args.prefix,
                 severity_priority: severity_priority(&args.matching)?,

@@ -16,7 +16,7 @@ use futures::future::BoxFuture;
 use http::header::PROXY_AUTHORIZATION;
 use http::uri::Scheme;
 use http::{HeaderMap, HeaderValue, Uri};
-use http_body_util::Empty;
+use http_body_util::Full;
 use hyper_rustls::{DefaultServerNameResolver, FixedServerNameResolver, HttpsConnector, ResolveServerName};
 use hyper_util::client::legacy::Client as HyperClient;
 use hyper_util::client::legacy::connect::proxy::{SocksV5, Tunnel};
@@ -45,7 +45,7 @@ pub type Dial = Arc<dyn Fn() -> BoxFuture<'static, io::Result<Box<dyn ByteStream
 
 /// One member's connection, kept from round to round.
 pub(super) struct Client {
-    pub(super) hyper: HyperClient<HttpsConnector<Connector>, Empty<Bytes>>,
+    pub(super) hyper: HyperClient<HttpsConnector<Connector>, Full<Bytes>>,
     proxy: Arc<Matcher>,
     /// What it was made of: it is replaced when that changes.
     dial: Option<Dial>,

@@ -5,7 +5,9 @@ mod connection;
 mod http_config;
 mod list;
 mod prometheus;
+mod raw;
 mod request;
+mod silences;
 mod tls;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -14,9 +16,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures::future::{BoxFuture, join_all};
+use http::HeaderMap;
 use http::header::AUTHORIZATION;
 use jiff::{SignedDuration, Timestamp};
 use percent_encoding::percent_decode_str;
+use secrecy::SecretString;
 use tokio::time::Instant;
 use url::Url;
 
@@ -33,6 +37,8 @@ pub(crate) use alertmanager::parse as parse_alertmanager;
 pub use connection::{ByteStream, Dial};
 pub(crate) use http_config::parse as parse_http_config;
 pub(crate) use prometheus::parse as parse_prometheus;
+pub use raw::Raw;
+pub use silences::Silences;
 
 /// One member of a source inside the cluster.
 #[derive(Clone)]
@@ -92,6 +98,36 @@ struct Heard {
     peers: Option<usize>,
 }
 
+/// One member that can be asked.
+struct Prepared {
+    client: Arc<Client>,
+    name: String,
+    /// Without credentials.
+    base: Url,
+    headers: HeaderMap,
+    secrets: Vec<SecretString>,
+    follows_redirects: bool,
+    timeout: Duration,
+    api: &'static str,
+}
+
+impl Prepared {
+    /// Its time begins now.
+    fn requests(&self) -> Requests<'_> {
+        Requests {
+            client: &self.client,
+            name: &self.name,
+            base: self.base.clone(),
+            headers: self.headers.clone(),
+            secrets: &self.secrets,
+            follows_redirects: self.follows_redirects,
+            deadline: Instant::now() + self.timeout,
+            timeout: self.timeout,
+            api: self.api,
+        }
+    }
+}
+
 impl Sources {
     /// Contacts nothing yet; a configuration that is wrong in itself is refused.
     pub fn new(settings: &SourceSettings, endpoints: Arc<dyn Endpoints>) -> Result<Self> {
@@ -107,15 +143,16 @@ impl Sources {
         Ok(Self { settings: settings.clone(), endpoints, clients: Mutex::default() })
     }
 
+    /// As they are shown.
+    pub fn names(&self) -> Vec<String> {
+        self.settings.groups.iter().flat_map(|group| &group.members).map(name_of).collect()
+    }
+
     /// Asks all members of all groups at once. `canary` is the alert that must fire, if one is wanted.
     ///
     /// It takes as long as the slowest member, which is `settings.timeout` at most after it was found.
     pub async fn fetch(&self, canary: Option<&str>) -> Vec<Group> {
-        let loaded = read_config(self.settings.http_config.as_deref())
-            .and_then(|config| {
-                config.load().map_err(|why| Error::usage(format!("{}: {why}", self.config_name())))
-            })
-            .map_err(|error| configuration_failure(&error));
+        let loaded = self.load();
         let asked = Asked {
             filters: &self.settings.filters,
             canary,
@@ -196,6 +233,22 @@ impl Sources {
         loaded: &Loaded,
         asked: &Asked<'_>,
     ) -> std::result::Result<Heard, Failure> {
+        let prepared = self.prepare(group, api, endpoint, loaded)?;
+        let requests = prepared.requests();
+        match api {
+            SourceApi::Alertmanager { receiver } => alertmanager::fetch(&requests, receiver, asked).await,
+            SourceApi::Prometheus => prometheus::fetch(&requests, asked).await,
+        }
+    }
+
+    /// What it takes to ask one member.
+    fn prepare(
+        &self,
+        group: usize,
+        api: &SourceApi,
+        endpoint: &Endpoint,
+        loaded: &Loaded,
+    ) -> std::result::Result<Prepared, Failure> {
         let client = self.client(group, endpoint, loaded)?;
         let mut base = endpoint.url.clone();
         let mut headers = loaded.headers.clone();
@@ -212,24 +265,47 @@ impl Sources {
             // Neither fails for a URL that has a host.
             let _ = (base.set_username(""), base.set_password(None));
         }
-        let requests = Requests {
-            client: &client,
-            name: &endpoint.name,
+        Ok(Prepared {
+            client,
+            name: endpoint.name.clone(),
             base,
             headers,
-            secrets: &secrets,
+            secrets,
             follows_redirects: loaded.follows_redirects,
-            deadline: Instant::now() + self.settings.timeout,
             timeout: self.settings.timeout,
             api: match api {
                 SourceApi::Alertmanager { .. } => "Alertmanager",
                 SourceApi::Prometheus => "Prometheus",
             },
-        };
-        match api {
-            SourceApi::Alertmanager { receiver } => alertmanager::fetch(&requests, receiver, asked).await,
-            SourceApi::Prometheus => prometheus::fetch(&requests, asked).await,
+        })
+    }
+
+    /// Each member of each group, ready to be asked, or why it cannot be.
+    async fn members(&self) -> Vec<(&SourceApi, std::result::Result<Prepared, Failure>)> {
+        let loaded = self.load();
+        let mut members = Vec::new();
+        for (index, group) in self.settings.groups.iter().enumerate() {
+            for address in &group.members {
+                match self.find(address).await {
+                    Ok(endpoints) => members.extend(endpoints.iter().map(|endpoint| {
+                        let loaded = loaded.as_ref().map_err(Clone::clone);
+                        let prepared =
+                            loaded.and_then(|loaded| self.prepare(index, &group.api, endpoint, loaded));
+                        (&group.api, prepared)
+                    })),
+                    Err(failure) => members.push((&group.api, Err(failure))),
+                }
+            }
         }
+        members
+    }
+
+    fn load(&self) -> std::result::Result<Loaded, Failure> {
+        read_config(self.settings.http_config.as_deref())
+            .and_then(|config| {
+                config.load().map_err(|why| Error::usage(format!("{}: {why}", self.config_name())))
+            })
+            .map_err(|error| configuration_failure(&error))
     }
 
     /// The client of the last round, unless something that it is made of has changed.

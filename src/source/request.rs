@@ -1,12 +1,13 @@
-//! One GET to a source: time limit, retries, redirects, and what an error says.
+//! One request to a source: time limit, retries, redirects, and what an error says.
 
 use std::marker::PhantomData;
 use std::time::Duration;
 
 use backon::{ExponentialBuilder, Retryable};
+use bytes::Bytes;
 use http::header::{self, HeaderValue};
-use http::{HeaderMap, Request, Response, StatusCode, Uri};
-use http_body_util::{BodyExt, Empty};
+use http::{HeaderMap, Method, Request, Response, StatusCode, Uri};
+use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
 use jiff::Timestamp;
 use secrecy::{ExposeSecret, SecretString};
@@ -21,6 +22,8 @@ use crate::json::{self, ReadError};
 
 /// 10,000 alerts are 14 MB: more than this is no list of alerts.
 const MAX_ANSWER: u64 = 256 << 20;
+/// What a change is answered with is one line.
+const MAX_RECEIPT: usize = 64 << 10;
 const RETRIES: usize = 2;
 /// As many as Go follows.
 const REDIRECTS: usize = 10;
@@ -99,7 +102,7 @@ impl Requests<'_> {
         tracing::debug!("GET {asked}");
         let seconds = self.timeout.as_secs();
         let late = |what: String| self.error(url, FailureReason::Timeout, what);
-        let response = timeout_at(self.deadline, self.send(url))
+        let response = timeout_at(self.deadline, self.send(&Method::GET, url, &Bytes::new()))
             .await
             .map_err(|_| late(format!("{asked} did not answer within {seconds}s")))??;
         if !response.status().is_success() {
@@ -129,15 +132,47 @@ impl Requests<'_> {
         Ok((answered_at, value))
     }
 
-    /// Follows redirects. What proves who we are goes to the host that was configured and to no other.
-    async fn send(&self, url: &Url) -> Result<Response<Incoming>, RequestError> {
+    /// Changes something, and returns what is said of it. Asked once: a second time might change it twice.
+    pub(super) async fn change(
+        &self,
+        method: Method,
+        url: &Url,
+        body: Vec<u8>,
+    ) -> Result<Bytes, RequestError> {
+        let asked = self.shown(url);
+        tracing::debug!("{method} {asked}");
+        let late = |_| {
+            let what = format!("{asked} did not answer within {}s", self.timeout.as_secs());
+            self.error(url, FailureReason::Timeout, what)
+        };
+        let response =
+            timeout_at(self.deadline, self.send(&method, url, &body.into())).await.map_err(late)??;
+        if !response.status().is_success() {
+            return Err(self.error_of_status(url, response).await);
+        }
+        let body = Limited::new(response.into_body(), MAX_RECEIPT).collect();
+        let body = timeout_at(self.deadline, body).await.map_err(late)?;
+        let body = body.map_err(|error| {
+            self.error(url, FailureReason::Http, format!("cannot use {asked}: {}", root_cause(&*error)))
+        })?;
+        Ok(body.to_bytes())
+    }
+
+    /// Follows redirects of a GET. What proves who we are goes to the host that was configured and to no other.
+    async fn send(
+        &self,
+        method: &Method,
+        url: &Url,
+        body: &Bytes,
+    ) -> Result<Response<Incoming>, RequestError> {
         let mut target = url.clone();
         for _ in 0..=REDIRECTS {
             let uri: Uri = target.as_str().parse().map_err(|_| {
                 let what = format!("{} is a URL that HTTP cannot carry", self.shown(&target));
                 self.error(url, FailureReason::Http, what)
             })?;
-            let mut request = Request::new(Empty::new());
+            let mut request = Request::new(Full::new(body.clone()));
+            *request.method_mut() = method.clone();
             if target.origin() == self.base.origin() {
                 *request.headers_mut() = self.headers.clone();
             } else if self.client.is_dialed() {
@@ -152,13 +187,16 @@ impl Requests<'_> {
             let agent = concat!("kubectl-sciuro/", env!("CARGO_PKG_VERSION"));
             headers.insert(header::USER_AGENT, HeaderValue::from_static(agent));
             headers.insert(header::ACCEPT, HeaderValue::from_static("application/json"));
+            if !body.is_empty() {
+                headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+            }
             if let Some((name, value)) = self.client.proxy_headers(&uri) {
                 headers.insert(name, value);
             }
             *request.uri_mut() = uri;
             let sent = self.client.hyper.request(request).await;
             let response = sent.map_err(|error| self.error_of_request(&target, &error))?;
-            if !(response.status().is_redirection() && self.follows_redirects) {
+            if !(response.status().is_redirection() && self.follows_redirects && *method == Method::GET) {
                 return Ok(response);
             }
             let location = response.headers().get(header::LOCATION);

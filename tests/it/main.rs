@@ -39,6 +39,7 @@ mod record_format;
 mod records;
 mod remediate;
 mod remediate_actors;
+mod remediate_alerts;
 mod remediate_late;
 mod remediate_leftovers;
 mod remediate_proof;

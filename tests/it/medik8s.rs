@@ -51,3 +51,123 @@ fn sandbox_a_node_that_medik8s_has_is_left_alone() {
     let after = lease(&world, &nodes[1]);
     assert_eq!((&after["holderIdentity"], &after["leaseTransitions"]), (&json!(""), &json!(5)));
 }
+
+/// A Machine of this node, and who watches over it.
+mod machine_health_checks {
+    use super::*;
+
+    const OPENSHIFT: &str = "/apis/machine.openshift.io/v1beta1";
+
+    fn plan(world: &World, node: &str) -> Run {
+        let flags = ["--dry-run", "--reboot-method", "manual", "--max-unavailable", "100%"];
+        world.run(&[&["remediate", node][..], &flags].concat()).exits(0)
+    }
+
+    fn machine(name: &str) -> Value {
+        json!({"apiVersion": "machine.openshift.io/v1beta1", "kind": "Machine",
+            "metadata": {"name": name, "labels": {"role": "worker"}}})
+    }
+
+    fn check(name: &str, role: &str) -> Value {
+        json!({"apiVersion": "machine.openshift.io/v1beta1", "kind": "MachineHealthCheck", "metadata": {"name": name},
+            "spec": {"selector": {"matchLabels": {"role": role}}}})
+    }
+
+    fn annotate(world: &World, node: &str, machine: &str) {
+        let patch = json!({"metadata": {"annotations": {"machine.openshift.io/machine": machine}}});
+        world.request("PATCH", &format!("/api/v1/nodes/{node}"), "application/merge-patch+json", &patch);
+    }
+
+    #[track_caller]
+    fn is_named(plan: &Run, namespace: &str) {
+        let hint =
+            format!("kubectl annotate machinehealthchecks.machine.openshift.io -n {namespace} workers");
+        assert!(
+            plan.stdout.contains(&format!("the MachineHealthCheck {namespace}/workers selects")),
+            "{}",
+            plan.stdout
+        );
+        assert!(plan.stdout.contains(&hint) && !plan.stdout.contains("infra"), "{}", plan.stdout);
+    }
+
+    #[test]
+    fn sandbox_one_that_selects_the_machine_is_named() {
+        let world = World::sandbox();
+        let nodes = world.nodes(&["w1", "w2"]);
+        annotate(&world, &nodes[0], "machines/m-1");
+        let silent = plan(&world, &nodes[0]);
+        assert!(!silent.stdout.contains("MachineHealthCheck"), "not installed: {}", silent.stdout);
+        let faults = world.api().faults();
+        let answer = |path: &str, body: &Value| {
+            faults
+                .on("GET", &format!("{OPENSHIFT}/namespaces/machines/{path}"))
+                .body("application/json", body.to_string())
+        };
+        answer("machines/m-1", &machine("m-1"));
+        let checks = format!("{OPENSHIFT}/namespaces/machines/machinehealthchecks");
+        let denied = faults.on("GET", &checks).forbid();
+        let silent = plan(&world, &nodes[0]);
+        assert!(!silent.stdout.contains("MachineHealthCheck"), "forbidden: {}", silent.stdout);
+        drop(denied);
+        world.api().faults().clear();
+        answer("machines/m-1", &machine("m-1"));
+        answer(
+            "machinehealthchecks",
+            &json!({"items": [check("workers", "worker"), check("infra", "infra")]}),
+        );
+        is_named(&plan(&world, &nodes[0]), "machines");
+        assert!(!plan(&world, &nodes[1]).stdout.contains("MachineHealthCheck"));
+    }
+
+    mod control_plane {
+        use super::*;
+
+        #[test]
+        fn one_that_selects_the_machine_is_named() {
+            let world = World::control_plane();
+            let node = world.node("w1");
+            let namespace = world.namespace("machines");
+            for (plural, kind) in [("machines", "Machine"), ("machinehealthchecks", "MachineHealthCheck")] {
+                let crd = json!({
+                    "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
+                    "metadata": {"name": format!("{plural}.machine.openshift.io"),
+                        "annotations": {"api-approved.kubernetes.io": "unapproved, a test's"}},
+                    "spec": {"group": "machine.openshift.io", "scope": "Namespaced",
+                        "names": {"kind": kind, "plural": plural, "singular": kind.to_lowercase()},
+                        "versions": [{"name": "v1beta1", "served": true, "storage": true, "schema": {"openAPIV3Schema": {
+                            "type": "object", "x-kubernetes-preserve-unknown-fields": true}}}]},
+                });
+                world.create("/apis/apiextensions.k8s.io/v1/customresourcedefinitions", &crd);
+                let path = format!("{OPENSHIFT}/namespaces/{namespace}/{plural}");
+                crate::watch::eventually("a resource that is served", || {
+                    world.try_api("GET", &path, "application/json", &Value::Null).is_ok()
+                });
+            }
+            let collection = |plural: &str| format!("{OPENSHIFT}/namespaces/{namespace}/{plural}");
+            world.create(&collection("machines"), &machine("m-1"));
+            world.create(&collection("machinehealthchecks"), &check("workers", "worker"));
+            world.create(&collection("machinehealthchecks"), &check("infra", "infra"));
+            annotate(&world, &node, &format!("{namespace}/m-1"));
+            // The output has this world's names made short.
+            is_named(&plan(&world, &node), &world.short(&namespace));
+            let paused = json!({"metadata": {"annotations": {"cluster.x-k8s.io/paused": ""}}});
+            let path = format!("{}/workers", collection("machinehealthchecks"));
+            world.request("PATCH", &path, "application/merge-patch+json", &paused);
+            assert!(!plan(&world, &node).stdout.contains("MachineHealthCheck"));
+        }
+    }
+}
+
+#[test]
+fn sandbox_one_who_may_not_ask_goes_on_and_says_so() {
+    let world = World::sandbox();
+    let nodes = world.nodes(&["w1", "w2", "w3"]);
+    world.api().faults().on("GET", &format!("{LEASES}/*")).forbid();
+    world.api().faults().on("POST", LEASES).forbid();
+    let flags = ["--until", "cordon", "--reboot-method", "manual", "--max-unavailable", "100%", "--yes"];
+    cordon(&world, &nodes[0]).exits(0).never_says("medik8s");
+    world
+        .run(&[&["remediate", nodes[1].as_str(), "-v", "2"][..], &flags].concat())
+        .exits(0)
+        .says("if medik8s is installed, it may act on the node, too");
+}

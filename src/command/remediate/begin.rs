@@ -158,7 +158,7 @@ async fn look_again(
         proven_boot_id: None,
         baseline,
         was_unschedulable: node.view.unschedulable,
-        marks: Vec::new(),
+        marks: worker.silencing.mark().into_iter().collect(),
         attempts: Vec::new(),
         bundle: None,
         last_error: None,

@@ -40,6 +40,12 @@ struct Item<'p> {
     #[serde(skip_serializing_if = "Option::is_none")]
     verify_command: Option<&'p [String]>,
     drain: &'p DrainPlan,
+    /// Where the alerts that caused the run have to be gone at its end.
+    #[serde(skip_serializing_if = "<[String]>::is_empty")]
+    alerts_gone_at: &'p [String],
+    /// The matchers of the silence.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    silence: Vec<String>,
     refusals: Vec<Refused<'p>>,
     /// The gates that would refuse if they were not overridden.
     overridden: Vec<&'static str>,
@@ -113,6 +119,8 @@ impl<'p> Item<'p> {
             reboot: Reboot::new(found, settings),
             verify_command: found.verify_command.as_ref().map(CommandOptions::argv),
             drain: &found.drain,
+            alerts_gone_at: &found.alerts.verified_at,
+            silence: found.alerts.silence.iter().map(ToString::to_string).collect(),
             refusals: refusals(found),
             overridden: found.overridden.iter().map(|refusal| refusal.gate.name()).collect(),
             missing_permissions: &found.permissions.missing,
@@ -178,7 +186,14 @@ fn refusals(found: &Preflight) -> Vec<Refused<'_>> {
 
 fn warnings(found: &Preflight) -> Vec<&str> {
     let permissions = found.permissions.unknown.iter();
-    found.warnings.iter().chain(permissions).chain(&found.drain.warnings).map(String::as_str).collect()
+    found
+        .warnings
+        .iter()
+        .chain(&found.alerts.warnings)
+        .chain(permissions)
+        .chain(&found.drain.warnings)
+        .map(String::as_str)
+        .collect()
 }
 
 fn write(
@@ -212,6 +227,12 @@ fn write(
     fact("reboot:", &reboot(found, settings));
     if let Some(command) = &found.verify_command {
         fact("verify:", &format!("also by `{}`, until it exits with 0", command.shown()));
+    }
+    if !found.alerts.verified_at.is_empty() {
+        fact("alerts:", &format!("have to be gone at {}", found.alerts.verified_at.join(", ")));
+    }
+    if let Some((first, _)) = found.alerts.silence.split_first() {
+        fact("silence:", &format!("what has {first}, until the end of the run"));
     }
     if !found.drain.pods.is_empty() {
         say("");

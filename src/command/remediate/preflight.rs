@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use futures::future::join_all;
 
+use super::alerts::{Alerts, AlertsPlan};
 use super::begin;
 use super::drain_plan::{self, DrainPlan, Obstacle};
 use super::needs::{self, needs};
@@ -38,6 +39,8 @@ pub(super) struct Preflight {
     pub(super) verify_command: Option<CommandOptions>,
     /// Why the node cannot be rebooted by this method, or verified by this command.
     pub(super) unusable: Vec<Obstacle>,
+    /// What is asked of the alert sources, if there are any.
+    pub(super) alerts: AlertsPlan,
     /// What could not be looked at, and what is odd.
     pub(super) warnings: Vec<String>,
 }
@@ -56,6 +59,7 @@ pub(super) async fn look(
     name: &str,
     settings: &RemediateSettings,
     cluster: &Arc<Cluster>,
+    alerts: Option<&Alerts<'_>>,
 ) -> Result<Preflight> {
     let node = async {
         let node = cluster.remediated_node(name).await.map_err(|error| error.explain("get", &Rule::NODES))?;
@@ -81,6 +85,12 @@ pub(super) async fn look(
             "the annotation sciuro.dev/keep-cordoned is there: the node will stay cordoned".to_owned()
         }),
     );
+    warnings.extend(cluster.machine_health_checks(&node).await);
+    let reasons = reasons(&node, settings);
+    let alerts = match alerts {
+        Some(alerts) => alerts.plan(&node, &reasons).await,
+        None => AlertsPlan::default(),
+    };
     let (command, reboot) = match begin::method(settings, &node) {
         Ok(Reboot::Command(command)) => (Some(command), None),
         Ok(_) => (None, helper),
@@ -92,7 +102,7 @@ pub(super) async fn look(
     };
     Ok(Preflight {
         is_control_plane: others.fleet.iter().any(|node| node.name == name && node.control_plane),
-        reasons: reasons(&node, settings),
+        reasons,
         node,
         refusals,
         overridden,
@@ -101,6 +111,7 @@ pub(super) async fn look(
         command,
         verify_command,
         unusable: reboot.into_iter().chain(unverifiable).collect(),
+        alerts,
         warnings,
     })
 }

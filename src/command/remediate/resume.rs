@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::locks::Locks;
 use super::prompts::Prompts;
+use super::silence::Silencing;
 use super::{Context, begin, carry_out, ending, worker};
 use crate::cluster::{RemediatedNode, Rule, WatchedNode, Written, clear_command};
 use crate::core::remediation::{End, Machine, Record, RecordSeen, Resume, State};
@@ -19,17 +20,20 @@ pub(super) async fn resume(name: &str, retry_reboot: bool, context: &Context<'_>
     heal(&node, context).await;
     say_whose(name, &record(&node)?, context);
     let locks = Locks::take(&node, context).await?;
+    let silencing = Silencing::new(&node, &record(&node)?.id, context);
     let outcome = async {
         // Whoever had the Lease may have gone on until now.
         let node = self::node(name, context).await?;
         let record = record(&node)?;
         let prompts = Prompts::of(name, &node, settings, ui);
+        silencing.take_over(&record).await;
         let resume = Resume {
             holder: context.holder.clone(),
             method: Some(settings.reboot.method),
             retry_reboot,
             confirmed_spent: settings.confirmed.contains(name),
             ready_heartbeat: node.ready().and_then(|ready| ready.last_heartbeat_time.clone()),
+            silence: silencing.mark(),
             options: begin::options(settings, settings.drain.timeout, &prompts),
         };
         let id = record.id.clone();
@@ -37,10 +41,11 @@ pub(super) async fn resume(name: &str, retry_reboot: bool, context: &Context<'_>
             Error::new(Exit::Refused, format!("node/{name}: {refusal}"))
                 .hint("another attempt, by this method: --resume --retry-reboot")
         })?;
-        let worker = worker(context, &locks, prompts, &id, &node, &settings.drain)?;
+        let worker = worker(context, &locks, &silencing, prompts, &id, &node, &settings.drain)?;
         Ok(carry_out(worker, machine, node, None).await)
     };
     let outcome: Result<End> = outcome.await;
+    silencing.end().await;
     locks.release().await;
     ending::ending(name, outcome?, context).await
 }
@@ -78,6 +83,7 @@ pub(super) async fn abort(name: &str, context: &Context<'_>) -> Result<String> {
         }
         Err(error) => return Err(error),
     };
+    let silencing = Silencing::new(&node, &seen.id, context);
     let outcome = async {
         let node = self::node(name, context).await?;
         if node.view.record == RecordSeen::None {
@@ -85,13 +91,15 @@ pub(super) async fn abort(name: &str, context: &Context<'_>) -> Result<String> {
         }
         let record = record(&node)?;
         let id = record.id.clone();
+        silencing.remember(&record);
         let prompts = Prompts::of(name, &node, settings, ui);
         let options = begin::options(settings, settings.drain.timeout, &prompts);
         let machine = Machine::abort(record, &context.holder, &context.holder, options);
-        let worker = worker(context, &locks, prompts, &id, &node, &settings.drain)?;
+        let worker = worker(context, &locks, &silencing, prompts, &id, &node, &settings.drain)?;
         Ok(Some(carry_out(worker, machine, node, None).await))
     };
     let outcome: Result<Option<End>> = outcome.await;
+    silencing.end().await;
     locks.release().await;
     match outcome? {
         // It is what was asked for.

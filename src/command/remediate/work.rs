@@ -10,15 +10,17 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 use super::admission;
+use super::alerts::Alerts;
 use super::locks::Locks;
 use super::prompts::Prompts;
+use super::silence::Silencing;
 use super::steps::Steps;
 use crate::cluster::{ApiError, Cluster, RecordError, RemediatedNode, Rule, WatchedNode};
 use crate::core::boot::Proof;
 use crate::core::remediation::{
     Failure, FailureKind, Product, Recall, Record, RecordWrite, State, Work, Write, last_look,
 };
-use crate::core::verify::Check;
+use crate::core::verify::{AlertsSeen, Check};
 use crate::error::Exit;
 use crate::remedy::collect::{self, Collected, Moment};
 use crate::remedy::reboot::command::CommandOptions;
@@ -34,6 +36,8 @@ pub(super) struct Worker<'w> {
     pub(super) cluster: &'w Arc<Cluster>,
     pub(super) settings: &'w RemediateSettings,
     pub(super) locks: &'w Locks,
+    pub(super) alerts: Option<&'w Alerts<'w>>,
+    pub(super) silencing: &'w Silencing<'w>,
     pub(super) prompts: Prompts<'w>,
     pub(super) reboot: Reboot,
     pub(super) verify_command: Option<CommandOptions>,
@@ -144,6 +148,10 @@ impl Worker<'_> {
             record: node.record_json().unwrap_or_default().to_owned(),
             bundle: self.bundle_of(record),
             moment,
+            attached: match self.alerts {
+                Some(alerts) => alerts.raw(&self.node).await,
+                None => Vec::new(),
+            },
         };
         let collected = collect::collect(self.cluster, &subject, &options, &self.steps).await;
         let collected = collected.map_err(|error| {
@@ -261,14 +269,31 @@ impl Worker<'_> {
                 let _said = self.bundle(&node, &record, Moment::AfterTheBoot).await;
             }
         };
+        let gone = match self.alerts {
+            Some(alerts) => alerts.gone(&self.node, &record.reason).await.map(|gone| (alerts, gone)),
+            None => None,
+        };
+        let unasked =
+            gone.is_some().then(|| AlertsSeen::Untrusted("the source has not answered yet".to_owned()));
+        let (tell, seen) = watch::channel(unasked);
+        let followed = async {
+            match gone {
+                Some((alerts, gone)) => alerts.follow(gone, &tell).await,
+                None => std::future::pending().await,
+            }
+        };
         let options = verify::VerifyOptions {
             stable_for: self.settings.verify.stable_for,
             within: record.remaining(self.cluster.now()),
             command: self.verify_command.clone(),
+            alerts: seen,
         };
         let verified =
             verify::verify(self.cluster, &self.node, &record, views, &options, &self.failing, &self.steps);
-        futures::join!(verified, after);
+        tokio::select! {
+            _ = async { futures::join!(verified, after) } => {}
+            () = followed => {}
+        }
         Ok(Product::Done)
     }
 
@@ -290,6 +315,7 @@ impl Worker<'_> {
     async fn clean_up(&self, record: Record) -> Result<Product, Failure> {
         let attempts = record.attempts.last().map_or(0, |attempt| attempt.n);
         reboot::clean_up(&self.reboot, &self.target(), attempts).await.map_err(|error| self.told(&error))?;
+        self.silencing.end().await;
         Ok(Product::Done)
     }
 

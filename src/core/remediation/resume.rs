@@ -6,7 +6,7 @@ use jiff::Timestamp;
 
 use super::machine::Machine;
 use super::options::Options;
-use super::record::{Attempt, AttemptOutcome, Method, Record, State, VERSION};
+use super::record::{Attempt, AttemptOutcome, Mark, Method, Record, State, VERSION};
 use super::seen::NodeView;
 
 /// What whoever resumes says.
@@ -21,6 +21,8 @@ pub struct Resume {
     pub confirmed_spent: bool,
     /// The heartbeat of Ready as it is now: what a further reboot has to change.
     pub ready_heartbeat: Option<String>,
+    /// The silence that holds now, in place of what is recorded.
+    pub silence: Option<Mark>,
     pub options: Options,
 }
 
@@ -64,6 +66,10 @@ impl Machine {
         record.state = state_to_resume(&record)?;
         record.failed_state = None;
         record.holder.clone_from(&resume.holder);
+        if let Some(silence) = resume.silence {
+            record.marks.retain(|mark| !matches!(mark, Mark::Silence { .. }));
+            record.marks.push(silence);
+        }
 
         let undoing = matches!(record.state, State::Uncordoning | State::Aborted);
         let other_method = resume.method.filter(|method| *method != record.method);

@@ -47,6 +47,15 @@ pub struct Subject {
     /// The bundle of the same run that is there already.
     pub bundle: Option<PathBuf>,
     pub moment: Moment,
+    /// What others have found and goes with the rest.
+    pub attached: Vec<Attached>,
+}
+
+/// A file of JSON, or why there is none.
+#[derive(Debug, Clone)]
+pub struct Attached {
+    pub name: String,
+    pub content: Result<Value, String>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -152,6 +161,12 @@ struct Collecting<'c> {
 impl Collecting<'_> {
     async fn run(&mut self, subject: &Subject, tell: &dyn Tell) -> std::io::Result<()> {
         let found = self.api(subject, tell).await?;
+        for Attached { name, content } in subject.attached.clone() {
+            match content {
+                Ok(content) => self.add_json(&name, content)?,
+                Err(why) => self.miss(&name, why, Duration::ZERO),
+            }
+        }
         self.close(subject, &found)
     }
 
@@ -195,6 +210,12 @@ impl Collecting<'_> {
         let redactions = self.redactor.object(&mut object);
         let text = serde_saphyr::to_string(&object).unwrap_or_default();
         self.add(name, text.as_bytes(), took, None, redactions)
+    }
+
+    fn add_json(&mut self, name: &str, mut content: Value) -> std::io::Result<()> {
+        let redactions = self.redactor.object(&mut content);
+        let text = serde_json::to_string_pretty(&content).unwrap_or_default();
+        self.add(name, text.as_bytes(), Duration::ZERO, None, redactions)
     }
 
     fn add_text(

@@ -98,7 +98,18 @@ fn post_alerts(state: &mut State, request: &Request) -> Result<Reply, String> {
 }
 
 fn post_silence(state: &mut State, request: &Request) -> Result<Reply, String> {
-    let silence = Silence::posted(request.json(), Timestamp::now())?;
+    let now = Timestamp::now();
+    let body: Value = request.json();
+    if let Some(id) = body["id"].as_str().filter(|id| !id.is_empty()) {
+        let Some(old) = state.silences.iter_mut().find(|silence| silence.id == id) else {
+            return Ok(not_found());
+        };
+        let new = Silence::posted(body.clone(), now)?;
+        if old.becomes(&new, now) {
+            return Ok(Reply::json(200, &json!({"silenceID": id})));
+        }
+    }
+    let silence = Silence::posted(body, now)?;
     let id = silence.id.clone();
     state.silences.push(silence);
     Ok(Reply::json(200, &json!({"silenceID": id})))

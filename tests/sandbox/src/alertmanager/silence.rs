@@ -42,6 +42,22 @@ impl Silence {
         Ok(Self { id: uuid(), body, matchers, starts: starts.max(now), ends, updated: now })
     }
 
+    /// Takes over what another one of its id says, if it is active and silences the same; otherwise it ends, and the
+    /// other is a silence of its own (`canUpdate` in `alertmanager/silence`).
+    pub(super) fn becomes(&mut self, other: &Self, now: Timestamp) -> bool {
+        let is_same = self.body["matchers"] == other.body["matchers"];
+        if self.state(now) == "active" && is_same {
+            self.ends = other.ends;
+            self.updated = now;
+            self.body = other.body.clone();
+            return true;
+        }
+        if self.state(now) != "expired" {
+            self.expire(now);
+        }
+        false
+    }
+
     pub(super) fn expire(&mut self, now: Timestamp) {
         self.ends = self.ends.min(now);
         self.updated = now;

@@ -1,0 +1,235 @@
+//! Silences of a node's alerts: which ones are to be silenced, and which silence is ours.
+//!
+//! A silence holds for alerts that nobody has seen yet. It is never wider than one node of one cluster: rather than that,
+//! there is none.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
+use jiff::{SignedDuration, Timestamp};
+use serde::{Deserialize, Serialize};
+
+use super::alert::Alert;
+use super::matcher::Matcher;
+use super::matching::{Match, NodeIndex};
+use super::node::Node;
+use super::selection::{SelectionPolicy, nodes_of};
+
+/// How long a silence lasts that nobody extends.
+pub const LASTS: SignedDuration = SignedDuration::from_mins(15);
+
+const CREATED_BY: &str = "kubectl-sciuro";
+/// The label by which Kubernetes' own exporters and rules name nodes.
+const USUAL_LABEL: &str = "node";
+
+/// One condition of a silence, as Alertmanager spells it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SilenceMatcher {
+    pub name: String,
+    pub value: String,
+    #[serde(default)]
+    pub is_regex: bool,
+    /// Alertmanagers before 0.22 knew nothing else.
+    #[serde(default = "yes")]
+    pub is_equal: bool,
+}
+
+fn yes() -> bool {
+    true
+}
+
+impl SilenceMatcher {
+    fn equal(name: &str, value: &str) -> Self {
+        Self { name: name.to_owned(), value: value.to_owned(), is_regex: false, is_equal: true }
+    }
+}
+
+impl From<&Matcher> for SilenceMatcher {
+    fn from(matcher: &Matcher) -> Self {
+        Self {
+            name: matcher.name.clone(),
+            value: matcher.value().to_owned(),
+            is_regex: matcher.is_regex(),
+            is_equal: matcher.is_equal(),
+        }
+    }
+}
+
+impl fmt::Display for SilenceMatcher {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let operator = match (self.is_equal, self.is_regex) {
+            (true, false) => "=",
+            (true, true) => "=~",
+            (false, false) => "!=",
+            (false, true) => "!~",
+        };
+        write!(f, "{}{operator}{:?}", self.name, self.value)
+    }
+}
+
+/// A silence, as Alertmanager gives and takes it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Silence {
+    /// Empty = a new one.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub id: String,
+    #[serde(default)]
+    pub matchers: Vec<SilenceMatcher>,
+    pub starts_at: Timestamp,
+    pub ends_at: Timestamp,
+    #[serde(default)]
+    pub created_by: String,
+    #[serde(default)]
+    pub comment: String,
+    #[serde(default, skip_serializing)]
+    status: Status,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+struct Status {
+    #[serde(default)]
+    state: String,
+}
+
+impl Silence {
+    /// For the remediation `id` of `node`, from now on, by the Alertmanager's clock.
+    pub fn new(node: &str, id: &str, actor: &str, matchers: Vec<SilenceMatcher>, now: Timestamp) -> Self {
+        Self {
+            id: String::new(),
+            matchers,
+            starts_at: now,
+            ends_at: now.saturating_add(LASTS).unwrap_or(now),
+            created_by: format!("{CREATED_BY} ({actor})"),
+            comment: comment(node, id),
+            status: Status::default(),
+        }
+    }
+
+    #[must_use]
+    pub fn with_id(self, id: String) -> Self {
+        Self { id, ..self }
+    }
+
+    /// The same, lasting from now on.
+    #[must_use]
+    pub fn extended(self, now: Timestamp) -> Self {
+        Self { ends_at: now.saturating_add(LASTS).unwrap_or(now), ..self }
+    }
+
+    /// Nobody has expired it, and its time is not over.
+    pub fn is_active(&self) -> bool {
+        self.status.state == "active"
+    }
+
+    /// Whether it is ours, of this remediation of this node. An id proves nothing: it may come from the record, which any
+    /// kubelet can write.
+    pub fn is_of(&self, node: &Node, id: &str, node_labels: &[String]) -> bool {
+        let nodes = std::slice::from_ref(node);
+        let index = NodeIndex::new(nodes, node_labels);
+        let names_it = |matcher: &SilenceMatcher| {
+            let alert = Alert { labels: [(&*matcher.name, &*matcher.value)].into(), ..Alert::default() };
+            matcher.is_equal && !matcher.is_regex && index.find(&alert) == Match::Node(0)
+        };
+        let is_by_us =
+            self.created_by == CREATED_BY || self.created_by.starts_with(&format!("{CREATED_BY} ("));
+        is_by_us && self.comment == comment(&node.name, id) && self.matchers.iter().any(names_it)
+    }
+}
+
+fn comment(node: &str, id: &str) -> String {
+    format!("kubectl sciuro remediates node/{node}, remediation {id}")
+}
+
+/// What tells the alerts of a node from all others.
+#[derive(Debug, Clone, Copy)]
+pub struct Scope<'a> {
+    pub policy: &'a SelectionPolicy,
+    pub cluster_label: &'a str,
+    pub filters: &'a [Matcher],
+}
+
+/// The matchers of a silence for `nodes[target]`, or why there are none.
+///
+/// A silence has one label for the node: the one that its alerts carry now or, if it has none, `node` with its name. What
+/// another label names first is another node's and not silenced.
+pub fn matchers(
+    alerts: &[Alert],
+    nodes: &[Node],
+    target: usize,
+    scope: Scope<'_>,
+) -> Result<Vec<SilenceMatcher>, String> {
+    let Scope { policy, cluster_label, .. } = scope;
+    let index = NodeIndex::new(nodes, &policy.node_labels);
+    let mut candidates: BTreeMap<(usize, &str), usize> = BTreeMap::new();
+    let mut clusters = BTreeSet::new();
+    for (alert, places) in alerts.iter().zip(nodes_of(alerts, nodes, policy)) {
+        if places.is_empty() {
+            continue;
+        }
+        clusters.extend(alert.label(cluster_label));
+        if places != [target] {
+            continue;
+        }
+        for (order, label) in index.labels().enumerate() {
+            let Some(value) = alert.label(label) else { continue };
+            if names(&index, label, value, target)
+                && index.before(label).all(|other| alert.label(other).is_none())
+            {
+                *candidates.entry((order, value)).or_default() += 1;
+            }
+        }
+    }
+    // The first label, then what most alerts carry.
+    let chosen = candidates.iter().min_by_key(|((order, _), count)| (*order, std::cmp::Reverse(**count)));
+    let (label, value) = match chosen {
+        Some(((order, value), _)) => (index.labels().nth(*order).unwrap_or(USUAL_LABEL), *value),
+        None => (USUAL_LABEL, nodes[target].name.as_str()),
+    };
+    let is_known = policy.expression.is_none() && policy.node_labels.iter().any(|known| known == label);
+    if chosen.is_none() && !(is_known && names(&index, label, value, target)) {
+        return Err("none of its alerts carries a label that names it and no other node".to_owned());
+    }
+    let mut matchers = vec![SilenceMatcher::equal(label, value)];
+    matchers.extend(cluster(&clusters, alerts, scope)?);
+    matchers.extend(index.before(label).map(|other| SilenceMatcher::equal(other, "")));
+    Ok(matchers)
+}
+
+/// What tells this cluster's nodes from those of others that have the same names. `ours` are the clusters of the alerts that
+/// name a node here.
+fn cluster(
+    ours: &BTreeSet<&str>,
+    alerts: &[Alert],
+    Scope { cluster_label, filters, .. }: Scope<'_>,
+) -> Result<Option<SilenceMatcher>, String> {
+    let mut ours = ours.iter();
+    let chosen: Vec<SilenceMatcher> =
+        filters.iter().filter(|filter| filter.name == cluster_label).map(SilenceMatcher::from).collect();
+    match (ours.next(), ours.next()) {
+        (Some(cluster), None) => Ok(Some(SilenceMatcher::equal(cluster_label, cluster))),
+        (None, _) => match chosen.into_iter().find(|filter| filter.is_equal && !filter.is_regex) {
+            Some(filter) => Ok(Some(filter)),
+            None if alerts.iter().all(|alert| alert.label(cluster_label).is_none()) => Ok(None),
+            None => Err(format!(
+                "alerts here carry a label {cluster_label}, and none of this cluster's is among them: {}",
+                choose(cluster_label)
+            )),
+        },
+        _ => Err(format!("alerts of several clusters name nodes here: {}", choose(cluster_label))),
+    }
+}
+
+fn choose(cluster_label: &str) -> String {
+    format!("choose this one's by --filter '{cluster_label}=\"...\"'")
+}
+
+fn names(index: &NodeIndex<'_>, label: &str, value: &str, target: usize) -> bool {
+    let alert = Alert { labels: [(label, value)].into(), ..Alert::default() };
+    index.find(&alert) == Match::Node(target)
+}
+
+#[cfg(test)]
+#[path = "silence_tests.rs"]
+mod tests;

@@ -1,0 +1,90 @@
+//! Alerts and silences as the sources give them, for people who look into a failure later.
+
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::list::Each;
+use super::{Prepared, Sources};
+use crate::core::alert::Alert;
+use crate::core::source::Failure;
+use crate::settings::SourceApi;
+
+/// What one member gave.
+#[derive(Debug)]
+pub struct Raw {
+    pub member: String,
+    pub alerts: Vec<Value>,
+    /// Those that silence one of these alerts.
+    pub silences: Vec<Value>,
+}
+
+impl Sources {
+    /// The alerts that `keep` lets through, whoever receives them, of each member or why there are none.
+    pub async fn raw(
+        &self,
+        keep: impl Fn(&Alert) -> bool + Clone + Send + 'static,
+    ) -> Vec<Result<Raw, Failure>> {
+        let members = self.members().await;
+        let asked = members.into_iter().map(|(api, member)| {
+            let keep = keep.clone();
+            async move {
+                match api {
+                    SourceApi::Alertmanager { .. } => of_alertmanager(&member?, keep).await,
+                    SourceApi::Prometheus => of_prometheus(&member?, keep).await,
+                }
+            }
+        });
+        futures::future::join_all(asked).await
+    }
+}
+
+fn is_kept(alert: &Value, keep: &impl Fn(&Alert) -> bool) -> bool {
+    let labels = alert["labels"].as_object().into_iter().flatten();
+    let labels = labels.filter_map(|(name, value)| Some((name.as_str(), value.as_str()?))).collect();
+    keep(&Alert { labels, ..Alert::default() })
+}
+
+async fn of_alertmanager(
+    member: &Prepared,
+    keep: impl Fn(&Alert) -> bool + Clone + Send + 'static,
+) -> Result<Raw, Failure> {
+    let requests = member.requests();
+    let each = Each::new(move |alert: Value| is_kept(&alert, &keep).then_some(alert));
+    let (_, alerts) = requests.get_by(&requests.url("api/v2/alerts"), each).await?;
+    let silenced_by: Vec<String> = alerts
+        .iter()
+        .filter_map(|alert| alert["status"]["silencedBy"].as_array())
+        .flatten()
+        .filter_map(|id| id.as_str().map(str::to_owned))
+        .collect();
+    let silences = if silenced_by.is_empty() {
+        Vec::new()
+    } else {
+        let each = Each::new(move |silence: Value| {
+            let is_one = silence["id"].as_str().is_some_and(|id| silenced_by.iter().any(|other| other == id));
+            is_one.then_some(silence)
+        });
+        requests.get_by(&requests.url("api/v2/silences"), each).await?.1
+    };
+    Ok(Raw { member: member.name.clone(), alerts, silences })
+}
+
+async fn of_prometheus(
+    member: &Prepared,
+    keep: impl Fn(&Alert) -> bool + Clone + Send + 'static,
+) -> Result<Raw, Failure> {
+    let requests = member.requests();
+    let (_, mut answer): (_, Answer) = requests.get(&requests.url("api/v1/alerts")).await?;
+    answer.data.alerts.retain(|alert| is_kept(alert, &keep));
+    Ok(Raw { member: member.name.clone(), alerts: answer.data.alerts, silences: Vec::new() })
+}
+
+#[derive(Deserialize)]
+struct Answer {
+    data: Data,
+}
+
+#[derive(Deserialize)]
+struct Data {
+    alerts: Vec<Value>,
+}
