@@ -16,8 +16,8 @@ use crate::core::prefix::Prefix;
 
 pub use check::{CheckArgs, CheckedCommand};
 pub use remediate::{
-    AddressType, DrainArgs, OnFailure, ProgressForm, RebootArgs, RebootMethod, RemediateArgs, SkippedStep,
-    Step,
+    AddressType, CollectArgs, DrainArgs, OnFailure, ProgressForm, RebootArgs, RebootMethod, RemediateArgs,
+    SkippedStep, Step, Tier,
 };
 pub use sync::{MatchingArgs, OnUnavailable, SourceArgs, SyncArgs, Via};
 
@@ -314,6 +314,23 @@ fn duration(text: &str) -> Result<SignedDuration, String> {
         Err(_) => text.parse().map_err(|_| ALLOWED.to_owned())?,
     };
     if parsed.is_negative() || parsed > LONGEST { Err(ALLOWED.to_owned()) } else { Ok(parsed) }
+}
+
+/// As Kubernetes writes quantities of bytes.
+fn size(text: &str) -> Result<u64, String> {
+    const UNITS: [(&str, u64); 7] = [
+        ("Ki", 1 << 10),
+        ("Mi", 1 << 20),
+        ("Gi", 1 << 30),
+        ("k", 1_000),
+        ("M", 1_000_000),
+        ("G", 1_000_000_000),
+        ("", 1),
+    ];
+    let unit = UNITS.iter().find_map(|(unit, bytes)| Some((text.strip_suffix(unit)?, bytes)));
+    unit.and_then(|(number, bytes)| number.parse::<u64>().ok()?.checked_mul(*bytes))
+        .filter(|bytes| *bytes > 0)
+        .ok_or_else(|| "a size is written 512Mi, 2Gi or 1000000".to_owned())
 }
 
 /// Go's way of writing truth (`strconv.ParseBool`), which kubectl's flags and upstream's variables take.

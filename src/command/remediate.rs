@@ -178,6 +178,10 @@ async fn carry_out(
         took_condition: false,
     };
     let end = Box::pin(run.until_its_end()).await;
+    // Whoever has taken the run over may be collecting.
+    if !matches!(end, End::Lost { .. }) {
+        worker.end_collecting().await;
+    }
     match &end {
         End::Remediated { .. } | End::Stopped { .. } | End::Aborted { .. } | End::Undone { .. } => {
             worker.steps.done(None);

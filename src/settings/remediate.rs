@@ -5,11 +5,12 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use jiff::SignedDuration;
+use regex::Regex;
 
 use super::sync::{SourceSettings, expression, node_name, severity_priority};
 use crate::cli::{
-    AddressType, DrainArgs, DryRun, Format, OnFailure, ProgressForm, RebootArgs, RebootMethod, RemediateArgs,
-    SkippedStep, Step,
+    AddressType, CollectArgs, DrainArgs, DryRun, Format, OnFailure, ProgressForm, RebootArgs, RebootMethod,
+    RemediateArgs, SkippedStep, Step, Tier,
 };
 use crate::core::gates::{Gate, MaxUnavailable};
 use crate::core::remediation::{Method, State};
@@ -101,6 +102,14 @@ pub struct CollectSettings {
     pub timeout: Option<Duration>,
     /// `None` = stdout.
     pub directory: Option<PathBuf>,
+    /// `None` = of any age.
+    pub since: Option<Duration>,
+    /// Bytes, before compression.
+    pub max_size: u64,
+    pub redact: Vec<Regex>,
+    /// Which tiers beside the API's.
+    pub kubelet: bool,
+    pub host: bool,
 }
 
 #[derive(Debug, Clone)]
@@ -129,7 +138,7 @@ impl RemediateSettings {
             return Err(Error::usage("this version cannot run a --verify-command")
                 .hint("stop before the node takes pods again: --keep-cordon"));
         }
-        if args.output.is_some() && args.output_dir.as_os_str() == "-" {
+        if args.output.is_some() && args.collect.output_dir.as_os_str() == "-" {
             return Err(Error::usage("--output-dir - and --output both write to stdout")
                 .hint("name a directory for the archive"));
         }
@@ -156,10 +165,7 @@ impl RemediateSettings {
             lease_duration: args.lease_duration.unsigned_abs(),
             drain: DrainSettings::resolve(args.drain)?,
             reboot: RebootSettings::resolve(args.reboot)?,
-            collect: CollectSettings {
-                timeout: limit(args.collect_timeout),
-                directory: (args.output_dir.as_os_str() != "-").then_some(args.output_dir),
-            },
+            collect: CollectSettings::resolve(args.collect),
             verify: VerifySettings {
                 timeout: limit(args.verify_timeout),
                 stable_for: args.stable_for.unsigned_abs(),
@@ -201,6 +207,20 @@ impl DrainSettings {
             chunk_size: Some(args.chunk_size).filter(|size| *size > 0),
             max_concurrent_evictions: args.max_concurrent_evictions.into(),
         })
+    }
+}
+
+impl CollectSettings {
+    fn resolve(args: CollectArgs) -> Self {
+        Self {
+            timeout: limit(args.collect_timeout),
+            directory: (args.output_dir.as_os_str() != "-").then_some(args.output_dir),
+            since: limit(args.since),
+            max_size: args.max_size,
+            redact: args.redact,
+            kubelet: args.collect.contains(&Tier::Kubelet),
+            host: args.collect.contains(&Tier::Host),
+        }
     }
 }
 
