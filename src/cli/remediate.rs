@@ -204,6 +204,15 @@ pub enum Tier {
     Host,
 }
 
+impl Tier {
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Kubelet => "kubelet",
+            Self::Host => "host",
+        }
+    }
+}
+
 /// How the machine is rebooted.
 #[derive(Debug, Args)]
 #[allow(clippy::doc_markdown)] // the texts are help

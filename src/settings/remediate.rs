@@ -107,9 +107,8 @@ pub struct CollectSettings {
     /// Bytes, before compression.
     pub max_size: u64,
     pub redact: Vec<Regex>,
-    /// Which tiers beside the API's.
-    pub kubelet: bool,
-    pub host: bool,
+    /// What is asked beside the API server.
+    pub tiers: Vec<Tier>,
 }
 
 #[derive(Debug, Clone)]
@@ -188,6 +187,18 @@ impl RemediateSettings {
     }
 }
 
+impl RemediateSettings {
+    /// Whether the run asks this tier for diagnostics.
+    pub fn collects(&self, tier: Tier) -> bool {
+        !self.skip_collect && self.collect.tiers.contains(&tier)
+    }
+
+    /// Whether a pod of ours is put on the node.
+    pub fn uses_pod(&self) -> bool {
+        self.reboot.method.uses_pod() || self.collects(Tier::Host)
+    }
+}
+
 impl DrainSettings {
     fn resolve(args: DrainArgs) -> Result<Self> {
         let grace_period = u32::try_from(args.grace_period).ok();
@@ -218,8 +229,7 @@ impl CollectSettings {
             since: limit(args.since),
             max_size: args.max_size,
             redact: args.redact,
-            kubelet: args.collect.contains(&Tier::Kubelet),
-            host: args.collect.contains(&Tier::Host),
+            tiers: args.collect,
         }
     }
 }

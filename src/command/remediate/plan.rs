@@ -5,6 +5,7 @@ use serde::Serialize;
 
 use super::drain_plan::{DrainPlan, PodPlan};
 use super::preflight::Preflight;
+use crate::cli::Tier;
 use crate::cluster::{RemediatedNode, SpeltCondition};
 use crate::command::render;
 use crate::core::gates::Refusal;
@@ -207,6 +208,15 @@ fn write(
         &[&*node.info.os_image, &node.info.kernel_version, &node.info.kubelet_version].join(", "),
     );
     fact("reboot:", &reboot(found, settings));
+    let tiers = [
+        (Tier::Kubelet, "what its kubelet serves".to_owned()),
+        (Tier::Host, format!("what a privileged pod in {} sees on it", settings.reboot.helper_namespace)),
+    ];
+    let collects = tiers.into_iter().filter(|(tier, _)| settings.collects(*tier)).map(|(_, what)| what);
+    let collects = collects.collect::<Vec<_>>().join(", and ");
+    if !collects.is_empty() {
+        fact("collect:", &format!("also {collects}"));
+    }
     if !found.drain.pods.is_empty() {
         say("");
         show(&pods(&found.drain.pods));

@@ -13,6 +13,7 @@ use super::locks::Locks;
 use super::prompts::Prompts;
 use super::steps::Steps;
 use super::{admission, begin};
+use crate::cli::Tier;
 use crate::cluster::{ApiError, Cluster, RecordError, RemediatedNode, Rule, WatchedNode};
 use crate::core::boot::Proof;
 use crate::core::remediation::{
@@ -132,8 +133,8 @@ impl Worker<'_> {
             max_size: settings.max_size,
             within: self.collects_within(moment),
             redact: settings.redact.clone(),
-            kubelet: settings.kubelet,
-            host: settings.host.then(|| begin::helper(self.settings)),
+            kubelet: self.settings.collects(Tier::Kubelet),
+            host: self.settings.collects(Tier::Host).then(|| begin::helper(self.settings)),
         };
         let subject = collect::Subject {
             node: node.name.clone(),
@@ -168,7 +169,7 @@ impl Worker<'_> {
 
     /// Deletes the pod that collects, if what it was for was stopped.
     pub(super) async fn end_collecting(&self) {
-        if self.settings.collect.host && !self.settings.skip_collect {
+        if self.settings.collects(Tier::Host) {
             collect::clean_up(&self.target(), &begin::helper(self.settings)).await;
         }
     }

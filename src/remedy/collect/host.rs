@@ -290,7 +290,7 @@ fn manifest(
     id: &str,
     left: Duration,
 ) -> Value {
-    let enter = ["nsenter", "-t", "1", "-m", "-u", "-i", "-n", "--"];
+    let enter = ["nsenter", "-t", "1", "-m", "-u", "-n", "--"];
     let words: Vec<&str> = [script, mark, SPOOL].into_iter().chain(enter).collect();
     let mut pod = pod::manifest(name, CONTAINER, &words, options, node, id);
     // If we are not there any more to delete it.

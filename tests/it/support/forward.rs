@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Mutex;
 
-use sandbox::KubeletServer;
+use sandbox::{Fault, Faults, KubeletServer, Machines};
 
 use super::World;
 
@@ -32,6 +32,19 @@ impl KubeletServers {
         server.or_insert_with(|| KubeletServer::start(node, &clients));
     }
 
+    /// The same, with what pods of these machines print.
+    pub(super) fn serve_logs(&self, node: &str, machines: &Machines) {
+        self.serve(node);
+        if let Some(server) = self.0.lock().expect("a lock").get(node) {
+            server.logs_of(machines);
+        }
+    }
+
+    fn faults(&self, node: &str) -> Faults {
+        self.serve(node);
+        self.0.lock().expect("a lock").get(node).expect("a server").faults().clone()
+    }
+
     fn drop_forwards(&self) {
         self.0.lock().expect("a lock").values().for_each(KubeletServer::drop_forwards);
     }
@@ -43,6 +56,22 @@ impl World {
         match &self.doubles {
             Some((api, _)) => api.forward(pod, port, to),
             None => self.kubelet_servers.forward(node, pod, port, to),
+        }
+    }
+
+    /// What is to go wrong with what a node's kubelet serves below this path, which may end in `*`.
+    pub fn kubelet_fault(&self, node: &str, path: &str) -> Fault {
+        match &self.doubles {
+            Some((api, _)) => api.faults().on("GET", &format!("/api/v1/nodes/{node}/proxy/{path}")),
+            None => self.kubelet_servers.faults(node).on("GET", &format!("/{path}")),
+        }
+    }
+
+    /// The same with the log of a pod, whose name may end in `*`.
+    pub fn log_fault(&self, node: &str, namespace: &str, pod: &str) -> Fault {
+        match &self.doubles {
+            Some((api, _)) => api.faults().on("GET", &format!("/api/v1/namespaces/{namespace}/pods/{pod}")),
+            None => self.kubelet_servers.faults(node).on("GET", &format!("/containerLogs/{namespace}/{pod}")),
         }
     }
 
