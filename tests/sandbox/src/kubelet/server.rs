@@ -17,14 +17,18 @@ use crate::http::{Control, Double, Faults, Reply, Request, Server, lock};
 pub struct KubeletServer {
     double: Arc<Serving>,
     control: Arc<Control>,
-    _server: Server,
+    server: Server,
 }
 
 impl KubeletServer {
     /// For who has a client certificate of this authority (PEM).
     pub fn start(machine: &str, clients: &str) -> Self {
-        let address = internal_ip(machine);
-        let identity = Authority::new("kubelet").issue(&[&address.to_string()]);
+        Self::start_at(machine, clients, (internal_ip(machine), PORT).into())
+    }
+
+    /// Elsewhere than where the machine registers it.
+    pub fn start_at(machine: &str, clients: &str, address: SocketAddr) -> Self {
+        let identity = Authority::new("kubelet").issue(&[&address.ip().to_string()]);
         let control = Arc::new(Control::default());
         let double = Arc::new(Serving {
             machine: machine.to_owned(),
@@ -33,9 +37,12 @@ impl KubeletServer {
             control: Arc::clone(&control),
         });
         let tls = acceptor(&identity, Some(clients));
-        let address = SocketAddr::from((address, PORT));
         let server = Server::start_at(address, Some(tls), double.clone(), control.clone());
-        Self { double, control, _server: server }
+        Self { double, control, server }
+    }
+
+    pub fn address(&self) -> SocketAddr {
+        self.server.address()
     }
 
     /// What listens on a port of a pod. A port that nobody set is closed.
