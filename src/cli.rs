@@ -363,3 +363,18 @@ fn key_value(text: &str) -> Result<(String, String), String> {
     let (key, value) = text.split_once('=').ok_or("it is written key=value")?;
     Ok((key.trim().to_owned(), value.trim().to_owned()))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::size;
+
+    #[test]
+    fn sizes_are_written_as_kubernetes_writes_them() {
+        for (text, bytes) in [("1", 1), ("64Ki", 65_536), ("512Mi", 536_870_912), ("2G", 2_000_000_000)] {
+            assert_eq!(size(text), Ok(bytes));
+        }
+        for text in ["", "0", "-1", "1.5Gi", "512MB", "Mi", "99999999999Gi"] {
+            assert!(size(text).is_err(), "{text}");
+        }
+    }
+}

@@ -189,7 +189,7 @@ pub struct CollectArgs {
     /// What may be in the archive, before it is compressed
     #[arg(long, value_name = "SIZE", value_parser = size, default_value = "512Mi", help_heading = "Collect and verify")]
     pub max_size: u64,
-    /// Takes what this regular expression matches out of the diagnostics too; may be repeated
+    /// Take what this regular expression matches out of the diagnostics too; may be repeated
     #[arg(long, value_name = "REGEX", help_heading = "Collect and verify")]
     pub redact: Vec<Regex>,
     /// Where the archive with the diagnostics goes; - is stdout, where it ends before the drain

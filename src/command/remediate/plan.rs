@@ -27,6 +27,8 @@ struct Document<'p> {
 struct Item<'p> {
     node: &'p str,
     steps: Vec<&'static str>,
+    /// Where diagnostics come from beside the API server.
+    collects: Vec<&'static str>,
     reasons: &'p [Reason],
     roles: Vec<&'p str>,
     ready: bool,
@@ -100,6 +102,11 @@ impl<'p> Item<'p> {
         Self {
             node: &node.name,
             steps: steps(settings),
+            collects: [Tier::Kubelet, Tier::Host]
+                .into_iter()
+                .filter(|tier| settings.collects(*tier))
+                .map(Tier::name)
+                .collect(),
             reasons: &found.reasons,
             roles: roles(node),
             ready: node.ready().is_some_and(|ready| ready.status == TRUE),

@@ -18,7 +18,8 @@ pub const MANAGER: &str = "kubectl-sciuro";
 /// Says of which remediation, by its id.
 pub const REMEDIATION: &str = "sciuro.dev/remediation";
 
-/// What a helper runs in unless `--helper-image` says otherwise: it needs `sh` and `nsenter`.
+/// What a helper runs in unless `--helper-image` says otherwise: it needs `sh` and `nsenter`, and to collect also
+/// `timeout`, `head`, `tail`, `gzip` and `base64`.
 /// A tag can be moved: by digest is better, from a registry of one's own.
 pub const DEFAULT_IMAGE: &str = "docker.io/library/busybox:1.37.0";
 

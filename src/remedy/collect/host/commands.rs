@@ -2,6 +2,8 @@
 //!
 //! What the kernel holds in memory comes first and needs no disk: a machine whose disk hangs still tells that much.
 
+use std::fmt::Write;
+
 use super::super::Moment;
 
 /// One command and the file that its output goes to.
@@ -161,11 +163,11 @@ pub(super) fn script(items: &[Item], since: Option<u64>) -> String {
             Keep::Head => "head",
             Keep::Tail => "tail",
         };
-        script.push_str(&format!("item {} {} {end}", item.seconds, item.most));
+        let _ = write!(script, "item {} {} {end}", item.seconds, item.most);
         for word in item.command.split(' ') {
             let word = if word == "{since}" { since.as_str() } else { word };
             // The words are ours, and none has a quote.
-            script.push_str(&format!(" '{word}'"));
+            let _ = write!(script, " '{word}'");
         }
         script.push('\n');
     }

@@ -33,7 +33,7 @@ pub(super) fn log(store: &Store, info: &Info, request: &Request) -> Result<Reply
         let why = format!("previous terminated container \"{container}\" in pod \"{name}\" not found");
         return Err(Status::bad_request(why));
     }
-    if let Some(log) = collected::log(&pod).filter(|_| container == collected::CONTAINER) {
+    if let Some(log) = collected::log(pod).filter(|_| container == collected::CONTAINER) {
         return Ok(Reply::text(200, log));
     }
     let which = if is_previous { "previous log" } else { "log" };
