@@ -6,7 +6,7 @@ use futures::future::{join, join_all};
 use serde_json::{Value, json};
 
 use super::line::Line;
-use crate::cli::{CheckedCommand, Tier, Via};
+use crate::cli::{CheckedCommand, Via};
 use crate::cluster::{ApiError, Cluster, PORT_FORWARD_VERBS, Permission, Rule};
 use crate::command::remediate::needs;
 use crate::settings::{Address, CheckSettings};
@@ -61,8 +61,7 @@ fn add_those_of_remediate(settings: &CheckSettings, needs: &mut Vec<Need>) {
     let run = needs::Run {
         lease_namespace: &settings.lease.namespace,
         helper_namespace: Some(&settings.helper_namespace),
-        collects_kubelet: settings.collects.contains(&Tier::Kubelet),
-        collects_host: settings.collects.contains(&Tier::Host),
+        tiers: &settings.collects,
         skips_drain: false,
         disables_eviction: false,
     };

@@ -1,5 +1,6 @@
 //! The permissions that a remediation takes, verb by verb.
 
+use crate::cli::Tier;
 use crate::cluster::{Permission, Rule};
 
 const fn rule(group: &'static str, resource: &'static str) -> Rule<'static> {
@@ -26,8 +27,8 @@ pub(in crate::command) struct Run<'r> {
     pub(in crate::command) lease_namespace: &'r str,
     /// Where the pods that reboot machines or look at them are; `None` = the run takes none.
     pub(in crate::command) helper_namespace: Option<&'r str>,
-    pub(in crate::command) collects_kubelet: bool,
-    pub(in crate::command) collects_host: bool,
+    /// What is asked for diagnostics.
+    pub(in crate::command) tiers: &'r [Tier],
     pub(in crate::command) skips_drain: bool,
     pub(in crate::command) disables_eviction: bool,
 }
@@ -68,10 +69,10 @@ pub(in crate::command) fn needs(run: &Run<'_>) -> Vec<Need> {
             need(&["get", "watch"], &PODS, Some(namespace));
         }
     }
-    if run.collects_kubelet {
+    if run.tiers.contains(&Tier::Kubelet) {
         need(&["get"], &KUBELET, None);
     }
-    if run.collects_host {
+    if run.tiers.contains(&Tier::Host) {
         need(&["get"], &LOGS, run.helper_namespace);
     }
     let optional = |verb, rule: &Rule<'static>, namespace| Need {

@@ -7,7 +7,7 @@ use futures::future::join_all;
 use super::begin;
 use super::drain_plan::{self, DrainPlan, Obstacle};
 use super::needs::{self, needs};
-use crate::cli::{DryRun, Tier};
+use crate::cli::DryRun;
 use crate::cluster::{ApiError, ClaimsElsewhere, Cluster, RemediatedNode, Rule, clear_command};
 use crate::core::gates::{FleetNode, Refusal, Situation, refusals, refusals_before_reboot};
 use crate::core::node::TRUE;
@@ -257,8 +257,7 @@ async fn permissions(settings: &RemediateSettings, cluster: &Cluster) -> Permiss
     let run = needs::Run {
         lease_namespace: &settings.lease_namespace,
         helper_namespace: settings.uses_pod().then_some(settings.reboot.helper_namespace.as_str()),
-        collects_kubelet: settings.collects(Tier::Kubelet),
-        collects_host: settings.collects(Tier::Host),
+        tiers: if settings.skip_collect { &[] } else { &settings.collect.tiers },
         skips_drain: settings.skip_drain,
         disables_eviction: settings.drain.disable_eviction,
     };

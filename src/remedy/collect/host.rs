@@ -66,7 +66,7 @@ impl Collecting<'_> {
         let target = Target { cluster: self.cluster, node: &subject.node, id: &subject.id };
         let name = pod::collect_name(target.id, subject.moment.name());
         let left = self.deadline.saturating_duration_since(began);
-        let until = self.deadline - DELETES_WITHIN.min(left / 4);
+        let until = began + left.saturating_sub(DELETES_WITHIN.min(left / 4));
         let items = commands::items(subject.moment);
         let mark = Uuid::new_v4().to_string();
         let mut reading = Reading { items: &items, done: 0, mark: &mark };

@@ -226,7 +226,7 @@ impl Collecting<'_> {
         took: Duration,
         error: Option<String>,
     ) -> std::io::Result<()> {
-        if !name.ends_with(".json") {
+        if Path::new(name).extension().is_none_or(|extension| extension != "json") {
             return self.add_text(name, text, took, error);
         }
         let Ok(mut value) = serde_json::from_str::<Value>(text) else {

@@ -197,27 +197,24 @@ fn the_archive_goes_to_stdout(world: &World) {
 /// Whoever may remediate nodes may not therefore read everything that kubelets serve.
 fn the_kubelet_takes_a_right_of_its_own(world: &World) {
     let scene = Scene::new(world);
-    let user: Vec<String> = match &world.doubles {
-        Some((api, _)) => {
-            api.deny("get", "nodes/proxy");
-            Vec::new()
-        }
-        None => {
-            let rules = [
-                ("", "nodes", "*"),
-                ("", "nodes/status", "*"),
-                ("", "pods", "*"),
-                ("", "pods/eviction", "*"),
-                ("", "pods/log", "*"),
-                ("", "events", "*"),
-                ("policy", "poddisruptionbudgets", "*"),
-                ("apps", "daemonsets", "*"),
-                ("storage.k8s.io", "volumeattachments", "*"),
-                ("storage.k8s.io", "csinodes", "*"),
-                ("coordination.k8s.io", "leases", "*"),
-            ];
-            vec!["--as".to_owned(), world.user_who_may(&rules)]
-        }
+    let user: Vec<String> = if let Some((api, _)) = &world.doubles {
+        api.deny("get", "nodes/proxy");
+        Vec::new()
+    } else {
+        let rules = [
+            ("", "nodes", "*"),
+            ("", "nodes/status", "*"),
+            ("", "pods", "*"),
+            ("", "pods/eviction", "*"),
+            ("", "pods/log", "*"),
+            ("", "events", "*"),
+            ("policy", "poddisruptionbudgets", "*"),
+            ("apps", "daemonsets", "*"),
+            ("storage.k8s.io", "volumeattachments", "*"),
+            ("storage.k8s.io", "csinodes", "*"),
+            ("coordination.k8s.io", "leases", "*"),
+        ];
+        vec!["--as".to_owned(), world.user_who_may(&rules)]
     };
     let user: Vec<&str> = user.iter().map(String::as_str).collect();
     eventually("what the user may", || {

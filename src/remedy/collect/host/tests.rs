@@ -1,4 +1,4 @@
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::panic)]
 
 use std::process::{Command, Stdio};
 
@@ -76,7 +76,7 @@ fn this_machine_tells_what_it_is() {
     for (place, (item, judged)) in items.iter().zip(&judged).enumerate() {
         match judged {
             Judged::Missing(why) => {
-                assert!(!why.is_empty() && !why.contains('\n'), "{place} {}: {why}", item.file)
+                assert!(!why.is_empty() && !why.contains('\n'), "{place} {}: {why}", item.file);
             }
             Judged::There { content, .. } => assert!(content.len() <= item.most),
         }
