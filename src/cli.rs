@@ -16,8 +16,8 @@ use crate::core::prefix::Prefix;
 
 pub use check::{CheckArgs, CheckedCommand};
 pub use remediate::{
-    AddressType, DrainArgs, OnFailure, ProgressForm, RebootArgs, RebootMethod, RemediateArgs, SkippedStep,
-    Step,
+    AddressType, CollectArgs, DrainArgs, OnFailure, ProgressForm, RebootArgs, RebootMethod, RemediateArgs,
+    SkippedStep, Step, Tier,
 };
 pub use sync::{MatchingArgs, OnUnavailable, SourceArgs, SyncArgs, Via};
 
@@ -316,6 +316,23 @@ fn duration(text: &str) -> Result<SignedDuration, String> {
     if parsed.is_negative() || parsed > LONGEST { Err(ALLOWED.to_owned()) } else { Ok(parsed) }
 }
 
+/// As Kubernetes writes quantities of bytes.
+fn size(text: &str) -> Result<u64, String> {
+    const UNITS: [(&str, u64); 7] = [
+        ("Ki", 1 << 10),
+        ("Mi", 1 << 20),
+        ("Gi", 1 << 30),
+        ("k", 1_000),
+        ("M", 1_000_000),
+        ("G", 1_000_000_000),
+        ("", 1),
+    ];
+    let unit = UNITS.iter().find_map(|(unit, bytes)| Some((text.strip_suffix(unit)?, bytes)));
+    unit.and_then(|(number, bytes)| number.parse::<u64>().ok()?.checked_mul(*bytes))
+        .filter(|bytes| *bytes > 0)
+        .ok_or_else(|| "a size is written 512Mi, 2Gi or 1000000".to_owned())
+}
+
 /// Go's way of writing truth (`strconv.ParseBool`), which kubectl's flags and upstream's variables take.
 pub(crate) fn boolean(text: &str) -> Result<bool, String> {
     match text {
@@ -345,4 +362,19 @@ fn priorities(text: &str) -> Result<RangeInclusive<Priority>, String> {
 fn key_value(text: &str) -> Result<(String, String), String> {
     let (key, value) = text.split_once('=').ok_or("it is written key=value")?;
     Ok((key.trim().to_owned(), value.trim().to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::size;
+
+    #[test]
+    fn sizes_are_written_as_kubernetes_writes_them() {
+        for (text, bytes) in [("1", 1), ("64Ki", 65_536), ("512Mi", 536_870_912), ("2G", 2_000_000_000)] {
+            assert_eq!(size(text), Ok(bytes));
+        }
+        for text in ["", "0", "-1", "1.5Gi", "512MB", "Mi", "99999999999Gi"] {
+            assert!(size(text).is_err(), "{text}");
+        }
+    }
 }

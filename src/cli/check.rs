@@ -2,7 +2,7 @@
 
 use clap::{Args, ValueEnum};
 
-use super::{Format, MatchingArgs, SourceArgs};
+use super::{Format, MatchingArgs, SourceArgs, Tier};
 use crate::core::prefix::Prefix;
 use crate::remedy::reboot::pod::DEFAULT_IMAGE;
 
@@ -56,6 +56,9 @@ pub struct CheckArgs {
     /// Namespace of that pod
     #[arg(long, value_name = "NAMESPACE", default_value = "kube-system")]
     pub helper_namespace: String,
+    /// What remediate is to collect besides what the API server has
+    #[arg(long, value_name = "TIER", value_delimiter = ',')]
+    pub collect: Vec<Tier>,
     /// Form of the result
     #[arg(short, long, value_name = "FORMAT")]
     pub output: Option<Format>,

@@ -5,8 +5,9 @@ use std::path::PathBuf;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, ValueEnum, ValueHint};
 use jiff::SignedDuration;
+use regex::Regex;
 
-use super::{DryRun, EXIT_CODES, Format, MatchingArgs, SourceArgs, boolean, duration};
+use super::{DryRun, EXIT_CODES, Format, MatchingArgs, SourceArgs, boolean, duration, size};
 use crate::core::gates::{Gate, MaxUnavailable};
 use crate::core::prefix::Prefix;
 use crate::remedy::reboot::pod::DEFAULT_IMAGE;
@@ -103,12 +104,8 @@ pub struct RemediateArgs {
     #[command(flatten)]
     pub reboot: RebootArgs,
 
-    /// How long collecting may take
-    #[arg(long, value_name = "DURATION", value_parser = duration, default_value = "5m", help_heading = "Collect and verify")]
-    pub collect_timeout: SignedDuration,
-    /// Where the archive with the diagnostics goes; - is stdout
-    #[arg(long, value_name = "DIR", default_value = ".", value_hint = ValueHint::DirPath, help_heading = "Collect and verify")]
-    pub output_dir: PathBuf,
+    #[command(flatten)]
+    pub collect: CollectArgs,
     /// How long the node may take to be as it was
     #[arg(long, value_name = "DURATION", value_parser = duration, default_value = "10m", help_heading = "Collect and verify")]
     pub verify_timeout: SignedDuration,
@@ -176,6 +173,47 @@ pub struct DrainArgs {
     /// Evictions that are asked for at the same time
     #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u16).range(1..=1_000), help_heading = "Drain")]
     pub max_concurrent_evictions: u16,
+}
+
+/// What is kept of the node before it is rebooted.
+#[derive(Debug, Args)]
+#[allow(clippy::doc_markdown)] // the texts are help
+pub struct CollectArgs {
+    /// More diagnostics than the API server has: "kubelet" asks the node's kubelet (needs nodes/proxy, which lets its holder
+    /// run anything in any container), "host" the machine, by a privileged pod on it
+    #[arg(long, value_name = "TIER", value_delimiter = ',', help_heading = "Collect and verify")]
+    pub collect: Vec<Tier>,
+    /// How long collecting may take
+    #[arg(long, value_name = "DURATION", value_parser = duration, default_value = "5m", help_heading = "Collect and verify")]
+    pub collect_timeout: SignedDuration,
+    /// Logs from this long ago on; 0 = from their beginning
+    #[arg(long, value_name = "DURATION", value_parser = duration, default_value = "24h", help_heading = "Collect and verify")]
+    pub since: SignedDuration,
+    /// What may be in the archive, before it is compressed
+    #[arg(long, value_name = "SIZE", value_parser = size, default_value = "512Mi", help_heading = "Collect and verify")]
+    pub max_size: u64,
+    /// Take what this regular expression matches out of the diagnostics too; may be repeated
+    #[arg(long, value_name = "REGEX", help_heading = "Collect and verify")]
+    pub redact: Vec<Regex>,
+    /// Where the archive with the diagnostics goes; - is stdout, where it ends before the drain
+    #[arg(long, value_name = "DIR", default_value = ".", value_hint = ValueHint::DirPath, help_heading = "Collect and verify")]
+    pub output_dir: PathBuf,
+}
+
+/// Where diagnostics come from, beside the API server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Tier {
+    Kubelet,
+    Host,
+}
+
+impl Tier {
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Kubelet => "kubelet",
+            Self::Host => "host",
+        }
+    }
 }
 
 /// How the machine is rebooted.

@@ -3,7 +3,7 @@
 use std::pin::pin;
 use std::time::Duration;
 
-use futures::StreamExt;
+use futures::{Stream, StreamExt};
 use http::Request;
 use serde_json::Value;
 
@@ -82,12 +82,65 @@ impl Cluster {
         if let Some(since) = &since {
             parameters.push(("sinceSeconds", since));
         }
-        let mut chunks = pin!(self.stream(get(&path, &parameters)?).await?);
+        self.tail(&path, &parameters, keep, read).await
+    }
+
+    /// The log of a container while it is written, at most so many bytes of it.
+    pub async fn follow_log(
+        &self,
+        namespace: &str,
+        pod: &str,
+        container: &str,
+        most: u64,
+    ) -> Result<impl Stream<Item = Result<bytes::Bytes, kube::Error>> + use<>, ApiError> {
+        let path = format!("/api/v1/namespaces/{namespace}/pods/{pod}/log");
+        let most = most.to_string();
+        self.stream(get(&path, &[("container", container), ("follow", "true"), ("limitBytes", &most)])?).await
+    }
+
+    /// What a node's kubelet serves at `path`, at most `most` bytes and whether there was more.
+    pub async fn kubelet_document(
+        &self,
+        node: &str,
+        path: &str,
+        most: usize,
+    ) -> Result<(Vec<u8>, bool), ApiError> {
+        let mut chunks = pin!(self.stream(get(&proxy(node, path), &[])?).await?);
+        let mut content = Vec::new();
+        while let Some(chunk) = chunks.next().await {
+            content.extend_from_slice(&chunk.map_err(|error| broken(&error))?);
+            if content.len() > most {
+                content.truncate(most);
+                return Ok((content, true));
+            }
+        }
+        Ok((content, false))
+    }
+
+    /// The end of a service's journal, as a node's kubelet serves it (`NodeLogQuery`).
+    pub async fn kubelet_log(
+        &self,
+        node: &str,
+        parameters: &[(&str, &str)],
+        keep: usize,
+        read: u64,
+    ) -> Result<LogTail, ApiError> {
+        self.tail(&proxy(node, "logs/"), parameters, keep, read).await
+    }
+
+    /// The last `keep` bytes of an answer, reading at most `read` of it.
+    async fn tail(
+        &self,
+        path: &str,
+        parameters: &[(&str, &str)],
+        keep: usize,
+        read: u64,
+    ) -> Result<LogTail, ApiError> {
+        let mut chunks = pin!(self.stream(get(path, parameters)?).await?);
         let mut tail = LogTail { text: Vec::new(), left_out: 0 };
         let mut total = 0;
         while let Some(chunk) = chunks.next().await {
-            let chunk =
-                chunk.map_err(|error| ApiError::Broken(crate::error::root_cause(&error).to_string()))?;
+            let chunk = chunk.map_err(|error| broken(&error))?;
             total += chunk.len() as u64;
             tail.text.extend_from_slice(&chunk);
             // Cut now and then only: each cut moves what stays.
@@ -120,6 +173,15 @@ impl LogTail {
             self.left_out += surplus as u64;
         }
     }
+}
+
+/// The API server hands it on to the kubelet.
+fn proxy(node: &str, path: &str) -> String {
+    format!("/api/v1/nodes/{node}/proxy/{path}")
+}
+
+fn broken(error: &kube::Error) -> ApiError {
+    ApiError::Broken(crate::error::root_cause(error).to_string())
 }
 
 fn get(path: &str, parameters: &[(&str, &str)]) -> Result<Request<Vec<u8>>, ApiError> {

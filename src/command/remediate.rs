@@ -203,8 +203,11 @@ async fn carry_out(
         end
     };
     let (end, ()) = futures::join!(run, worker.silencing.extend(&worker.locks.node));
+    // Whoever has taken the run over has its silence, and may be collecting.
     if matches!(end, End::Lost { .. }) {
         worker.silencing.leave();
+    } else {
+        worker.end_collecting().await;
     }
     match &end {
         End::Remediated { .. } | End::Stopped { .. } | End::Aborted { .. } | End::Undone { .. } => {

@@ -1,7 +1,7 @@
 //! What `check` is to look at, validated.
 
 use super::sync::{SourceSettings, expression, severity_priority};
-use crate::cli::{CheckArgs, CheckedCommand, Format};
+use crate::cli::{CheckArgs, CheckedCommand, Format, Tier};
 use crate::cluster::LeaseKey;
 use crate::core::selection::SelectionPolicy;
 use crate::error::Result;
@@ -16,6 +16,8 @@ pub struct CheckSettings {
     pub commands: Vec<CheckedCommand>,
     pub helper_namespace: String,
     pub helper_image: String,
+    /// What `remediate` is to ask for diagnostics.
+    pub collects: Vec<Tier>,
     pub output: Option<Format>,
 }
 
@@ -42,6 +44,7 @@ impl CheckSettings {
             commands: args.commands,
             helper_namespace: args.helper_namespace,
             helper_image: args.helper_image,
+            collects: args.collect,
             output: args.output,
         })
     }

@@ -5,11 +5,12 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use jiff::SignedDuration;
+use regex::Regex;
 
 use super::sync::{SourceSettings, expression, node_name, severity_priority};
 use crate::cli::{
-    AddressType, DrainArgs, DryRun, Format, OnFailure, ProgressForm, RebootArgs, RebootMethod, RemediateArgs,
-    SkippedStep, Step,
+    AddressType, CollectArgs, DrainArgs, DryRun, Format, OnFailure, ProgressForm, RebootArgs, RebootMethod,
+    RemediateArgs, SkippedStep, Step, Tier,
 };
 use crate::core::gates::{Gate, MaxUnavailable};
 use crate::core::remediation::{Method, State};
@@ -105,6 +106,13 @@ pub struct CollectSettings {
     pub timeout: Option<Duration>,
     /// `None` = stdout.
     pub directory: Option<PathBuf>,
+    /// `None` = of any age.
+    pub since: Option<Duration>,
+    /// Bytes, before compression.
+    pub max_size: u64,
+    pub redact: Vec<Regex>,
+    /// What is asked beside the API server.
+    pub tiers: Vec<Tier>,
 }
 
 #[derive(Debug, Clone)]
@@ -131,7 +139,7 @@ impl RemediateSettings {
         if args.lease_duration < SignedDuration::from_secs(3) {
             return Err(Error::usage("--lease-duration must be at least 3s"));
         }
-        if args.output.is_some() && args.output_dir.as_os_str() == "-" {
+        if args.output.is_some() && args.collect.output_dir.as_os_str() == "-" {
             return Err(Error::usage("--output-dir - and --output both write to stdout")
                 .hint("name a directory for the archive"));
         }
@@ -158,10 +166,7 @@ impl RemediateSettings {
             lease_duration: args.lease_duration.unsigned_abs(),
             drain: DrainSettings::resolve(args.drain)?,
             reboot: RebootSettings::resolve(args.reboot)?,
-            collect: CollectSettings {
-                timeout: limit(args.collect_timeout),
-                directory: (args.output_dir.as_os_str() != "-").then_some(args.output_dir),
-            },
+            collect: CollectSettings::resolve(args.collect),
             verify: VerifySettings {
                 timeout: limit(args.verify_timeout),
                 stable_for: args.stable_for.unsigned_abs(),
@@ -186,6 +191,18 @@ impl RemediateSettings {
     }
 }
 
+impl RemediateSettings {
+    /// Whether the run asks this tier for diagnostics.
+    pub fn collects(&self, tier: Tier) -> bool {
+        !self.skip_collect && self.collect.tiers.contains(&tier)
+    }
+
+    /// Whether a pod of ours is put on the node.
+    pub fn uses_pod(&self) -> bool {
+        self.reboot.method.uses_pod() || self.collects(Tier::Host)
+    }
+}
+
 impl DrainSettings {
     fn resolve(args: DrainArgs) -> Result<Self> {
         let grace_period = u32::try_from(args.grace_period).ok();
@@ -205,6 +222,19 @@ impl DrainSettings {
             chunk_size: Some(args.chunk_size).filter(|size| *size > 0),
             max_concurrent_evictions: args.max_concurrent_evictions.into(),
         })
+    }
+}
+
+impl CollectSettings {
+    fn resolve(args: CollectArgs) -> Self {
+        Self {
+            timeout: limit(args.collect_timeout),
+            directory: (args.output_dir.as_os_str() != "-").then_some(args.output_dir),
+            since: limit(args.since),
+            max_size: args.max_size,
+            redact: args.redact,
+            tiers: args.collect,
+        }
     }
 }
 

@@ -37,6 +37,8 @@ pub(crate) mod control_plane {
         &["serviceaccount", "-n", "sciuro", "sciuro-remediate"],
     ];
 
+    const REMEDIATE_KUBELET: [&[&str]; 1] = [&["clusterrole,clusterrolebinding", "sciuro-remediate-kubelet"]];
+
     impl<'w> Applied<'w> {
         fn new(world: &'w World, manifest: &str, objects: &'w [&'w [&'w str]]) -> Self {
             let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy").join(manifest);
@@ -159,6 +161,12 @@ pub(crate) mod control_plane {
             assert!(!may(verb, resource, &["-A", &subresource]), "{verb} {resource} {subresource}");
         }
         assert!(may("create", "pods", &["-n", "kube-system"]));
+        // What lets its holder run anything anywhere is granted apart.
+        let _kubelet = Applied::new(&world, "remediate-kubelet-rbac.yaml", &REMEDIATE_KUBELET);
+        eventually("what the other manifest allows", || may("get", "nodes", &["--subresource=proxy"]));
+        for verb in ["create", "update", "patch", "delete"] {
+            assert!(!may(verb, "nodes", &["--subresource=proxy"]), "{verb}");
+        }
         assert!(!may("delete", "leases", &["-n", "kube-system"]));
         assert!(!may("update", "leases", &["-n", "kube-node-lease"]));
     }

@@ -4,6 +4,7 @@ mod asked;
 pub(crate) mod scene;
 mod stopped;
 mod terminal;
+mod tiers;
 
 use std::path::Path;
 use std::process::Command;

@@ -61,6 +61,7 @@ fn add_those_of_remediate(settings: &CheckSettings, needs: &mut Vec<Need>) {
     let run = needs::Run {
         lease_namespace: &settings.lease.namespace,
         helper_namespace: Some(&settings.helper_namespace),
+        tiers: &settings.collects,
         skips_drain: false,
         disables_eviction: false,
     };

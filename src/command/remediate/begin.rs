@@ -71,23 +71,28 @@ pub(super) fn method(
     settings: &RemediateSettings,
     node: &RemediatedNode,
 ) -> std::result::Result<Reboot, RebootError> {
-    let settings = &settings.reboot;
+    let all = settings;
+    let settings = &all.reboot;
     if let Some(error) = reboot::unsupported(&node.info, settings.method) {
         return Err(error);
     }
     let address_type = settings.address_type.name();
     match settings.method {
-        Method::Pod => {
-            let options = HelperOptions::new(&settings.helper_namespace, &settings.helper_image);
-            // Who does not wait longer for the reboot does not wait longer for who orders it.
-            let starts_within = settings.timeout.unwrap_or(STARTS_WITHIN).min(STARTS_WITHIN);
-            Ok(Reboot::Pod(HelperOptions { starts_within, ..options }))
-        }
+        Method::Pod => Ok(Reboot::Pod(helper(all))),
         Method::Ssh => SshOptions::new(node, address_type, settings.ssh_config.clone()).map(Reboot::Ssh),
         Method::Command => CommandOptions::new(&settings.command, node, address_type).map(Reboot::Command),
         Method::Manual => Ok(Reboot::Manual),
         Method::Signal => Err(RebootError::new("this version cannot reboot by a signal")),
     }
+}
+
+/// What helper pods on the node are made of.
+pub(super) fn helper(settings: &RemediateSettings) -> HelperOptions {
+    let settings = &settings.reboot;
+    let options = HelperOptions::new(&settings.helper_namespace, &settings.helper_image);
+    // Who does not wait longer for the reboot does not wait longer for who orders it.
+    let starts_within = settings.timeout.unwrap_or(STARTS_WITHIN).min(STARTS_WITHIN);
+    HelperOptions { starts_within, ..options }
 }
 
 /// The first record, once everything was asked: the machine is the right one, and the gates let it go.

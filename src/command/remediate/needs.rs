@@ -1,5 +1,6 @@
 //! The permissions that a remediation takes, verb by verb.
 
+use crate::cli::Tier;
 use crate::cluster::{Permission, Rule};
 
 const fn rule(group: &'static str, resource: &'static str) -> Rule<'static> {
@@ -9,6 +10,7 @@ const fn rule(group: &'static str, resource: &'static str) -> Rule<'static> {
 const PODS: Rule<'static> = rule("", "pods");
 const EVICTIONS: Rule<'static> = rule("", "pods/eviction");
 const LOGS: Rule<'static> = rule("", "pods/log");
+const KUBELET: Rule<'static> = rule("", "nodes/proxy");
 const EVENTS: Rule<'static> = rule("", "events");
 const BUDGETS: Rule<'static> = rule("policy", "poddisruptionbudgets");
 const DAEMON_SETS: Rule<'static> = rule("apps", "daemonsets");
@@ -23,8 +25,10 @@ const NODE_EVENTS: &str = "default";
 /// What a run depends on.
 pub(in crate::command) struct Run<'r> {
     pub(in crate::command) lease_namespace: &'r str,
-    /// Where the pods that reboot machines are; `None` = the method takes none.
+    /// Where the pods that reboot machines or look at them are; `None` = the run takes none.
     pub(in crate::command) helper_namespace: Option<&'r str>,
+    /// What is asked for diagnostics.
+    pub(in crate::command) tiers: &'r [Tier],
     pub(in crate::command) skips_drain: bool,
     pub(in crate::command) disables_eviction: bool,
 }
@@ -64,6 +68,12 @@ pub(in crate::command) fn needs(run: &Run<'_>) -> Vec<Need> {
         if run.skips_drain {
             need(&["get", "watch"], &PODS, Some(namespace));
         }
+    }
+    if run.tiers.contains(&Tier::Kubelet) {
+        need(&["get"], &KUBELET, None);
+    }
+    if run.tiers.contains(&Tier::Host) {
+        need(&["get"], &LOGS, run.helper_namespace);
     }
     let optional = |verb, rule: &Rule<'static>, namespace| Need {
         permission: Permission::of(verb, rule).within(namespace),

@@ -5,6 +5,7 @@ use serde::Serialize;
 
 use super::drain_plan::{DrainPlan, PodPlan};
 use super::preflight::Preflight;
+use crate::cli::Tier;
 use crate::cluster::{RemediatedNode, SpeltCondition};
 use crate::command::render;
 use crate::core::gates::Refusal;
@@ -26,6 +27,8 @@ struct Document<'p> {
 struct Item<'p> {
     node: &'p str,
     steps: Vec<&'static str>,
+    /// Where diagnostics come from beside the API server.
+    collects: Vec<&'static str>,
     reasons: &'p [Reason],
     roles: Vec<&'p str>,
     ready: bool,
@@ -107,6 +110,11 @@ impl<'p> Item<'p> {
         Self {
             node: &node.name,
             steps: steps(settings),
+            collects: [Tier::Kubelet, Tier::Host]
+                .into_iter()
+                .filter(|tier| settings.collects(*tier))
+                .map(Tier::name)
+                .collect(),
             reasons: &found.reasons,
             roles: roles(node),
             ready: node.ready().is_some_and(|ready| ready.status == TRUE),
@@ -233,6 +241,15 @@ fn write(
     }
     if let Some((first, _)) = found.alerts.silence.split_first() {
         fact("silence:", &format!("what has {first}, until the end of the run"));
+    }
+    let tiers = [
+        (Tier::Kubelet, "what its kubelet serves".to_owned()),
+        (Tier::Host, format!("what a privileged pod in {} sees on it", settings.reboot.helper_namespace)),
+    ];
+    let collects = tiers.into_iter().filter(|(tier, _)| settings.collects(*tier)).map(|(_, what)| what);
+    let collects = collects.collect::<Vec<_>>().join(", and ");
+    if !collects.is_empty() {
+        fact("collect:", &format!("also {collects}"));
     }
     if !found.drain.pods.is_empty() {
         say("");

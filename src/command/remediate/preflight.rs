@@ -92,7 +92,7 @@ pub(super) async fn look(
         None => AlertsPlan::default(),
     };
     let (command, reboot) = match begin::method(settings, &node) {
-        Ok(Reboot::Command(command)) => (Some(command), None),
+        Ok(Reboot::Command(command)) => (Some(command), helper),
         Ok(_) => (None, helper),
         Err(error) => (None, Some(obstacle("reboot-method", error))),
     };
@@ -209,7 +209,10 @@ impl Preflight {
             error = error.hint(format!("if you know better: --override {}", liftable.join(",")));
         }
         if !self.permissions.missing.is_empty() {
-            error = error.hint("what to grant: kubectl sciuro check --for remediate");
+            let tiers: Vec<&str> = settings.collect.tiers.iter().map(|tier| tier.name()).collect();
+            let tiers =
+                if tiers.is_empty() { String::new() } else { format!(" --collect {}", tiers.join(",")) };
+            error = error.hint(format!("what to grant: kubectl sciuro check --for remediate{tiers}"));
         }
         Err(error)
     }
@@ -256,7 +259,7 @@ fn reasons(node: &RemediatedNode, settings: &RemediateSettings) -> Vec<Reason> {
 /// Whether the pod that is to reboot the node would be admitted. That its image is there, its probe shows.
 async fn helper(name: &str, settings: &RemediateSettings, cluster: &Cluster) -> Option<Obstacle> {
     let reboot = &settings.reboot;
-    if settings.dry_run == DryRun::Client || !reboot.method.uses_pod() {
+    if settings.dry_run == DryRun::Client || !settings.uses_pod() {
         return None;
     }
     let options = HelperOptions::new(&reboot.helper_namespace, &reboot.helper_image);
@@ -271,11 +274,8 @@ fn obstacle(name: &'static str, error: RebootError) -> Obstacle {
 async fn permissions(settings: &RemediateSettings, cluster: &Cluster) -> Permissions {
     let run = needs::Run {
         lease_namespace: &settings.lease_namespace,
-        helper_namespace: settings
-            .reboot
-            .method
-            .uses_pod()
-            .then_some(settings.reboot.helper_namespace.as_str()),
+        helper_namespace: settings.uses_pod().then_some(settings.reboot.helper_namespace.as_str()),
+        tiers: if settings.skip_collect { &[] } else { &settings.collect.tiers },
         skips_drain: settings.skip_drain,
         disables_eviction: settings.drain.disable_eviction,
     };

@@ -9,12 +9,13 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
-use super::admission;
 use super::alerts::Alerts;
 use super::locks::Locks;
 use super::prompts::Prompts;
 use super::silence::Silencing;
 use super::steps::Steps;
+use super::{admission, begin};
+use crate::cli::Tier;
 use crate::cluster::{ApiError, Cluster, RecordError, RemediatedNode, Rule, WatchedNode};
 use crate::core::boot::Proof;
 use crate::core::remediation::{
@@ -138,13 +139,16 @@ impl Worker<'_> {
         let settings = &self.settings.collect;
         let options = collect::CollectOptions {
             directory: settings.directory.clone(),
-            since: None,
-            max_size: MAX_BUNDLE,
-            within: settings.timeout.unwrap_or(LONGEST_COLLECT),
-            redact: Vec::new(),
+            since: settings.since,
+            max_size: settings.max_size,
+            within: self.collects_within(moment),
+            redact: settings.redact.clone(),
+            kubelet: self.settings.collects(Tier::Kubelet),
+            host: self.settings.collects(Tier::Host).then(|| begin::helper(self.settings)),
         };
         let subject = collect::Subject {
             node: node.name.clone(),
+            id: self.id.clone(),
             record: node.record_json().unwrap_or_default().to_owned(),
             bundle: self.bundle_of(record),
             moment,
@@ -166,6 +170,22 @@ impl Worker<'_> {
         };
         self.steps.tell(News::Line(&format!("{} files in {place}{missing}", collected.files)));
         Ok(collected)
+    }
+
+    /// A verification is not late because of its diagnostics.
+    fn collects_within(&self, moment: Moment) -> Duration {
+        let limit = self.settings.collect.timeout.unwrap_or(LONGEST_COLLECT);
+        match (moment, self.settings.verify.timeout) {
+            (Moment::AfterTheBoot, Some(verify)) => limit.min(verify / 2),
+            _ => limit,
+        }
+    }
+
+    /// Deletes the pod that collects, if what it was for was stopped.
+    pub(super) async fn end_collecting(&self) {
+        if self.settings.collects(Tier::Host) {
+            collect::clean_up(&self.target(), &begin::helper(self.settings)).await;
+        }
     }
 
     /// The bundle of this run, if it is where we would put it. The record is anybody's to write: it names a file and no
@@ -337,8 +357,6 @@ impl Worker<'_> {
     }
 }
 
-/// Before compression.
-const MAX_BUNDLE: u64 = 512 << 20;
 const LONGEST_COLLECT: Duration = Duration::from_secs(3600);
 
 fn failed(why: String) -> Failure {

@@ -4,6 +4,8 @@
 
 mod api;
 mod bundle;
+mod host;
+mod kubelet;
 mod redact;
 mod summary;
 
@@ -16,8 +18,10 @@ use serde_json::Value;
 
 use self::api::Found;
 use self::bundle::{Bundle, Entry};
+pub use self::host::clean_up;
 use self::redact::Redactor;
 use super::Tell;
+use super::reboot::pod::HelperOptions;
 use crate::cluster::Cluster;
 
 /// One item may take so long.
@@ -36,12 +40,18 @@ pub struct CollectOptions {
     pub within: Duration,
     /// Patterns of the user's beside ours.
     pub redact: Vec<Regex>,
+    /// Also what the kubelet serves.
+    pub kubelet: bool,
+    /// Also what a helper pod sees on the machine.
+    pub host: Option<HelperOptions>,
 }
 
 /// Which remediation this is for.
 #[derive(Debug, Clone)]
 pub struct Subject {
     pub node: String,
+    /// The remediation's id.
+    pub id: String,
     /// The record, as JSON.
     pub record: String,
     /// The bundle of the same run that is there already.
@@ -102,7 +112,7 @@ pub async fn collect(
         since: options.since,
         errors: Vec::new(),
     };
-    collecting.run(subject, tell).await?;
+    collecting.run(subject, options, tell).await?;
     let (files, errors) = (collecting.bundle.entries().len(), collecting.errors.len());
     let path = collecting.bundle.finish()?;
     if options.directory.is_none() {
@@ -159,8 +169,19 @@ struct Collecting<'c> {
 }
 
 impl Collecting<'_> {
-    async fn run(&mut self, subject: &Subject, tell: &dyn Tell) -> std::io::Result<()> {
+    async fn run(
+        &mut self,
+        subject: &Subject,
+        options: &CollectOptions,
+        tell: &dyn Tell,
+    ) -> std::io::Result<()> {
         let found = self.api(subject, tell).await?;
+        if options.kubelet {
+            self.kubelet(subject, found.node.as_ref()).await?;
+        }
+        if let Some(helper) = &options.host {
+            self.host(subject, helper, tell).await?;
+        }
         for Attached { name, content } in subject.attached.clone() {
             match content {
                 Ok(content) => self.add_json(&name, content)?,
@@ -216,6 +237,25 @@ impl Collecting<'_> {
         let redactions = self.redactor.object(&mut content);
         let text = serde_json::to_string_pretty(&content).unwrap_or_default();
         self.add(name, text.as_bytes(), Duration::ZERO, None, redactions)
+    }
+
+    /// What may be JSON: a secret is known by its field's name there.
+    fn add_document(
+        &mut self,
+        name: &str,
+        text: &str,
+        took: Duration,
+        error: Option<String>,
+    ) -> std::io::Result<()> {
+        if Path::new(name).extension().is_none_or(|extension| extension != "json") {
+            return self.add_text(name, text, took, error);
+        }
+        let Ok(mut value) = serde_json::from_str::<Value>(text) else {
+            return self.add_text(name, text, took, error.or_else(|| Some("this is not JSON".to_owned())));
+        };
+        let redactions = self.redactor.object(&mut value);
+        let text = serde_json::to_string_pretty(&value).unwrap_or_default();
+        self.add(name, text.as_bytes(), took, error, redactions)
     }
 
     fn add_text(

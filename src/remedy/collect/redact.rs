@@ -24,6 +24,8 @@ static PATTERNS: LazyLock<Vec<Regex>> = LazyLock::new(|| {
         r"(?i)(?P<keep>\b(?:bearer|basic)\s+)[A-Za-z0-9+/=._~-]{8,}",
         // userinfo in URLs and connection strings
         r"(?P<keep>\b[A-Za-z][A-Za-z0-9+.-]*://)[^\s/@'\x22]+@",
+        // sysctl net.ipv4.tcp_fastopen_key and the like
+        r"(?P<keep>\b[a-z0-9_.]+_key\s*=\s*)[^\s\x22',;&]{3,}",
         // keys of clouds and forges, by their fixed beginnings
         r"\b(?:AKIA|ASIA)[A-Z0-9]{16}\b",
         r"\b(?:ghp|gho|ghu|ghs|ghr|glpat|xox[abprs]|sk|rk|pk)[_-][A-Za-z0-9_-]{16,}",

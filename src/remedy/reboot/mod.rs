@@ -187,7 +187,7 @@ fn read_answer(code: i32, said: &str) -> Result<Issued, RebootError> {
 }
 
 /// What a server or a machine said, for one line.
-pub(super) fn one_line(text: &str) -> String {
+pub(in crate::remedy) fn one_line(text: &str) -> String {
     let line: String = text.split_whitespace().collect::<Vec<_>>().join(" ").chars().take(300).collect();
     if line.is_empty() { "it said nothing".to_owned() } else { line }
 }

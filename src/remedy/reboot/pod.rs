@@ -18,7 +18,8 @@ pub const MANAGER: &str = "kubectl-sciuro";
 /// Says of which remediation, by its id.
 pub const REMEDIATION: &str = "sciuro.dev/remediation";
 
-/// What a helper runs in unless `--helper-image` says otherwise: it needs `sh` and `nsenter`.
+/// What a helper runs in unless `--helper-image` says otherwise: it needs `sh` and `nsenter`, and to collect also
+/// `timeout`, `head`, `tail`, `gzip` and `base64`.
 /// A tag can be moved: by digest is better, from a registry of one's own.
 pub const DEFAULT_IMAGE: &str = "docker.io/library/busybox:1.37.0";
 
@@ -57,6 +58,11 @@ fn probe_name(id: &str) -> String {
     format!("sciuro-probe-{}", short(id))
 }
 
+/// The name of the pod that collects diagnostics on the node, `before` the drain or `after` the boot.
+pub(in crate::remedy) fn collect_name(id: &str, moment: &str) -> String {
+    format!("sciuro-collect-{}-{moment}", short(id))
+}
+
 /// Names of pods are made of it, and paths of those; a record is anybody's to write.
 fn check_id(id: &str) -> Result<(), RebootError> {
     match id.parse::<Uuid>() {
@@ -76,9 +82,22 @@ pub async fn rehearse(
     node: &str,
     id: &str,
 ) -> Result<(), RebootError> {
-    let pod = pod(&probe_name(id), "probe", &[&guard::in_a_pod(guard::PROBE)], options, node, id);
+    let pod = manifest(&probe_name(id), "probe", &[&guard::in_a_pod(guard::PROBE)], options, node, id);
     cluster
         .create_pod(&options.namespace, &pod, true)
+        .await
+        .map(drop)
+        .map_err(|error| refused(&error, options))
+}
+
+/// Creates a helper.
+pub(in crate::remedy) async fn create(
+    cluster: &Cluster,
+    options: &HelperOptions,
+    pod: &Value,
+) -> Result<(), RebootError> {
+    cluster
+        .create_pod(&options.namespace, pod, false)
         .await
         .map(drop)
         .map_err(|error| refused(&error, options))
@@ -89,12 +108,8 @@ pub(super) async fn probe(target: &Target<'_>, options: &HelperOptions) -> Resul
     check_id(target.id)?;
     let name = probe_name(target.id);
     remove(target, options, &name).await?; // an earlier one's answer is old
-    let pod = pod(&name, "probe", &[&guard::in_a_pod(guard::PROBE)], options, target.node, target.id);
-    target
-        .cluster
-        .create_pod(&options.namespace, &pod, false)
-        .await
-        .map_err(|error| refused(&error, options))?;
+    let pod = manifest(&name, "probe", &[&guard::in_a_pod(guard::PROBE)], options, target.node, target.id);
+    create(target.cluster, options, &pod).await?;
     let answer = answer(target.cluster, options, &name).await;
     let removed = remove(target, options, &name).await;
     let (code, message) = answer?;
@@ -115,7 +130,7 @@ pub(super) async fn issue(
     let limit = not_after_uptime.to_string();
     let script = guard::in_a_pod(guard::REBOOT);
     let words = [script.as_str(), pre_boot_id, &limit];
-    let pod = pod(&name, "reboot", &words, options, target.node, target.id);
+    let pod = manifest(&name, "reboot", &words, options, target.node, target.id);
     match target.cluster.create_pod(&options.namespace, &pod, false).await {
         Ok(_) => {}
         Err(ApiError::Status(status)) if status.reason == "AlreadyExists" => {}
@@ -193,13 +208,18 @@ fn is_leftover(pod: &HelperPod, fleet: &[FleetNode]) -> bool {
 fn id(pod: &HelperPod) -> Option<&str> {
     let is_ours = pod.labels.get(MANAGED_BY).is_some_and(|manager| manager == MANAGER);
     let id = pod.labels.get(REMEDIATION).filter(|_| is_ours)?;
-    let is_helper =
-        pod.name == probe_name(id) || pod.name.starts_with(&format!("sciuro-reboot-{}-", short(id)));
+    let begins = |what| pod.name.starts_with(&format!("sciuro-{what}-{}-", short(id)));
+    let is_helper = pod.name == probe_name(id) || begins("reboot") || begins("collect");
     is_helper.then_some(id.as_str())
 }
 
 /// Deletes a pod only if it is ours, of this run and on this node, whatever a record says; and waits until it is gone.
-async fn remove(target: &Target<'_>, options: &HelperOptions, name: &str) -> Result<(), RebootError> {
+pub(in crate::remedy) async fn remove(
+    target: &Target<'_>,
+    options: &HelperOptions,
+    name: &str,
+) -> Result<(), RebootError> {
+    check_id(target.id)?;
     let (cluster, namespace) = (target.cluster, options.namespace.as_str());
     let explain = |error: ApiError| explained("delete", &error, options);
     let Some(pod) =
@@ -231,12 +251,21 @@ async fn remove(target: &Target<'_>, options: &HelperOptions, name: &str) -> Res
     waited?.map_err(|error| explained("watch", &error, options))
 }
 
-/// Exit code and message of a helper, or why there is none.
-async fn answer(
+/// Waits until a helper runs or has ended already.
+pub(in crate::remedy) async fn until_started(
     cluster: &Cluster,
     options: &HelperOptions,
     name: &str,
-) -> Result<(i32, String), RebootError> {
+) -> Result<(), RebootError> {
+    started(cluster, options, name).await.map(drop)
+}
+
+/// The same; exit code and message if it has ended.
+async fn started(
+    cluster: &Cluster,
+    options: &HelperOptions,
+    name: &str,
+) -> Result<Option<(i32, String)>, RebootError> {
     let namespace = options.namespace.as_str();
     let mut last = HelperPod::default();
     let started = cluster.follow_pod(namespace, name, |pod| {
@@ -253,15 +282,23 @@ async fn answer(
         }
         (pod.phase == "Running").then_some(Ok(None))
     });
-    let denied = |error: ApiError| explained("watch", &error, options);
     match tokio::time::timeout(options.starts_within, started).await {
-        Ok(started) => {
-            if let Some(ended) = started.map_err(denied)?? {
-                return Ok(ended);
-            }
-        }
-        Err(_) => return Err(not_started(&last, options, name)),
+        Ok(started) => started.map_err(|error| explained("watch", &error, options))?,
+        Err(_) => Err(not_started(&last, options, name)),
     }
+}
+
+/// Exit code and message of a helper, or why there is none.
+async fn answer(
+    cluster: &Cluster,
+    options: &HelperOptions,
+    name: &str,
+) -> Result<(i32, String), RebootError> {
+    if let Some(ended) = started(cluster, options, name).await? {
+        return Ok(ended);
+    }
+    let namespace = options.namespace.as_str();
+    let denied = |error: ApiError| explained("watch", &error, options);
     let ended = cluster.follow_pod(namespace, name, |pod| match pod {
         None => Some(Err(gone(namespace, name))),
         Some(pod) => pod.ended.clone().map(Ok),
@@ -326,8 +363,16 @@ fn explained(verb: &str, error: &ApiError, options: &HelperOptions) -> RebootErr
         error.hint(hint.strip_prefix("hint: ").unwrap_or(&hint))
     })
 }
+
 /// As little as will do, but for what rebooting takes: the host's processes, and the right to enter them.
-fn pod(name: &str, container: &str, script: &[&str], options: &HelperOptions, node: &str, id: &str) -> Value {
+pub(in crate::remedy) fn manifest(
+    name: &str,
+    container: &str,
+    script: &[&str],
+    options: &HelperOptions,
+    node: &str,
+    id: &str,
+) -> Value {
     json!({
         "apiVersion": "v1",
         "kind": "Pod",
@@ -447,7 +492,8 @@ mod tests {
 
     #[test]
     fn the_pod() {
-        let pod = pod("sciuro-reboot-0b5e3f5a-1", "reboot", &["SCRIPT", "BOOT", "9"], &options(), "w1", ID);
+        let pod =
+            manifest("sciuro-reboot-0b5e3f5a-1", "reboot", &["SCRIPT", "BOOT", "9"], &options(), "w1", ID);
         insta::assert_json_snapshot!(pod);
     }
 }

@@ -1,11 +1,13 @@
 //! Where ports of pods lead. On the real control plane the API server calls the node's kubelet.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::path::Path;
 use std::sync::Mutex;
 
-use sandbox::{Fault, KubeletServer};
+use sandbox::{Fault, Faults, KubeletServer, Machines};
+
+use serde_json::json;
 
 use super::World;
 
@@ -14,14 +16,41 @@ use super::World;
 pub struct KubeletServers(Mutex<BTreeMap<String, KubeletServer>>);
 
 impl KubeletServers {
-    /// Lets something happen with this node's server, which is started if it does not run.
-    fn with<T>(&self, node: &str, kubeconfig: &Path, act: impl FnOnce(&KubeletServer) -> T) -> T {
-        let clients = kubeconfig.with_file_name("pki").join("ca.crt");
-        let clients =
-            std::fs::read_to_string(clients).expect("the authority of the API server's certificates");
+    fn forward(&self, node: &str, pod: &str, port: u16, to: SocketAddr) {
+        self.serve(node);
+        if let Some(server) = self.0.lock().expect("a lock").get(node) {
+            server.forward(pod, port, to);
+        }
+    }
+
+    /// Starts this node's server if it does not run.
+    pub(super) fn serve(&self, node: &str) {
+        let clients = clients();
         let mut servers = self.0.lock().expect("a lock");
         let server = servers.entry(node.to_owned());
-        act(server.or_insert_with(|| KubeletServer::start(node, &clients)))
+        server.or_insert_with(|| KubeletServer::start(node, &clients));
+    }
+
+    /// Lets this node's server be elsewhere, and says where.
+    fn move_to(&self, node: &str, machines: &Machines, address: IpAddr) -> SocketAddr {
+        let server = KubeletServer::start_at(node, &clients(), (address, 0).into());
+        server.logs_of(machines);
+        let address = server.address();
+        self.0.lock().expect("a lock").insert(node.to_owned(), server);
+        address
+    }
+
+    /// The same, with what pods of these machines print.
+    pub(super) fn serve_logs(&self, node: &str, machines: &Machines) {
+        self.serve(node);
+        if let Some(server) = self.0.lock().expect("a lock").get(node) {
+            server.logs_of(machines);
+        }
+    }
+
+    fn faults(&self, node: &str) -> Faults {
+        self.serve(node);
+        self.0.lock().expect("a lock").get(node).expect("a server").faults().clone()
     }
 
     fn drop_forwards(&self) {
@@ -29,12 +58,33 @@ impl KubeletServers {
     }
 }
 
+/// The authority of the API server's certificates.
+fn clients() -> String {
+    let directory = std::env::var("SCIURO_CLUSTER_DIR").expect("the real control plane");
+    std::fs::read_to_string(Path::new(&directory).join("pki/ca.crt")).expect("an authority")
+}
+
+/// This machine's address on the way out. Nothing is sent.
+fn own_address() -> IpAddr {
+    let socket = UdpSocket::bind(("0.0.0.0", 0)).expect("a socket");
+    socket
+        .connect(("192.0.2.1", 9))
+        .expect("a machine with a network: the API server proxies to no loopback");
+    socket.local_addr().expect("an address").ip()
+}
+
 impl World {
-    /// Serves what a node's kubelet has to say, on the real control plane; the sandbox says it itself.
-    pub(super) fn serve_kubelet(&self, node: &str) {
-        if self.doubles.is_none() {
-            self.kubelet_servers.with(node, self.kubeconfig(), |_| ());
+    /// Lets the API server's proxy reach a node's kubelet. It proxies to no address on loopback, where machines are.
+    pub fn proxies(&self, node: &str, machines: &Machines) {
+        if self.doubles.is_some() {
+            return;
         }
+        let address = self.kubelet_servers.move_to(node, machines, own_address());
+        let status = json!({"status": {
+            "addresses": [{"type": "InternalIP", "address": address.ip().to_string()}],
+            "daemonEndpoints": {"kubeletEndpoint": {"Port": address.port()}},
+        }});
+        self.patch_status(node, "application/strategic-merge-patch+json", &status);
     }
 
     /// Something that happens to whoever wants a pod's logs.
@@ -43,9 +93,10 @@ impl World {
             Some((api, _)) => {
                 api.faults().on("GET", &format!("/api/v1/namespaces/{namespace}/pods/{pod}/log"))
             }
-            None => self.kubelet_servers.with(node, self.kubeconfig(), |server| {
-                server.faults().on("GET", &format!("/containerLogs/{namespace}/{pod}/*"))
-            }),
+            None => {
+                let faults = self.kubelet_servers.faults(node);
+                faults.on("GET", &format!("/containerLogs/{namespace}/{pod}/*"))
+            }
         }
     }
 
@@ -53,10 +104,25 @@ impl World {
     pub fn forward(&self, node: &str, pod: &str, port: u16, to: SocketAddr) {
         match &self.doubles {
             Some((api, _)) => api.forward(pod, port, to),
-            None => {
-                self.kubelet_servers.with(node, self.kubeconfig(), |server| server.forward(pod, port, to))
-            }
+            None => self.kubelet_servers.forward(node, pod, port, to),
         }
+    }
+
+    /// What is to go wrong with what a node's kubelet serves below this path, which may end in `*`.
+    pub fn kubelet_fault(&self, node: &str, path: &str) -> Fault {
+        match &self.doubles {
+            Some((api, _)) => api.faults().on("GET", &format!("/api/v1/nodes/{node}/proxy/{path}")),
+            None => self.kubelet_servers.faults(node).on("GET", &format!("/{path}")),
+        }
+    }
+
+    /// The same with logs that somebody follows, of pods whose name may end in `*`.
+    pub fn log_fault(&self, node: &str, namespace: &str, pod: &str) -> Fault {
+        let fault = match &self.doubles {
+            Some((api, _)) => api.faults().on("GET", &format!("/api/v1/namespaces/{namespace}/pods/{pod}")),
+            None => self.kubelet_servers.faults(node).on("GET", &format!("/containerLogs/{namespace}/{pod}")),
+        };
+        fault.query("follow=true")
     }
 
     /// Breaks the connections of all port-forwards.

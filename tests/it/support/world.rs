@@ -231,6 +231,7 @@ impl World {
                 ("", "nodes", "watch"),
                 ("", "nodes", "patch"),
                 ("", "nodes/status", "patch"),
+                ("", "nodes/proxy", "get"),
                 ("coordination.k8s.io", "leases", "get"),
                 ("coordination.k8s.io", "leases", "create"),
                 ("coordination.k8s.io", "leases", "update"),

@@ -6,6 +6,7 @@ use super::route::Info;
 use super::status::{Result, Status};
 use super::store::Store;
 use crate::http::{Reply, Request};
+use crate::kubelet::collected;
 
 pub(super) fn log(store: &Store, info: &Info, request: &Request) -> Result<Reply> {
     let namespace = info.namespace.as_deref().unwrap_or_default();
@@ -31,6 +32,9 @@ pub(super) fn log(store: &Store, info: &Info, request: &Request) -> Result<Reply
     if is_previous && status["lastState"]["terminated"].is_null() {
         let why = format!("previous terminated container \"{container}\" in pod \"{name}\" not found");
         return Err(Status::bad_request(why));
+    }
+    if let Some(log) = collected::log(pod).filter(|_| container == collected::CONTAINER) {
+        return Ok(Reply::text(200, log));
     }
     let which = if is_previous { "previous log" } else { "log" };
     Ok(Reply::text(200, format!("{which} of {container} in {namespace}/{name}\n")))

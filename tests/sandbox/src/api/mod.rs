@@ -247,6 +247,9 @@ impl Api {
                 self.control.cut.subscribe(),
             );
         }
+        if info.subresource == "proxy" {
+            return proxy(&lock(&self.store), &info, request);
+        }
         if info.verb == "watch" {
             let bookmarks = *lock(&self.bookmarks);
             return watch::start(&self.store, info, request, bookmarks, self.control.cut.subscribe());
@@ -279,6 +282,15 @@ impl Api {
         review["status"] = json!({"allowed": allowed});
         Reply::json(201, &review)
     }
+}
+
+/// What the node's kubelet says.
+fn proxy(store: &Store, info: &Info, request: &Request) -> status::Result<Reply> {
+    if store.get("nodes", "", &info.name).is_none() {
+        return Err(Status::not_found(info.resource, &info.name));
+    }
+    let path = request.path.split_once("/proxy/").map_or("", |(_, path)| path);
+    Ok(crate::kubelet::served::answer(&info.name, path, request).unwrap_or_else(not_found))
 }
 
 /// Whoever is impersonated, else the one user that there is.

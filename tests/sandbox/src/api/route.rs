@@ -69,6 +69,8 @@ impl Info {
             [plural] => (plural, "", ""),
             [plural, name] => (plural, *name, ""),
             [plural, name, subresource] => (plural, *name, *subresource),
+            // What follows is the kubelet's.
+            [plural @ "nodes", name, "proxy", ..] => (plural, *name, "proxy"),
             _ => return None,
         };
         let resource = Resource::find(group, version, plural)?;
@@ -78,6 +80,7 @@ impl Info {
         let known = match subresource {
             "" => true,
             "status" => resource.status,
+            "proxy" => resource.plural == "nodes",
             "portforward" | "eviction" | "log" => resource.plural == "pods",
             _ => false,
         };

@@ -41,6 +41,8 @@ pub(super) struct Machine {
     pub(super) runtime: Handle,
     /// Its static pods, by name.
     pub(super) manifests: std::sync::Mutex<BTreeMap<String, Value>>,
+    /// What its pods have printed, by namespace and name.
+    logs: std::sync::Mutex<BTreeMap<(String, String), String>>,
 }
 
 /// What its pods need to know of a machine.
@@ -94,6 +96,7 @@ impl Machine {
             tasks: std::sync::Mutex::default(),
             runtime: Handle::current(),
             manifests: std::sync::Mutex::default(),
+            logs: std::sync::Mutex::default(),
         }
     }
 
@@ -107,6 +110,14 @@ impl Machine {
 
     pub(super) fn power(&self) -> watch::Receiver<Power> {
         self.power.subscribe()
+    }
+
+    pub(super) fn keep_log(&self, namespace: &str, pod: &str, log: String) {
+        lock(&self.logs).insert((namespace.to_owned(), pod.to_owned()), log);
+    }
+
+    pub(super) fn log(&self, namespace: &str, pod: &str) -> Option<String> {
+        lock(&self.logs).get(&(namespace.to_owned(), pod.to_owned())).cloned()
     }
 
     /// Ends what it does by itself.

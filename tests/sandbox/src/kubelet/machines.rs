@@ -114,6 +114,11 @@ impl Machines {
         }
     }
 
+    /// What a pod has printed there, if it is one of those that print.
+    pub(super) fn log(&self, machine: &str, namespace: &str, pod: &str) -> Option<String> {
+        self.0.get(machine)?.log(namespace, pod)
+    }
+
     fn machine(&self, name: &str) -> Result<&Arc<Machine>> {
         let machine = self.0.get(name);
         machine.ok_or_else(|| Error::new(format!("there is no machine {name} in this sandbox")))

@@ -12,6 +12,7 @@ mod names;
 mod object;
 mod pods;
 pub(crate) mod port_forward;
+pub(crate) mod served;
 mod server;
 mod watch;
 
@@ -31,6 +32,7 @@ pub use self::control::MachineControl;
 use self::machine::Machine;
 pub use self::machines::Machines;
 pub use self::names::{default_names, internal_ip};
+pub(crate) use self::pods::collected;
 pub use self::pods::{Helpers, NEVER_READY, STOPS_AFTER};
 pub use self::server::KubeletServer;
 use crate::{Error, Result};

@@ -7,9 +7,9 @@ use http::Method;
 use serde_json::Value;
 use tokio::time::sleep;
 
-use super::Pod;
 use super::life::send;
 use super::status::{self, Ended};
+use super::{Pod, collected};
 use crate::kubelet::machine::Machine;
 
 /// What pods with this label do.
@@ -40,7 +40,7 @@ pub(super) fn is_helper(pod: &Pod) -> bool {
 fn action(pod: &Pod) -> Option<&str> {
     pod.containers()
         .filter_map(|container| container["name"].as_str())
-        .find(|name| ["probe", "reboot"].contains(name))
+        .find(|name| ["probe", "reboot", collected::CONTAINER].contains(name))
 }
 
 /// Until it has ended.
@@ -71,12 +71,16 @@ pub(super) async fn run(machine: Arc<Machine>, pod: Pod) {
         }
     }
     sleep(machine.options().pod_start).await;
+    if let Some(log) = collected::log(&pod.0) {
+        machine.keep_log(pod.text("/metadata/namespace"), pod.text("/metadata/name"), log);
+    }
     write(&status::running(&pod, None)).await;
     let (code, message) = match action(&pod) {
         Some("probe") => {
             let seen = machine.facts();
             (0, format!("boot_id={}\nuptime={}\n", seen.boot_id, seen.uptime.as_secs()))
         }
+        Some(collected::CONTAINER) => (0, String::new()),
         _ => reboot(&machine, &pod),
     };
     if code == 0 && action(&pod) == Some("reboot") {

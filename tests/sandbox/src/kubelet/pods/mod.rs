@@ -1,5 +1,6 @@
 //! What runs on the machines: pods that are bound to one of them start, become Ready, and end when they are deleted.
 
+pub(crate) mod collected;
 mod helper;
 mod life;
 mod status;
