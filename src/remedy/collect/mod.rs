@@ -9,6 +9,8 @@ mod kubelet;
 mod redact;
 mod summary;
 
+pub use self::bundle::earlier;
+
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -17,11 +19,11 @@ use regex::Regex;
 use serde_json::Value;
 
 use self::api::Found;
-use self::bundle::{Bundle, Entry};
+use self::bundle::{Bundle, Entry, Written};
 pub use self::host::clean_up;
 use self::redact::Redactor;
-use super::Tell;
 use super::reboot::pod::HelperOptions;
+use super::{News, Tell};
 use crate::cluster::Cluster;
 
 /// One item may take so long.
@@ -89,35 +91,27 @@ pub async fn collect(
         (None, None) => Path::new("."),
     };
     make_private(directory)?;
-    let path = match &subject.bundle {
-        Some(path) if path.exists() => path.clone(),
-        _ => directory.join(file_name(&subject.node, now)),
-    };
     let prefix = if subject.moment == Moment::AfterTheBoot { "after/" } else { "" };
     let mut collecting = Collecting {
         cluster,
         prefix,
         redactor: Redactor::new(options.redact.clone()),
-        bundle: Bundle::create(&path, options.max_size, now)?,
+        bundle: Bundle::create(directory, &subject.node, options.max_size, now)?,
         deadline: Instant::now() + options.within,
         since: options.since,
-        errors: Vec::new(),
     };
+    collecting.take_over(subject);
     collecting.run(subject, options, tell).await?;
-    let (files, errors) = (collecting.bundle.entries().len(), collecting.errors.len());
-    let path = collecting.bundle.finish()?;
+    let written = collecting.bundle.finish(prefix)?;
+    if let Some(trouble) = &written.trouble {
+        tell.tell(News::Warning(&format!("not all diagnostics can be written: {trouble}")));
+    }
+    let Written { path, files, missing: errors, .. } = written;
     if options.directory.is_none() {
         bundle::to_stdout(&path)?;
         return Ok(Collected { path: None, files, errors });
     }
     Ok(Collected { path: Some(std::path::absolute(&path).unwrap_or(path)), files, errors })
-}
-
-/// `sciuro-<node>-<UTC>.tar.gz`; the API allows no slash in a node's name, and a hostile server must not either.
-fn file_name(node: &str, now: Timestamp) -> String {
-    let node: String =
-        node.chars().map(|c| if c.is_ascii_alphanumeric() || "-.".contains(c) { c } else { '_' }).collect();
-    format!("sciuro-{node}-{}.tar.gz", now.strftime("%Y%m%dT%H%M%SZ"))
 }
 
 fn make_private(directory: &Path) -> std::io::Result<()> {
@@ -155,8 +149,6 @@ struct Collecting<'c> {
     bundle: Bundle,
     deadline: Instant,
     since: Option<Duration>,
-    /// `name: why`
-    errors: Vec<String>,
 }
 
 impl Collecting<'_> {
@@ -176,14 +168,26 @@ impl Collecting<'_> {
         self.close(subject, &found)
     }
 
+    /// A bundle that cannot be had any more is a failing item.
+    fn take_over(&mut self, subject: &Subject) {
+        let Some(path) = &subject.bundle else { return };
+        if let Err(error) = self.bundle.take_over(path, &subject.id) {
+            self.miss("before", format!("{} is left as it is: {error}", path.display()), Duration::ZERO);
+        }
+    }
+
     /// What is made of the rest.
     fn close(&mut self, subject: &Subject, found: &Found) -> std::io::Result<()> {
-        self.add_text("remediation.json", &subject.record, Duration::ZERO, None)?;
+        self.add_last("remediation.json", &subject.record)?;
         let entries = self.bundle.entries();
         let summary = summary::write(&subject.node, found.node.as_ref(), &found.pods, &found.events, entries);
-        self.add_text("summary.md", &summary, Duration::ZERO, None)?;
-        let errors = self.errors.iter().flat_map(|error| [error.as_str(), "\n"]).collect::<String>();
-        self.add_text("errors.txt", &errors, Duration::ZERO, None)
+        self.add_last("summary.md", &summary)
+    }
+
+    fn add_last(&mut self, name: &str, text: &str) -> std::io::Result<()> {
+        let (text, redactions) = self.redactor.text(text);
+        let entry = self.entry(name, Duration::ZERO, None, redactions);
+        self.bundle.add_last(entry, text.as_bytes())
     }
 
     async fn object<E: std::fmt::Display>(
@@ -261,7 +265,6 @@ impl Collecting<'_> {
     }
 
     fn miss(&mut self, name: &str, why: String, took: Duration) {
-        self.errors.push(format!("{}{name}: {why}", self.prefix));
         let entry = self.entry(name, took, Some(why), 0);
         self.bundle.miss(entry);
     }
@@ -269,11 +272,12 @@ impl Collecting<'_> {
     fn entry(&self, name: &str, took: Duration, error: Option<String>, redactions: usize) -> Entry {
         let duration_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
         Entry {
-            name: format!("{}{name}", self.prefix),
+            // A lying server names pods and errors as it likes.
+            name: self.redactor.text(&format!("{}{name}", self.prefix)).0,
             sha256: None,
             size: 0,
             duration_ms,
-            error,
+            error: error.map(|error| self.redactor.text(&error).0),
             redactions,
         }
     }
