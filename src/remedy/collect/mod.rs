@@ -25,6 +25,7 @@ use self::redact::Redactor;
 use super::reboot::pod::HelperOptions;
 use super::{News, Tell};
 use crate::cluster::Cluster;
+use crate::core::findings::{self, Facts};
 
 /// One item may take so long.
 const ITEM_WITHIN: Duration = Duration::from_secs(20);
@@ -99,6 +100,8 @@ pub async fn collect(
         bundle: Bundle::create(directory, &subject.node, options.max_size, now)?,
         deadline: Instant::now() + options.within,
         since: options.since,
+        facts: Facts::default(),
+        before: None,
     };
     collecting.take_over(subject);
     collecting.run(subject, options, tell).await?;
@@ -149,6 +152,9 @@ struct Collecting<'c> {
     bundle: Bundle,
     deadline: Instant,
     since: Option<Duration>,
+    /// What is known now, and what was before the boot.
+    facts: Facts,
+    before: Option<Facts>,
 }
 
 impl Collecting<'_> {
@@ -171,17 +177,32 @@ impl Collecting<'_> {
     /// A bundle that cannot be had any more is a failing item.
     fn take_over(&mut self, subject: &Subject) {
         let Some(path) = &subject.bundle else { return };
-        if let Err(error) = self.bundle.take_over(path, &subject.id) {
-            self.miss("before", format!("{} is left as it is: {error}", path.display()), Duration::ZERO);
+        match self.bundle.take_over(path, &subject.id) {
+            Ok(before) => self.before = Some(before),
+            Err(error) => {
+                self.miss("before", format!("{} is left as it is: {error}", path.display()), Duration::ZERO);
+            }
         }
     }
 
     /// What is made of the rest.
     fn close(&mut self, subject: &Subject, found: &Found) -> std::io::Result<()> {
         self.add_last("remediation.json", &subject.record)?;
-        let entries = self.bundle.entries();
-        let summary = summary::write(&subject.node, found.node.as_ref(), &found.pods, &found.events, entries);
-        self.add_last("summary.md", &summary)
+        self.facts.values = summary::values(found.node.as_ref(), &found.pods);
+        self.facts.findings = findings::once(std::mem::take(&mut self.facts.findings));
+        let text = summary::Summary {
+            node: &subject.node,
+            object: found.node.as_ref(),
+            pods: &found.pods,
+            events: &found.events,
+            facts: &self.facts,
+            before: self.before.as_ref(),
+            prefix: self.prefix,
+            entries: self.bundle.entries(),
+        };
+        self.add_last("summary.md", &text.to_string())?;
+        let facts = serde_json::to_string_pretty(&self.facts).unwrap_or_default();
+        self.add_last("findings.json", &facts)
     }
 
     fn add_last(&mut self, name: &str, text: &str) -> std::io::Result<()> {
@@ -260,6 +281,10 @@ impl Collecting<'_> {
         error: Option<String>,
         redactions: usize,
     ) -> std::io::Result<()> {
+        if let Ok(text) = std::str::from_utf8(content) {
+            self.facts.findings.extend(findings::in_file(name, text));
+            self.facts.files.insert(name.to_owned());
+        }
         let entry = self.entry(name, took, error, redactions);
         self.bundle.add(entry, content)
     }

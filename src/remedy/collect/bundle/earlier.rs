@@ -11,10 +11,14 @@ use flate2::read::MultiGzDecoder;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
+use crate::core::findings::Facts;
+
 use super::{Bundle, ERRORS, Entry, MANIFEST, Manifest, hex, name_begins};
 
 /// The record, by which a bundle is told to be of this remediation.
 const RECORD: &str = "remediation.json";
+/// What was known before the boot.
+pub(super) const FINDINGS: &str = "findings.json";
 /// A manifest or a record is not longer.
 const LARGEST_INDEX: u64 = 16 << 20;
 
@@ -33,15 +37,15 @@ pub fn earlier(directory: &Path, node: &str, recorded: &str) -> Option<PathBuf> 
 }
 
 impl Bundle {
-    /// Puts the files of an earlier bundle before those of this one, which takes its place then. On an error that bundle is
-    /// as it was, and this one is empty.
-    pub(in crate::remedy::collect) fn take_over(&mut self, path: &Path, id: &str) -> io::Result<()> {
+    /// Puts the files of an earlier bundle before those of this one, which takes its place then; gives what it says
+    /// of the time before. On an error that bundle is as it was, and this one is empty.
+    pub(in crate::remedy::collect) fn take_over(&mut self, path: &Path, id: &str) -> io::Result<Facts> {
         let taken = self.copy(path, id);
         match taken {
-            Ok(()) => {
+            Ok(facts) => {
                 self.earlier = self.entries.len();
                 path.clone_into(&mut self.path);
-                Ok(())
+                Ok(facts)
             }
             Err(error) => {
                 self.archive.get_mut().roll_back(0)?;
@@ -52,7 +56,7 @@ impl Bundle {
         }
     }
 
-    fn copy(&mut self, path: &Path, id: &str) -> io::Result<()> {
+    fn copy(&mut self, path: &Path, id: &str) -> io::Result<Facts> {
         let before = path.symlink_metadata()?;
         if !before.is_file() {
             return Err(refused("it is no plain file"));
@@ -60,7 +64,7 @@ impl Bundle {
         let file = File::open(path)?;
         self.is_ours(&before, &file)?;
         let mut manifest = Vec::new();
-        let mut is_of_this_run = false;
+        let (mut ours, mut facts) = (false, Facts::default());
         let limit = self.max_size.saturating_add(LARGEST_INDEX);
         // A small file can be unpacked to any size.
         let mut archive = tar::Archive::new(MultiGzDecoder::new(file).take(limit));
@@ -76,23 +80,27 @@ impl Bundle {
                 continue;
             }
             let mut hashing = Hashing { from: &mut member, sha256: Sha256::new(), seen: None };
-            if name == RECORD && size <= LARGEST_INDEX {
+            if [RECORD, FINDINGS].contains(&&*name) && size <= LARGEST_INDEX {
                 hashing.seen = Some(Vec::new());
             }
             let name = if name == ERRORS { name } else { self.names.unique(&name) };
             self.append(&name, size, &mut hashing)?;
-            if let Some(record) = hashing.seen {
-                let record: Value = serde_json::from_slice(&record).unwrap_or_default();
-                is_of_this_run = !id.is_empty() && record["id"] == id;
+            match hashing.seen {
+                Some(record) if name == RECORD => {
+                    let record: Value = serde_json::from_slice(&record).unwrap_or_default();
+                    ours = !id.is_empty() && record["id"] == id;
+                }
+                Some(findings) => facts = serde_json::from_slice(&findings).unwrap_or_default(),
+                None => {}
             }
             let sha256 = Some(hex(&hashing.sha256.finalize()));
             self.entries.push(Entry { name, sha256, size, duration_ms: 0, error: None, redactions: 0 });
         }
-        if !is_of_this_run {
+        if !ours {
             return Err(refused("it is not of this remediation"));
         }
         self.remember(serde_json::from_slice::<Manifest>(&manifest)?.files);
-        Ok(())
+        Ok(facts)
     }
 
     /// What the earlier manifest knew of its files, and which it had not.
