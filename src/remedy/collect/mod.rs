@@ -29,6 +29,8 @@ use crate::core::findings::{self, Facts};
 
 /// One item may take so long.
 const ITEM_WITHIN: Duration = Duration::from_secs(20);
+/// For an item that keeps to its time itself, and has something to show for it.
+const SLACK: Duration = Duration::from_millis(500);
 
 /// How a bundle is made.
 #[derive(Debug, Clone)]
@@ -308,15 +310,19 @@ impl Collecting<'_> {
     }
 }
 
+/// Of one item.
+fn time_left(deadline: Instant) -> Duration {
+    deadline.saturating_duration_since(Instant::now()).min(ITEM_WITHIN)
+}
+
 async fn within<T, E: std::fmt::Display>(
     deadline: Instant,
     request: impl Future<Output = Result<T, E>>,
 ) -> Result<T, String> {
-    let left = deadline.saturating_duration_since(Instant::now());
-    if left.is_zero() {
+    let limit = time_left(deadline) + SLACK;
+    if limit == SLACK {
         return Err("the step's time was over (--collect-timeout)".to_owned());
     }
-    let limit = left.min(ITEM_WITHIN);
     match tokio::time::timeout(limit, request).await {
         Ok(done) => done.map_err(|error| error.to_string()),
         Err(_) => Err(format!("no answer within {}s", limit.as_secs())),

@@ -13,7 +13,7 @@ static NAME: LazyLock<Option<Regex>> = LazyLock::new(|| {
         concat!(
             r"(?i)(?P<name>[a-z0-9_.$-]*(?:passw(?:or)?d|passphrase|passcode|[_.-]pass|pwd|token|secret|credential",
             r"|(?:api|access|private|account|encryption|signing|master|shared(?:access)?|client|secret|ssh|hmac|storage",
-            r"|service|license|session|app|auth|primary|secondary)[_.-]?key|key[_-]data|connection[_-]?string|conn[_-]?str",
+            r"|fastopen|service|license|session|app|auth|primary|secondary)[_.-]?key|key[_-]data|connection[_-]?string|conn[_-]?str",
             r"|webhook[_-]?url|\bsig\b|signature|\bauth\b))",
             r"(?P<tail>[a-z0-9_.-]*){colour}",
             r#"(?:(?P<is>\\*["']?[ \t]*(?:=>|:=|==?|:|%3[AD])[ \t]*{colour})|(?P<list>\\*["'],\s*)|(?P<space>[ \t]+))"#,
