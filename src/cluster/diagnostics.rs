@@ -184,6 +184,10 @@ impl Cluster {
         if tail.broken.is_some() && total == 0 {
             return Err(ApiError::Broken(tail.broken.unwrap_or_default()));
         }
+        // An API server does not say that its kubelet broke off; lines of logs have an end.
+        if tail.broken.is_none() && tail.text.last().is_some_and(|last| *last != b'\n') {
+            tail.broken = Some("its last line broke off".to_owned());
+        }
         tail.cut(part.keep);
         let whole = whole_lines(&tail.text, tail.left_out > 0, tail.broken.is_some());
         tail.left_out += whole.start as u64;
