@@ -28,7 +28,7 @@ fn lying_kubelets_are_a_line_each(world: &World) {
     let fault = |app: &str| world.container_log_fault(&scene.node, &scene.namespace, app, "c");
     fault("endless").lines(LINE, 2 << 10);
     fault("gone").drop_connection();
-    fault("silent").body("text/plain", "said once\n").stalls();
+    fault("silent").lines(LINE, 1).stalls();
     fault("broken").body("text/plain", "first\nsecond\nthird\n").truncate(9);
     let ended = scene.remediate(&[&COLLECT[..], &["--collect-timeout=6s"]].concat()).exits(0);
     assert!(ended.stderr.contains("not to be had (errors.txt)"), "{}", ended.stderr);
@@ -42,7 +42,7 @@ fn lying_kubelets_are_a_line_each(world: &World) {
     let log = |app: &str| bundle.get(&format!("pods/{}/{app}/c.log", scene.namespace)).cloned();
     assert!(log("endless").is_some_and(|log| log.len() <= 512 << 10 && log.starts_with(LINE)));
     assert_eq!(log("gone"), None);
-    assert_eq!(log("silent").as_deref(), Some("said once\n"));
+    assert!(log("silent").is_some_and(|log| log.starts_with(LINE) && log.ends_with(&format!("{LINE}\n"))));
     assert_eq!(log("broken").as_deref(), Some("first\n"));
     assert!(log("well").is_some());
 }
