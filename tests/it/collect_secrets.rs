@@ -1,5 +1,7 @@
 //! No secret that runs by a node gets into a bundle, in whatever form.
 
+#![expect(clippy::format_collect, reason = "short texts")]
+
 use std::collections::BTreeMap;
 
 use base64::Engine;
@@ -153,7 +155,7 @@ fn no_secret_is_in_a_bundle(world: &World) {
     let manifest: Value = serde_json::from_slice(&members["manifest.json"]).unwrap();
     let of_log =
         manifest["files"].as_array().unwrap().iter().find(|file| file["name"] == log.as_str()).unwrap();
-    assert!(of_log["redactions"].as_u64().unwrap() >= IN_LOGS.len() as u64 + 1, "{of_log}");
+    assert!(of_log["redactions"].as_u64().unwrap() > IN_LOGS.len() as u64, "{of_log}");
 }
 
 /// Every member is in the manifest with its hash, and the other way round.

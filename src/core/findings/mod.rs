@@ -36,7 +36,7 @@ pub fn in_file(file: &str, text: &str) -> Vec<Finding> {
         "events.txt" => lines::events(file, text),
         _ if !is_of_the_machine || file.contains("pods/") => Vec::new(),
         "dmesg.txt" => lines::kernel(file, text),
-        name if name.ends_with(".log") => lines::journal(file, text),
+        name if name.strip_suffix(".log").is_some() => lines::journal(file, text),
         _ => tables::in_file(name, file, text),
     }
 }

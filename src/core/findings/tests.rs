@@ -1,3 +1,5 @@
+#![allow(clippy::format_collect)]
+
 use super::*;
 
 fn told(files: &[(&str, &str)]) -> String {

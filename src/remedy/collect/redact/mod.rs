@@ -113,10 +113,13 @@ impl Redactor {
     }
 }
 
+/// Text without what it finds, and how much that was; `None` if it finds nothing.
+type Pass<'p> = &'p dyn Fn(&str) -> Option<(String, usize)>;
+
 fn without_secrets(text: &str, depth: usize) -> (String, usize) {
     let mut count = 0;
     let mut text = Cow::Borrowed(text);
-    let passes: [&dyn Fn(&str) -> Option<(String, usize)>; 5] = [
+    let passes: [Pass<'_>; 5] = [
         &pem::without_keys,
         &fixed::without_tokens,
         &userinfo::without_userinfo,

@@ -125,8 +125,7 @@ fn end_of_quoted(text: &str, start: usize, quote: char, slashes: usize) -> usize
 }
 
 fn end_of_word(text: &str, start: usize) -> usize {
-    let mut characters = text[start..].char_indices();
-    while let Some((at, c)) = characters.next() {
+    for (at, c) in text[start..].char_indices() {
         let after = &text[start + at + c.len_utf8()..];
         let ends = match c {
             '"' | '\'' | '\x1b' => true,
