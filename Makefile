@@ -18,7 +18,7 @@ check:
 test:
 	tests/all
 
-# The figures of README, on the real control plane: an hour, on a quiet machine. The last three need upstream Sciuro.
+# The figures of README, on the real control plane: an hour, on a quiet machine. Three of them need upstream Sciuro.
 bench:
 	tests/bench/sync
 	tests/bench/status
@@ -26,3 +26,4 @@ bench:
 	tests/bench/upstream
 	tests/bench/writes
 	tests/bench/latency
+	tests/bench/collect

@@ -1,11 +1,14 @@
 //! What the API server knows about a node and its pods, read for a bundle: whole objects, Events and logs.
 
+use std::borrow::Cow;
+use std::ops::Range;
 use std::pin::pin;
 use std::time::Duration;
 
 use futures::{Stream, StreamExt};
 use http::Request;
 use serde_json::Value;
+use tokio::time::{Instant, timeout_at};
 
 use super::api::Cluster;
 use super::error::ApiError;
@@ -20,12 +23,27 @@ pub struct LogOf<'l> {
     pub previous: bool,
 }
 
+/// How much of a log is wanted.
+#[derive(Debug, Clone, Copy)]
+pub struct Part {
+    /// So many bytes of its end, in whole lines.
+    pub keep: usize,
+    /// So many are read for that.
+    pub read: u64,
+    pub within: Duration,
+}
+
+/// More lines than are kept of any log.
+const LINES: &str = "20000";
+
 /// The end of a log.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct LogTail {
     pub text: Vec<u8>,
     /// So many bytes before it were left out.
     pub left_out: u64,
+    /// Why there is nothing after it.
+    pub broken: Option<String>,
 }
 
 impl Cluster {
@@ -63,26 +81,30 @@ impl Cluster {
         self.items("/api/v1/events", &parameters).await
     }
 
-    /// The last `keep` bytes of a log, reading at most `read` of it; `since` limits how old its lines are.
+    /// The last lines of a log, reading at most `part` of it; `since` limits how old its lines are.
     pub async fn log_tail(
         &self,
         of: LogOf<'_>,
         since: Option<Duration>,
-        keep: usize,
-        read: u64,
+        part: Part,
     ) -> Result<LogTail, ApiError> {
         let path = format!("/api/v1/namespaces/{}/pods/{}/log", of.namespace, of.pod);
         let since = since.map(|since| since.as_secs().max(1).to_string());
-        let limit = read.to_string();
-        let mut parameters =
-            vec![("container", of.container), ("timestamps", "true"), ("limitBytes", &limit)];
+        let limit = part.read.to_string();
+        // The limit is counted from the first line that is asked for.
+        let mut parameters = vec![
+            ("container", of.container),
+            ("timestamps", "true"),
+            ("tailLines", LINES),
+            ("limitBytes", &limit),
+        ];
         if of.previous {
             parameters.push(("previous", "true"));
         }
         if let Some(since) = &since {
             parameters.push(("sinceSeconds", since));
         }
-        self.tail(&path, &parameters, keep, read).await
+        self.tail(&path, &parameters, part).await
     }
 
     /// The log of a container while it is written, at most so many bytes of it.
@@ -110,7 +132,7 @@ impl Cluster {
         while let Some(chunk) = chunks.next().await {
             content.extend_from_slice(&chunk.map_err(|error| broken(&error))?);
             if content.len() > most {
-                content.truncate(most);
+                content.truncate(whole_lines(&content[..most], false, true).end);
                 return Ok((content, true));
             }
         }
@@ -122,36 +144,55 @@ impl Cluster {
         &self,
         node: &str,
         parameters: &[(&str, &str)],
-        keep: usize,
-        read: u64,
+        part: Part,
     ) -> Result<LogTail, ApiError> {
-        self.tail(&proxy(node, "logs/"), parameters, keep, read).await
+        self.tail(&proxy(node, "logs/"), parameters, part).await
     }
 
-    /// The last `keep` bytes of an answer, reading at most `read` of it.
-    async fn tail(
-        &self,
-        path: &str,
-        parameters: &[(&str, &str)],
-        keep: usize,
-        read: u64,
-    ) -> Result<LogTail, ApiError> {
-        let mut chunks = pin!(self.stream(get(path, parameters)?).await?);
-        let mut tail = LogTail { text: Vec::new(), left_out: 0 };
+    /// The last lines of an answer. What came before it broke off, stalled or got too long is kept.
+    async fn tail(&self, path: &str, parameters: &[(&str, &str)], part: Part) -> Result<LogTail, ApiError> {
+        let until = Instant::now() + part.within;
+        let late = || format!("no more within {}s", part.within.as_secs());
+        let begun = timeout_at(until, self.stream_text(get(path, parameters)?)).await;
+        let mut chunks = pin!(begun.map_err(|_| ApiError::Broken(late()))??);
+        let mut tail = LogTail::default();
         let mut total = 0;
-        while let Some(chunk) = chunks.next().await {
-            let chunk = chunk.map_err(|error| broken(&error))?;
+        loop {
+            let chunk = match timeout_at(until, chunks.next()).await {
+                Ok(None) => break,
+                Ok(Some(Ok(chunk))) => chunk,
+                Ok(Some(Err(error))) => {
+                    tail.broken = Some(broken(&error).to_string());
+                    break;
+                }
+                Err(_) => {
+                    tail.broken = Some(late());
+                    break;
+                }
+            };
             total += chunk.len() as u64;
             tail.text.extend_from_slice(&chunk);
             // Cut now and then only: each cut moves what stays.
-            if tail.text.len() > 2 * keep {
-                tail.cut(keep);
+            if tail.text.len() > 2 * part.keep {
+                tail.cut(part.keep);
             }
-            if total >= read {
+            if total >= part.read {
+                tail.broken = Some(format!("only its first {} MiB were read", part.read >> 20));
                 break;
             }
         }
-        tail.cut(keep);
+        if tail.broken.is_some() && total == 0 {
+            return Err(ApiError::Broken(tail.broken.unwrap_or_default()));
+        }
+        // An API server does not say that its kubelet broke off; lines of logs have an end.
+        if tail.broken.is_none() && tail.text.last().is_some_and(|last| *last != b'\n') {
+            tail.broken = Some("its last line broke off".to_owned());
+        }
+        tail.cut(part.keep);
+        let whole = whole_lines(&tail.text, tail.left_out > 0, tail.broken.is_some());
+        tail.left_out += whole.start as u64;
+        tail.text.truncate(whole.end);
+        tail.text.drain(..whole.start);
         Ok(tail)
     }
 
@@ -165,7 +206,27 @@ impl Cluster {
     }
 }
 
+/// Where the whole lines of a text are whose beginning or end was cut off. Half a line is worse than none: of half a secret
+/// nobody can tell that it is one.
+pub fn whole_lines(text: &[u8], begin_is_cut: bool, end_is_cut: bool) -> Range<usize> {
+    let is_end = |byte: &u8| *byte == b'\n';
+    let start = if begin_is_cut { text.iter().position(is_end).map_or(text.len(), |at| at + 1) } else { 0 };
+    let end = if end_is_cut { text.iter().rposition(is_end).map_or(0, |at| at + 1) } else { text.len() };
+    start..end.max(start)
+}
+
 impl LogTail {
+    pub fn lossy(&self) -> Cow<'_, str> {
+        String::from_utf8_lossy(&self.text)
+    }
+
+    /// Why it is not the whole log.
+    pub fn note(&self) -> Option<String> {
+        let before = (self.left_out > 0).then(|| format!("{} bytes before it left out", self.left_out));
+        let parts: Vec<String> = before.into_iter().chain(self.broken.clone()).collect();
+        (!parts.is_empty()).then(|| parts.join("; "))
+    }
+
     fn cut(&mut self, keep: usize) {
         let surplus = self.text.len().saturating_sub(keep);
         if surplus > 0 {
@@ -198,10 +259,21 @@ mod tests {
 
     #[test]
     fn the_end_of_a_log_is_kept_and_the_rest_counted() {
-        let mut tail = LogTail { text: b"0123456789".to_vec(), left_out: 5 };
+        let mut tail = LogTail { text: b"0123456789".to_vec(), left_out: 5, broken: None };
         tail.cut(4);
-        assert_eq!(tail, LogTail { text: b"6789".to_vec(), left_out: 11 });
+        assert_eq!(tail, LogTail { text: b"6789".to_vec(), left_out: 11, broken: None });
         tail.cut(4);
         assert_eq!(tail.left_out, 11);
+    }
+
+    #[test]
+    fn lines_are_whole_or_not_there() {
+        let lines = |text: &str, begin, end| text[whole_lines(text.as_bytes(), begin, end)].to_owned();
+        assert_eq!(lines("ret\na\nb\nsec", true, true), "a\nb\n");
+        assert_eq!(lines("a\nb\nlast", false, false), "a\nb\nlast");
+        assert_eq!(lines("a\nb\nsec", false, true), "a\nb\n");
+        assert_eq!(lines("one line without an end", true, false), "");
+        assert_eq!(lines("one line without an end", false, true), "");
+        assert_eq!(lines("", true, true), "");
     }
 }

@@ -32,7 +32,7 @@ pub use api::Cluster;
 pub use claims::ClaimsElsewhere;
 pub use clock::Clock;
 pub use config::{KubeconfigNames, kubeconfig_names};
-pub use diagnostics::{LogOf, LogTail};
+pub use diagnostics::{LogOf, LogTail, Part, whole_lines};
 pub use error::{ApiError, Rule};
 pub use evictions::Eviction;
 pub use follow::{Change, Listed};

@@ -10,6 +10,7 @@ mod brake;
 pub mod condition;
 pub mod drain;
 pub mod expression;
+pub mod findings;
 pub mod gates;
 mod labels;
 pub mod matcher;

@@ -12,6 +12,8 @@ mod bad_input;
 mod chain;
 mod check;
 mod clock;
+mod collect_faults;
+mod collect_secrets;
 mod complete;
 mod crash;
 mod deploy;

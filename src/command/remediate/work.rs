@@ -23,7 +23,7 @@ use crate::core::remediation::{
 };
 use crate::core::verify::{AlertsSeen, Check};
 use crate::error::Exit;
-use crate::remedy::collect::{self, Collected, Moment};
+use crate::remedy::collect::{self, Moment};
 use crate::remedy::reboot::command::CommandOptions;
 use crate::remedy::reboot::{self, Reboot, RebootError, Target};
 use crate::remedy::{News, Tell, boot, drain, verify};
@@ -125,17 +125,13 @@ impl Worker<'_> {
     }
 
     async fn collect(&self, node: RemediatedNode, record: Record) -> Result<Product, Failure> {
-        let collected = self.bundle(&node, &record, Moment::BeforeTheDrain).await.map_err(failed)?;
-        Ok(Product::Bundle(collected.path.map(|path| path.display().to_string())))
+        let path = self.bundle(&node, &record, Moment::BeforeTheDrain).await;
+        Ok(Product::Bundle(path.map(|path| path.display().to_string())))
     }
 
-    /// Diagnostics as they are now. What cannot be had is in the bundle, and no failure.
-    async fn bundle(
-        &self,
-        node: &RemediatedNode,
-        record: &Record,
-        moment: Moment,
-    ) -> Result<Collected, String> {
+    /// Diagnostics as they are now, and where they are. What cannot be had, or not be written, is said and no failure: the
+    /// node is not to wait for it.
+    async fn bundle(&self, node: &RemediatedNode, record: &Record, moment: Moment) -> Option<PathBuf> {
         let settings = &self.settings.collect;
         let options = collect::CollectOptions {
             directory: settings.directory.clone(),
@@ -158,18 +154,20 @@ impl Worker<'_> {
             },
         };
         let collected = collect::collect(self.cluster, &subject, &options, &self.steps).await;
-        let collected = collected.map_err(|error| {
-            let why = format!("the diagnostics cannot be written: {error}");
-            self.steps.tell(News::Warning(&why));
-            why
-        })?;
+        let collected = match collected {
+            Ok(collected) => collected,
+            Err(error) => {
+                self.steps.tell(News::Warning(&format!("the diagnostics cannot be written: {error}")));
+                return None;
+            }
+        };
         let place = collected.path.as_ref().map_or("stdout".into(), |path| path.display().to_string());
         let missing = match collected.errors {
             0 => String::new(),
             errors => format!(", {errors} not to be had (errors.txt)"),
         };
         self.steps.tell(News::Line(&format!("{} files in {place}{missing}", collected.files)));
-        Ok(collected)
+        collected.path
     }
 
     /// A verification is not late because of its diagnostics.
@@ -188,13 +186,10 @@ impl Worker<'_> {
         }
     }
 
-    /// The bundle of this run, if it is where we would put it. The record is anybody's to write: it names a file and no
-    /// place, and the file has to be called as ours are.
+    /// The bundle of this run, if it is where we would put it.
     fn bundle_of(&self, record: &Record) -> Option<PathBuf> {
         let directory = self.settings.collect.directory.as_ref()?;
-        let name = PathBuf::from(record.bundle.as_ref()?).file_name()?.to_str()?.to_owned();
-        let is_ours = name.starts_with(&format!("sciuro-{}-", self.node)) && name.ends_with(".tar.gz");
-        Some(directory.join(name)).filter(|path| is_ours && path.is_file())
+        collect::earlier(directory, &self.node, record.bundle.as_ref()?)
     }
 
     async fn drain(&self) -> Result<Product, Failure> {

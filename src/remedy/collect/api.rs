@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 use futures::{StreamExt, stream};
 use serde_json::Value;
 
-use super::{Collecting, Subject, summary, within};
-use crate::cluster::LogOf;
+use super::{Collecting, Subject, summary, time_left, within};
+use crate::cluster::{LogOf, Part};
 use crate::remedy::{News, Tell};
 
 /// The end of each log, in bytes.
@@ -94,7 +94,8 @@ impl Collecting<'_> {
                     container: &log.container,
                     previous: log.previous,
                 };
-                let tail = within(deadline, cluster.log_tail(of, since, LOG_KEPT, LOG_READ)).await;
+                let part = Part { keep: LOG_KEPT, read: LOG_READ, within: time_left(deadline) };
+                let tail = within(deadline, cluster.log_tail(of, since, part)).await;
                 (log, tail, began.elapsed())
             })
             .buffered(AT_A_TIME);
@@ -105,12 +106,7 @@ impl Collecting<'_> {
                 tell.tell(News::Wait { elapsed: took, facts: &format!("{done} of {total} logs") });
             }
             match tail {
-                Ok(tail) => {
-                    let text = String::from_utf8_lossy(&tail.text);
-                    let cut =
-                        (tail.left_out > 0).then(|| format!("{} bytes before it left out", tail.left_out));
-                    self.add_text(&log.file(), &text, took, cut)?;
-                }
+                Ok(tail) => self.add_text(&log.file(), &tail.lossy(), took, tail.note())?,
                 Err(why) => self.miss(&log.file(), why, took),
             }
         }

@@ -17,7 +17,7 @@ use uuid::Uuid;
 use self::commands::{Item, Keep};
 use self::frames::{Frame, Reader};
 use super::{Collecting, Moment, Subject};
-use crate::cluster::{Cluster, HelperPod};
+use crate::cluster::{Cluster, HelperPod, whole_lines};
 use crate::remedy::reboot::pod::{self, HelperOptions};
 use crate::remedy::reboot::{Target, one_line};
 use crate::remedy::{News, Tell};
@@ -229,18 +229,16 @@ fn judge(item: &Item, frame: Frame) -> Judged {
     let Frame { code, seconds, mut content, broken, .. } = frame;
     let most = item.most;
     let mut note = broken.map(str::to_owned);
-    if content.len() > most {
-        match item.keep {
-            Keep::Head => {
-                content.truncate(most);
-                note.get_or_insert(format!("cut after {most} bytes"));
-            }
-            Keep::Tail => {
-                let line = content.iter().position(|byte| *byte == b'\n').map_or(1, |end| end + 1);
-                content.drain(..line);
-                note.get_or_insert(format!("its last {most} bytes only"));
-            }
-        }
+    let is_longer = content.len() > most;
+    let is_head = item.keep == Keep::Head;
+    let whole = whole_lines(&content, is_longer && !is_head, broken.is_some() || (is_longer && is_head));
+    content.truncate(whole.end);
+    content.drain(..whole.start);
+    if is_longer {
+        note.get_or_insert(match item.keep {
+            Keep::Head => format!("cut after {most} bytes"),
+            Keep::Tail => format!("its last {most} bytes only"),
+        });
     } else {
         let said = match code {
             Some(0) => None,

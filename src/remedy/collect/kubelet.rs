@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 
-use super::{Collecting, Moment, Subject, within};
+use super::{Collecting, Moment, Subject, time_left, within};
+use crate::cluster::Part;
 
 /// Files below `kubelet/`, and where they are served.
 const DOCUMENTS: [(&str, &str); 4] = [
@@ -55,12 +56,10 @@ impl Collecting<'_> {
 
     async fn journal(&mut self, node: &str, name: &str, parameters: &[(&str, &str)]) -> std::io::Result<()> {
         let began = Instant::now();
-        let request = self.cluster.kubelet_log(node, parameters, LOG_KEPT, LOG_READ);
+        let part = Part { keep: LOG_KEPT, read: LOG_READ, within: time_left(self.deadline) };
+        let request = self.cluster.kubelet_log(node, parameters, part);
         match within(self.deadline, request).await {
-            Ok(tail) => {
-                let cut = (tail.left_out > 0).then(|| format!("{} bytes before it left out", tail.left_out));
-                self.add_text(name, &String::from_utf8_lossy(&tail.text), began.elapsed(), cut)
-            }
+            Ok(tail) => self.add_text(name, &tail.lossy(), began.elapsed(), tail.note()),
             Err(why) => {
                 self.miss(name, why, began.elapsed());
                 Ok(())

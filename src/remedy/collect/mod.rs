@@ -9,6 +9,8 @@ mod kubelet;
 mod redact;
 mod summary;
 
+pub use self::bundle::earlier;
+
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -17,15 +19,18 @@ use regex::Regex;
 use serde_json::Value;
 
 use self::api::Found;
-use self::bundle::{Bundle, Entry};
+use self::bundle::{Bundle, Entry, Written};
 pub use self::host::clean_up;
 use self::redact::Redactor;
-use super::Tell;
 use super::reboot::pod::HelperOptions;
+use super::{News, Tell};
 use crate::cluster::Cluster;
+use crate::core::findings::{self, Facts};
 
 /// One item may take so long.
 const ITEM_WITHIN: Duration = Duration::from_secs(20);
+/// For an item that keeps to its time itself, and has something to show for it.
+const SLACK: Duration = Duration::from_millis(500);
 
 /// How a bundle is made.
 #[derive(Debug, Clone)]
@@ -98,35 +103,29 @@ pub async fn collect(
         (None, None) => Path::new("."),
     };
     make_private(directory)?;
-    let path = match &subject.bundle {
-        Some(path) if path.exists() => path.clone(),
-        _ => directory.join(file_name(&subject.node, now)),
-    };
     let prefix = if subject.moment == Moment::AfterTheBoot { "after/" } else { "" };
     let mut collecting = Collecting {
         cluster,
         prefix,
         redactor: Redactor::new(options.redact.clone()),
-        bundle: Bundle::create(&path, options.max_size, now)?,
+        bundle: Bundle::create(directory, &subject.node, options.max_size, now)?,
         deadline: Instant::now() + options.within,
         since: options.since,
-        errors: Vec::new(),
+        facts: Facts::default(),
+        before: None,
     };
+    collecting.take_over(subject);
     collecting.run(subject, options, tell).await?;
-    let (files, errors) = (collecting.bundle.entries().len(), collecting.errors.len());
-    let path = collecting.bundle.finish()?;
+    let written = collecting.bundle.finish(prefix)?;
+    if let Some(trouble) = &written.trouble {
+        tell.tell(News::Warning(&format!("not all diagnostics can be written: {trouble}")));
+    }
+    let Written { path, files, missing: errors, .. } = written;
     if options.directory.is_none() {
         bundle::to_stdout(&path)?;
         return Ok(Collected { path: None, files, errors });
     }
     Ok(Collected { path: Some(std::path::absolute(&path).unwrap_or(path)), files, errors })
-}
-
-/// `sciuro-<node>-<UTC>.tar.gz`; the API allows no slash in a node's name, and a hostile server must not either.
-fn file_name(node: &str, now: Timestamp) -> String {
-    let node: String =
-        node.chars().map(|c| if c.is_ascii_alphanumeric() || "-.".contains(c) { c } else { '_' }).collect();
-    format!("sciuro-{node}-{}.tar.gz", now.strftime("%Y%m%dT%H%M%SZ"))
 }
 
 fn make_private(directory: &Path) -> std::io::Result<()> {
@@ -164,8 +163,9 @@ struct Collecting<'c> {
     bundle: Bundle,
     deadline: Instant,
     since: Option<Duration>,
-    /// `name: why`
-    errors: Vec<String>,
+    /// What is known now, and what was before the boot.
+    facts: Facts,
+    before: Option<Facts>,
 }
 
 impl Collecting<'_> {
@@ -191,14 +191,41 @@ impl Collecting<'_> {
         self.close(subject, &found)
     }
 
+    /// A bundle that cannot be had any more is a failing item.
+    fn take_over(&mut self, subject: &Subject) {
+        let Some(path) = &subject.bundle else { return };
+        match self.bundle.take_over(path, &subject.id) {
+            Ok(before) => self.before = Some(before),
+            Err(error) => {
+                self.miss("before", format!("{} is left as it is: {error}", path.display()), Duration::ZERO);
+            }
+        }
+    }
+
     /// What is made of the rest.
     fn close(&mut self, subject: &Subject, found: &Found) -> std::io::Result<()> {
-        self.add_text("remediation.json", &subject.record, Duration::ZERO, None)?;
-        let entries = self.bundle.entries();
-        let summary = summary::write(&subject.node, found.node.as_ref(), &found.pods, &found.events, entries);
-        self.add_text("summary.md", &summary, Duration::ZERO, None)?;
-        let errors = self.errors.iter().flat_map(|error| [error.as_str(), "\n"]).collect::<String>();
-        self.add_text("errors.txt", &errors, Duration::ZERO, None)
+        self.add_last("remediation.json", &subject.record)?;
+        self.facts.values = summary::values(found.node.as_ref(), &found.pods);
+        self.facts.findings = findings::once(std::mem::take(&mut self.facts.findings));
+        let text = summary::Summary {
+            node: &subject.node,
+            object: found.node.as_ref(),
+            pods: &found.pods,
+            events: &found.events,
+            facts: &self.facts,
+            before: self.before.as_ref(),
+            prefix: self.prefix,
+            entries: self.bundle.entries(),
+        };
+        self.add_last("summary.md", &text.to_string())?;
+        let facts = serde_json::to_string_pretty(&self.facts).unwrap_or_default();
+        self.add_last("findings.json", &facts)
+    }
+
+    fn add_last(&mut self, name: &str, text: &str) -> std::io::Result<()> {
+        let (text, redactions) = self.redactor.text(text);
+        let entry = self.entry(name, Duration::ZERO, None, redactions);
+        self.bundle.add_last(entry, text.as_bytes())
     }
 
     async fn object<E: std::fmt::Display>(
@@ -277,12 +304,15 @@ impl Collecting<'_> {
         error: Option<String>,
         redactions: usize,
     ) -> std::io::Result<()> {
+        if let Ok(text) = std::str::from_utf8(content) {
+            self.facts.findings.extend(findings::in_file(name, text));
+            self.facts.files.insert(name.to_owned());
+        }
         let entry = self.entry(name, took, error, redactions);
         self.bundle.add(entry, content)
     }
 
     fn miss(&mut self, name: &str, why: String, took: Duration) {
-        self.errors.push(format!("{}{name}: {why}", self.prefix));
         let entry = self.entry(name, took, Some(why), 0);
         self.bundle.miss(entry);
     }
@@ -290,25 +320,30 @@ impl Collecting<'_> {
     fn entry(&self, name: &str, took: Duration, error: Option<String>, redactions: usize) -> Entry {
         let duration_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
         Entry {
-            name: format!("{}{name}", self.prefix),
+            // A lying server names pods and errors as it likes.
+            name: self.redactor.text(&format!("{}{name}", self.prefix)).0,
             sha256: None,
             size: 0,
             duration_ms,
-            error,
+            error: error.map(|error| self.redactor.text(&error).0),
             redactions,
         }
     }
+}
+
+/// Of one item.
+fn time_left(deadline: Instant) -> Duration {
+    deadline.saturating_duration_since(Instant::now()).min(ITEM_WITHIN)
 }
 
 async fn within<T, E: std::fmt::Display>(
     deadline: Instant,
     request: impl Future<Output = Result<T, E>>,
 ) -> Result<T, String> {
-    let left = deadline.saturating_duration_since(Instant::now());
-    if left.is_zero() {
+    let limit = time_left(deadline) + SLACK;
+    if limit == SLACK {
         return Err("the step's time was over (--collect-timeout)".to_owned());
     }
-    let limit = left.min(ITEM_WITHIN);
     match tokio::time::timeout(limit, request).await {
         Ok(done) => done.map_err(|error| error.to_string()),
         Err(_) => Err(format!("no answer within {}s", limit.as_secs())),

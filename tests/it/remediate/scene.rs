@@ -259,6 +259,11 @@ impl<'w> Scene<'w> {
 
     /// The only bundle: its members and their content. What is in it is nobody else's business.
     pub fn bundle(&self) -> BTreeMap<String, String> {
+        let text = |content: Vec<u8>| String::from_utf8(content).expect("text");
+        self.members().into_iter().map(|(name, content)| (name, text(content))).collect()
+    }
+
+    pub fn members(&self) -> BTreeMap<String, Vec<u8>> {
         let mode = |path: &Path| std::fs::metadata(path).expect("a file").permissions().mode() & 0o777;
         let directory = self.directory();
         assert_eq!(mode(&directory), 0o700);
@@ -267,14 +272,14 @@ impl<'w> Scene<'w> {
         let path = files.into_iter().next().expect("a file").expect("a file").path();
         assert_eq!(mode(&path), 0o600);
         let file = std::fs::File::open(path).expect("a file");
-        let mut archive = tar::Archive::new(flate2::read::GzDecoder::new(file));
+        let mut archive = tar::Archive::new(flate2::read::MultiGzDecoder::new(file));
         let mut members = BTreeMap::new();
         for member in archive.entries().expect("an archive") {
             let mut member = member.expect("a member");
             assert_eq!(member.header().mode().expect("a mode"), 0o600);
             let name = member.path().expect("a name").display().to_string();
-            let mut content = String::new();
-            member.read_to_string(&mut content).expect("text");
+            let mut content = Vec::new();
+            member.read_to_end(&mut content).expect("content");
             members.insert(name, content);
         }
         members

@@ -132,4 +132,18 @@ impl World {
             None => self.kubelet_servers.drop_forwards(),
         }
     }
+
+    /// What goes wrong when the log of a container is read.
+    pub fn container_log_fault(&self, node: &str, namespace: &str, pod: &str, container: &str) -> Fault {
+        match &self.doubles {
+            Some((api, _)) => {
+                let path = format!("/api/v1/namespaces/{namespace}/pods/{pod}/log");
+                api.faults().on("GET", &path).query(&format!("container={container}&"))
+            }
+            None => {
+                let path = format!("/containerLogs/{namespace}/{pod}/{container}");
+                self.kubelet_servers.faults(node).on("GET", &path)
+            }
+        }
+    }
 }

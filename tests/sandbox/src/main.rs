@@ -1,12 +1,14 @@
 //! The test doubles as a command: see `sandbox --help`.
 
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
-use sandbox::{Alertmanager, ApiServer, Error, Kubelet, KubeletOptions, MachineControl, Result};
+use sandbox::{
+    Alertmanager, ApiServer, Error, Kubelet, KubeletOptions, KubeletServer, MachineControl, Machines, Result,
+};
 use tokio::signal::unix::{SignalKind, signal};
 
 /// Test doubles of kubectl-sciuro: what it meets in a cluster, on this machine
@@ -41,6 +43,9 @@ struct KubeletArgs {
     /// Created when all machines are registered and Ready, with the URL under which they are rebooted and switched off in it
     #[arg(long, value_name = "FILE")]
     ready_file: Option<PathBuf>,
+    /// Serve logs of pods, a MiB each, to who has a client certificate of this authority
+    #[arg(long, value_name = "FILE")]
+    logs_for: Option<PathBuf>,
     #[command(flatten)]
     machines: MachineArgs,
 }
@@ -142,6 +147,7 @@ async fn kubelet(args: KubeletArgs) -> Result<()> {
         () = &mut told_to_stop => return Ok(()),
     };
     let control = MachineControl::start(&kubelet.machines());
+    let _servers = args.logs_for.map(|file| serve_logs(&kubelet.machines(), &file)).transpose()?;
     if let Some(file) = args.ready_file {
         std::fs::write(&file, control.url())
             .map_err(|error| Error::new(format!("cannot write {}: {error}", file.display())))?;
@@ -149,6 +155,20 @@ async fn kubelet(args: KubeletArgs) -> Result<()> {
     told_to_stop.await;
     kubelet.stop().await;
     Ok(())
+}
+
+fn serve_logs(machines: &Machines, clients: &Path) -> Result<Vec<KubeletServer>> {
+    const LINE: &str = "2026-11-23T00:00:00.000000000Z GET /cart?user=4711 200 17ms upstream=10.244.1.17:8080 trace=0a1b2c3d";
+    let clients = std::fs::read_to_string(clients)
+        .map_err(|error| Error::new(format!("cannot read {}: {error}", clients.display())))?;
+    let servers = machines.names().map(|name| {
+        let server = KubeletServer::start(name, &clients);
+        server.logs_of(machines);
+        // Not those of helpers, which say what they are asked.
+        server.faults().on("GET", "/containerLogs/bench/*").lines(LINE, 1);
+        server
+    });
+    Ok(servers.collect())
 }
 
 /// Ready when SIGTERM or SIGINT has come. The signals are caught from the call on.

@@ -60,6 +60,8 @@ pub(super) struct Effect {
     pub(super) message: Option<String>,
     body: Option<(String, Bytes)>,
     huge: Option<usize>,
+    lines: Option<(Bytes, usize)>,
+    stalls: bool,
     truncate: Option<usize>,
     headers: Vec<(HeaderName, String)>,
 }
@@ -162,6 +164,17 @@ impl Fault {
         self.change(|rule| rule.effect.huge = Some(mebibytes))
     }
 
+    /// Nothing is done and the answer is this line over and over, so many MiB of it, made while it is sent.
+    pub fn lines(self, line: &str, mebibytes: usize) -> Self {
+        let line = Bytes::from(format!("{line}\n"));
+        self.change(|rule| rule.effect.lines = Some((line, mebibytes)))
+    }
+
+    /// The answer does not end: after what there is comes nothing more.
+    pub fn stalls(self) -> Self {
+        self.change(|rule| rule.effect.stalls = true)
+    }
+
     /// It is done, and a warning comes with the answer, as kubectl shows them.
     pub fn warning(self, text: &str) -> Self {
         let quoted = text.replace('\\', "\\\\").replace('"', "\\\"");
@@ -200,6 +213,9 @@ impl Effect {
         if let Some(mebibytes) = self.huge {
             return Some(Reply::huge(status, mebibytes));
         }
+        if let Some((line, mebibytes)) = &self.lines {
+            return Some(Reply::lines(status, line, *mebibytes));
+        }
         let (content_type, body) = self.body.as_ref()?;
         Some(Reply::bytes(status, content_type, body.clone()))
     }
@@ -209,6 +225,7 @@ impl Effect {
         let reply = self.headers.iter().fold(reply, |reply, (name, value)| reply.with(name.clone(), value));
         match self.truncate {
             Some(bytes) => reply.truncated(bytes),
+            None if self.stalls => reply.stalled(),
             None => reply,
         }
     }

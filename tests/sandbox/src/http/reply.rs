@@ -71,6 +71,26 @@ impl Reply {
         Self { status, ..Self::stream(chunks.boxed()) }
     }
 
+    /// This line over and over, so many MiB of it as plain text.
+    pub(crate) fn lines(status: u16, line: &Bytes, mebibytes: usize) -> Self {
+        const CHUNK: usize = 64 << 10;
+        let chunk = Bytes::from(line.repeat(CHUNK / line.len().max(1) + 1));
+        let chunks = stream::iter(0..mebibytes * 16).map(move |_| Ok(chunk.clone()));
+        let content = Content::Stream(chunks.boxed());
+        Self { status, headers: Vec::new(), content, upgrade: None }
+            .with(CONTENT_TYPE, "text/plain; charset=utf-8")
+    }
+
+    /// After the body comes nothing more, and no end.
+    pub(crate) fn stalled(mut self) -> Self {
+        let body = match self.content {
+            Content::Bytes(body) => stream::iter([Ok(body)]).boxed(),
+            Content::Stream(stream) => stream,
+        };
+        self.content = Content::Stream(body.chain(stream::pending()).boxed());
+        self
+    }
+
     /// 101: the connection is handed over.
     pub(crate) fn upgrade(upgrade: Upgrade) -> Self {
         let content = Content::Bytes(Bytes::new());

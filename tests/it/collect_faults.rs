@@ -1,0 +1,115 @@
+//! Kubelets that lie, stall or are gone, disks that are full, logs without an end: the run goes on, and says so.
+
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use crate::collect_secrets::manifest_is_true;
+use crate::remediate::scene::Scene;
+use crate::support::{World, run, scenarios};
+
+scenarios!(lying_kubelets_are_a_line_each, a_full_disk_leaves_what_there_is, memory_does_not_grow_with_logs);
+
+const COLLECT: [&str; 4] = ["--yes", "--force", "--until=collect", "--max-unavailable=100%"];
+const LINE: &str = "nothing that anybody would want to read twice, but of some length";
+
+fn errors(scene: &Scene<'_>) -> String {
+    let members = scene.members();
+    manifest_is_true(&members);
+    String::from_utf8(members["errors.txt"].clone()).expect("text")
+}
+
+fn lying_kubelets_are_a_line_each(world: &World) {
+    let scene = Scene::new(world);
+    let apps = ["endless", "gone", "silent", "broken", "well"];
+    for app in apps {
+        scene.bare_pod(app);
+    }
+    scene.until_running(apps.len());
+    let fault = |app: &str| world.container_log_fault(&scene.node, &scene.namespace, app, "c");
+    fault("endless").lines(LINE, 2 << 10);
+    fault("gone").drop_connection();
+    fault("silent").lines(LINE, 1).stalls();
+    fault("broken").body("text/plain", "first\nsecond\nthird\n").truncate(9);
+    let ended = scene.remediate(&[&COLLECT[..], &["--collect-timeout=6s"]].concat()).exits(0);
+    assert!(ended.stderr.contains("not to be had (errors.txt)"), "{}", ended.stderr);
+
+    let errors = errors(&scene);
+    for app in apps {
+        let lines = errors.lines().filter(|line| line.contains(&format!("/{app}/c.log: "))).count();
+        assert_eq!(lines, usize::from(app != "well"), "{app}: {errors}");
+    }
+    let bundle = scene.bundle();
+    let log = |app: &str| bundle.get(&format!("pods/{}/{app}/c.log", scene.namespace)).cloned();
+    assert!(log("endless").is_some_and(|log| log.len() <= 512 << 10 && log.starts_with(LINE)));
+    assert_eq!(log("gone"), None);
+    assert!(log("silent").is_some_and(|log| log.starts_with(LINE) && log.ends_with(&format!("{LINE}\n"))));
+    assert_eq!(log("broken").as_deref(), Some("first\n"));
+    assert!(log("well").is_some());
+}
+
+/// A limit of the file's size does to one file what a full disk does to all.
+fn a_full_disk_leaves_what_there_is(world: &World) {
+    let scene = Scene::new(world);
+    let apps = ["a", "b", "c"];
+    for app in apps {
+        scene.bare_pod(app);
+    }
+    scene.until_running(apps.len());
+    // Digits that no compression makes a fourth of.
+    let mut state = 1_u64;
+    let mut noise = String::new();
+    while noise.len() < 400 << 10 {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        noise.extend([(state >> 3).to_string(), "\n".to_owned()]);
+    }
+    for app in apps {
+        world.container_log_fault(&scene.node, &scene.namespace, app, "c").body("text/plain", noise.clone());
+    }
+    let whole = scene.command(&COLLECT);
+    let mut command = Command::new("bash");
+    command
+        .args(["-c", "trap '' XFSZ; ulimit -f 256; exec \"$@\"", "bash"])
+        .arg(whole.get_program())
+        .args(whole.get_args());
+    for (name, value) in whole.get_envs() {
+        match value {
+            Some(value) => command.env(name, value),
+            None => command.env_remove(name),
+        };
+    }
+    run(&mut command).exits(0).says("Warning: not all diagnostics can be written");
+    let errors = errors(&scene);
+    assert!(errors.contains("c.log: not written: "), "{errors}");
+    let bundle = scene.bundle();
+    for file in ["node/node.yaml", "summary.md", "remediation.json"] {
+        assert!(bundle.contains_key(file), "{file}: {:?}", bundle.keys());
+    }
+}
+
+fn memory_does_not_grow_with_logs(world: &World) {
+    let scene = Scene::new(world);
+    let apps: Vec<String> = (0..16).map(|number| format!("p{number}")).collect();
+    for app in &apps {
+        scene.bare_pod(app);
+        world.container_log_fault(&scene.node, &scene.namespace, app, "c").lines(LINE, 2 << 10);
+    }
+    scene.until_running(apps.len());
+    let mut child =
+        scene.command(&COLLECT).stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("a process");
+    let mut peak = 0;
+    let status = loop {
+        // Its highest so far: the last one that is seen is near enough.
+        let status = std::fs::read_to_string(format!("/proc/{}/status", child.id())).unwrap_or_default();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        peak = line.and_then(|line| line.split_whitespace().next()?.parse().ok()).unwrap_or(peak);
+        if let Some(status) = child.try_wait().expect("a process") {
+            break status;
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    };
+    assert!(status.success());
+    assert!(peak > 0 && peak < 100_000, "{peak} kB");
+    let bundle = scene.bundle();
+    let logs = bundle.iter().filter(|(name, log)| name.ends_with("/c.log") && log.len() > 500_000).count();
+    assert_eq!(logs, apps.len());
+}
