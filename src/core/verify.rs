@@ -293,7 +293,7 @@ mod tests {
                 seen.conditions.push(condition("Sciuro_X", "True"));
             }),
             ("alerts still fire: AlertManager_Hot", |seen| {
-                seen.alerts = Some(AlertsSeen::Firing(vec!["AlertManager_Hot".to_owned()]))
+                seen.alerts = Some(AlertsSeen::Firing(vec!["AlertManager_Hot".to_owned()]));
             }),
         ];
         for (why, worsen) in cases {
