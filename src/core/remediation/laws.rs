@@ -256,14 +256,17 @@ proptest! {
 /// Up to the moment at which the order would be sent.
 fn at_the_order(method: Method) -> World {
     let mut world = World::new(method, false, Options { skip_collect: true, ..Options::default() });
-    for _ in 0..20 {
+    let has_intent = |world: &World| {
         let process = &world.processes[0];
-        if process.machine.record().state == State::RebootIntent && process.is_stored() {
-            return world;
+        process.machine.record().state == State::RebootIntent && process.is_stored()
+    };
+    for _ in 0..20 {
+        if !has_intent(&world) {
+            world.good_turn(0, Some(Ending::True));
         }
-        world.good_turn(0, Some(Ending::True));
     }
-    panic!("no intent: {:#?}", world.processes[0])
+    assert!(has_intent(&world), "{:#?}", world.processes[0]);
+    world
 }
 
 /// An intent that only the machine knows of is none, nor is a state before it that is stored.

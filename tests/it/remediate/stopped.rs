@@ -37,7 +37,9 @@ fn during_the_collection(world: &World) {
     scene.bare_pod("shell");
     scene.until_running(1);
     let before = scene.facts();
-    let hangs = world.logs_fail(&scene.node, &scene.namespace, "shell").delay(Duration::from_secs(3600));
+    let hangs = world
+        .container_log_fault(&scene.node, &scene.namespace, "shell", "c")
+        .delay(Duration::from_secs(3600));
     let terminal = Terminal::of(&scene, &["--yes", "--force"]);
     eventually("logs that are waited for", || hangs.hits() > 0);
     stops(&scene, terminal, "interrupted during collect", "Collecting");

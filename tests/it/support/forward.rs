@@ -87,19 +87,6 @@ impl World {
         self.patch_status(node, "application/strategic-merge-patch+json", &status);
     }
 
-    /// Something that happens to whoever wants a pod's logs.
-    pub fn logs_fail(&self, node: &str, namespace: &str, pod: &str) -> Fault {
-        match &self.doubles {
-            Some((api, _)) => {
-                api.faults().on("GET", &format!("/api/v1/namespaces/{namespace}/pods/{pod}/log"))
-            }
-            None => {
-                let faults = self.kubelet_servers.faults(node);
-                faults.on("GET", &format!("/containerLogs/{namespace}/{pod}/*"))
-            }
-        }
-    }
-
     /// Lets a port of a pod lead somewhere.
     pub fn forward(&self, node: &str, pod: &str, port: u16, to: SocketAddr) {
         match &self.doubles {
@@ -135,15 +122,11 @@ impl World {
 
     /// What goes wrong when the log of a container is read.
     pub fn container_log_fault(&self, node: &str, namespace: &str, pod: &str, container: &str) -> Fault {
-        match &self.doubles {
-            Some((api, _)) => {
-                let path = format!("/api/v1/namespaces/{namespace}/pods/{pod}/log");
-                api.faults().on("GET", &path).query(&format!("container={container}&"))
-            }
-            None => {
-                let path = format!("/containerLogs/{namespace}/{pod}/{container}");
-                self.kubelet_servers.faults(node).on("GET", &path)
-            }
+        if let Some((api, _)) = &self.doubles {
+            let path = format!("/api/v1/namespaces/{namespace}/pods/{pod}/log");
+            return api.faults().on("GET", &path).query(&format!("container={container}&"));
         }
+        let path = format!("/containerLogs/{namespace}/{pod}/{container}");
+        self.kubelet_servers.faults(node).on("GET", &path)
     }
 }
