@@ -1,11 +1,15 @@
 # What can be done here; CONTRIBUTING.md says what each needs.
 
-.PHONY: demo check test bench
+.PHONY: demo generate check test bench
 
 # Shows the main job on an embedded sandbox: no cluster, no tools but cargo.
 demo:
 	cargo build --quiet --locked --workspace
 	cargo run --quiet --locked --package sandbox --bin demo
+
+# Writes again what is made of the flags: completions/ and man/.
+generate:
+	UPDATE=1 cargo test --quiet --locked --test it -- up_to_date
 
 # Format, lints, unit tests, and every scenario on the sandbox.
 check:

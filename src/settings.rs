@@ -28,7 +28,7 @@ pub use sync::{Address, Canary, LeaseSettings, SourceApi, SourceGroup, SourceSet
 
 /// Flags that lose data, lift a protection, install something or say what this one run is for: they come from the command
 /// line, never from a file that was written for another day.
-const COMMAND_LINE_ONLY: [&str; 18] = [
+const COMMAND_LINE_ONLY: [&str; 19] = [
     "yes",
     "confirm",
     "override",
@@ -46,6 +46,7 @@ const COMMAND_LINE_ONLY: [&str; 18] = [
     "help",
     "config",
     "install",
+    "uninstall",
     "dir",
 ];
 
