@@ -7,7 +7,7 @@ demo:
 	cargo build --quiet --locked --workspace
 	cargo run --quiet --locked --package sandbox --bin demo
 
-# Writes again what is made of the flags: completions/ and man/.
+# Writes again what is made of the flags: completions/, man/ and schemas/config.json.
 generate:
 	UPDATE=1 cargo test --quiet --locked --test it -- up_to_date
 
