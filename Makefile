@@ -1,6 +1,6 @@
 # What can be done here; CONTRIBUTING.md says what each needs.
 
-.PHONY: demo generate check test bench
+.PHONY: demo generate check test dist bench
 
 # Shows the main job on an embedded sandbox: no cluster, no tools but cargo.
 demo:
@@ -21,6 +21,10 @@ check:
 # Everything, the real control plane included.
 test:
 	tests/all
+
+# This host's archive, and the manifest for krew with its hash, in target/archives.
+dist:
+	packaging/dist
 
 # The figures of README, on the real control plane: an hour, on a quiet machine. The last three need upstream Sciuro.
 bench:
