@@ -70,13 +70,12 @@ fn property(uses: &[(String, &Arg)]) -> Value {
         let help = argument.get_help().map(ToString::to_string).unwrap_or_default();
         texts.entry(help).or_default().push(command);
     }
-    let description = match texts.len() {
-        1 => texts.into_keys().next().unwrap(),
-        _ => {
-            let parts: Vec<_> =
-                texts.iter().map(|(help, commands)| format!("{}: {help}", commands.join(", "))).collect();
-            parts.join("; ")
-        }
+    let description = if texts.len() == 1 {
+        texts.into_keys().next().unwrap()
+    } else {
+        let parts: Vec<_> =
+            texts.iter().map(|(help, commands)| format!("{}: {help}", commands.join(", "))).collect();
+        parts.join("; ")
     };
     let mut values: Vec<Value> = uses.iter().map(|(_, argument)| value(argument)).collect();
     values.dedup();
@@ -101,7 +100,7 @@ fn scalar(argument: &Arg) -> Value {
         _ if matches!(argument.get_action(), ArgAction::SetTrue) => json!({"type": "boolean"}),
         "BOOL" => json!({"type": "boolean"}),
         _ if !allowed.is_empty() => {
-            json!({"enum": allowed.iter().map(|value| value.get_name()).collect::<Vec<_>>()})
+            json!({"enum": allowed.iter().map(clap::builder::PossibleValue::get_name).collect::<Vec<_>>()})
         }
         "N" | "LEVEL" | "PERCENT" => json!({"type": "integer", "minimum": 0}),
         // A bare number is seconds.
