@@ -1,11 +1,15 @@
 # What can be done here; CONTRIBUTING.md says what each needs.
 
-.PHONY: demo check test bench
+.PHONY: demo generate check test dist bench
 
 # Shows the main job on an embedded sandbox: no cluster, no tools but cargo.
 demo:
 	cargo build --quiet --locked --workspace
 	cargo run --quiet --locked --package sandbox --bin demo
+
+# Writes again what is made of the flags: completions/, man/ and schemas/config.json.
+generate:
+	UPDATE=1 cargo test --quiet --locked --test it -- up_to_date
 
 # Format, lints, unit tests, and every scenario on the sandbox.
 check:
@@ -17,6 +21,10 @@ check:
 # Everything, the real control plane included.
 test:
 	tests/all
+
+# This host's archive, and the manifest for krew with its hash, in target/archives.
+dist:
+	packaging/dist
 
 # The figures of README, on the real control plane: an hour, on a quiet machine. Three of them need upstream Sciuro.
 bench:

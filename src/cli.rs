@@ -264,8 +264,11 @@ pub struct CompletionArgs {
     /// Make the link `kubectl_complete-sciuro`, by which kubectl asks
     #[arg(long)]
     pub install: bool,
+    /// Remove that link, before the plugin itself is uninstalled
+    #[arg(long, conflicts_with = "install")]
+    pub uninstall: bool,
     /// Folder for the link; kubectl looks for it on PATH [default: the folder of kubectl-sciuro]
-    #[arg(long, value_name = "DIR", requires = "install", value_hint = ValueHint::DirPath)]
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub dir: Option<PathBuf>,
 }
 

@@ -28,7 +28,7 @@ pub use sync::{Address, Canary, LeaseSettings, SourceApi, SourceGroup, SourceSet
 
 /// Flags that lose data, lift a protection, install something or say what this one run is for: they come from the command
 /// line, never from a file that was written for another day.
-const COMMAND_LINE_ONLY: [&str; 18] = [
+const COMMAND_LINE_ONLY: [&str; 19] = [
     "yes",
     "confirm",
     "override",
@@ -46,6 +46,7 @@ const COMMAND_LINE_ONLY: [&str; 18] = [
     "help",
     "config",
     "install",
+    "uninstall",
     "dir",
 ];
 
@@ -118,7 +119,9 @@ pub fn parse(arguments: Vec<OsString>, environment: &Environment) -> Result<(Cli
             // A comma may be part of a URL: only upstream's variable is a list.
             let values =
                 if variable == "SCIURO_PROMETHEUS_URLS" { value.split(',').collect() } else { vec![&*value] };
-            let found: Vec<_> = values.into_iter().map(|value| format!("--{flag}={value}")).collect();
+            let words =
+                values.into_iter().filter_map(|value| word(argument, flag, value, &variable).transpose());
+            let found = words.collect::<Result<Vec<_>>>()?;
             check(&command, name, &found, &variable)?;
             additions.extend(found);
         } else if let Some(found) = file.additions(flag, argument)? {
@@ -296,9 +299,20 @@ impl File {
             let expected = if is_list { "a value or a list of values" } else { "one value" };
             return Err(Error::usage(format!("{place}: expected {expected}")));
         };
-        let value = scalars.into_iter().map(|text| format!("--{flag}={text}")).collect();
+        let words = scalars.iter().filter_map(|text| word(argument, flag, text, &place).transpose());
+        let value = words.collect::<Result<_>>()?;
         Ok(Some(Found { value, place }))
     }
+}
+
+/// What stands on the command line for a value: a flag that takes none is there, or is not.
+fn word(argument: &clap::Arg, flag: &str, value: &str, place: &str) -> Result<Option<String>> {
+    if !matches!(argument.get_action(), ArgAction::SetTrue) {
+        return Ok(Some(format!("--{flag}={value}")));
+    }
+    let is_set = crate::cli::boolean(value)
+        .map_err(|allowed| Error::usage(format!("{place}: invalid value '{value}': {allowed}")))?;
+    Ok(is_set.then(|| format!("--{flag}")))
 }
 
 fn scalar(value: &serde_json::Value) -> Option<String> {

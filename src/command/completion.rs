@@ -19,12 +19,17 @@ kubectl 1.26 and later completes `kubectl sciuro`, with names from the cluster, 
 
      kubectl sciuro completion kubectl --install
 
-     makes that link beside kubectl-sciuro, and with --dir DIR in a folder of PATH that you may write.";
+     makes that link beside kubectl-sciuro, and with --dir DIR in a folder of PATH that you may write;
+     --uninstall removes it.";
 
 pub(super) fn run(args: &CompletionArgs, ui: &Ui) -> Result<Exit> {
-    if args.install && args.completes != Completes::Kubectl {
+    let is_about_link = args.install || args.uninstall;
+    if is_about_link && args.completes != Completes::Kubectl {
         return Err(Error::usage("--install makes the link for kubectl; a shell's script is printed only")
             .hint("kubectl sciuro completion kubectl --install"));
+    }
+    if args.dir.is_some() && !is_about_link {
+        return Err(Error::usage("--dir says where --install makes the link, or --uninstall removes it"));
     }
     match args.completes {
         Completes::Bash => ui.document(include_str!("../../completions/kubectl-sciuro.bash")),
@@ -32,6 +37,7 @@ pub(super) fn run(args: &CompletionArgs, ui: &Ui) -> Result<Exit> {
         Completes::Fish => ui.document(include_str!("../../completions/kubectl-sciuro.fish")),
         Completes::Powershell => ui.document(&powershell()),
         Completes::Kubectl if args.install => install(args.dir.as_deref(), ui)?,
+        Completes::Kubectl if args.uninstall => uninstall(args.dir.as_deref(), ui)?,
         Completes::Kubectl => ui.document(FOR_KUBECTL),
     }
     Ok(Exit::Done)
@@ -44,16 +50,49 @@ fn powershell() -> String {
     String::from_utf8_lossy(&script).into_owned()
 }
 
+/// Where the link is or goes, and what it links to.
+struct Link {
+    folder: PathBuf,
+    path: PathBuf,
+    program: PathBuf,
+    beside: bool,
+}
+
+impl Link {
+    fn new(folder: Option<&Path>) -> Result<Self> {
+        let program = own_path()?;
+        let own = program.parent().unwrap_or(Path::new("/"));
+        let folder = match folder {
+            Some(folder) => absolute(folder).map_err(|error| refused(folder, &error))?,
+            None => own.to_owned(),
+        };
+        let path = folder.join(format!("{KUBECTLS_NAME}{}", std::env::consts::EXE_SUFFIX));
+        Ok(Self { beside: folder == own, folder, path, program })
+    }
+}
+
+/// Only what `install` made: a file that somebody else put there stays.
+fn uninstall(folder: Option<&Path>, ui: &Ui) -> Result<()> {
+    let Link { path, program, .. } = Link::new(folder)?;
+    if path.symlink_metadata().is_err_and(|error| error.kind() == ErrorKind::NotFound) {
+        ui.result(&format!("{} is not there", path.display()));
+        return Ok(());
+    }
+    if !is_same(&path, &program) {
+        let line = format!("{} is not a link to {}, so it stays", path.display(), program.display());
+        return Err(Error::new(Exit::Failed, line));
+    }
+    std::fs::remove_file(&path).map_err(|error| {
+        Error::new(Exit::Failed, format!("cannot remove the link {}: {error}", path.display()))
+    })?;
+    ui.result(&format!("{} removed", path.display()));
+    Ok(())
+}
+
 fn install(folder: Option<&Path>, ui: &Ui) -> Result<()> {
-    let program = own_path()?;
-    let beside = program.parent().unwrap_or(Path::new("/"));
-    let folder = match folder {
-        Some(folder) => absolute(folder).map_err(|error| refused(folder, &error))?,
-        None => beside.to_owned(),
-    };
-    let link = folder.join(format!("{KUBECTLS_NAME}{}", std::env::consts::EXE_SUFFIX));
+    let Link { folder, path: link, program, beside } = Link::new(folder)?;
     // Relative beside the program, so that both can be moved.
-    let target = program.file_name().map(Path::new).filter(|_| folder == beside).unwrap_or(&program);
+    let target = program.file_name().map(Path::new).filter(|_| beside).unwrap_or(&program);
     match make_link(target, &link) {
         Ok(()) => ui.result(&format!("{} created", link.display())),
         Err(error) if error.kind() == ErrorKind::AlreadyExists => {

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use crate::support::{Run, World, command, run, scenarios};
+use crate::support::{Run, World, command, is_current, run, scenarios};
 
 scenarios![
     nodes_by_name_without_those_on_the_line,
@@ -167,8 +167,12 @@ fn the_link_for_kubectl_completes() {
         .unwrap();
     assert_eq!(String::from_utf8(answer.stdout).unwrap(), format!("{}\n:4\n", world.name("w1")));
 
-    std::fs::remove_file(&link).unwrap();
+    let uninstall = || world.run(&["completion", "kubectl", "--uninstall", "--dir", folder]);
+    uninstall().exits(0).prints(&format!("{} removed", link.display()));
+    assert!(link.symlink_metadata().is_err());
+    uninstall().exits(0).prints(&format!("{} is not there", link.display()));
     std::fs::write(&link, "mine").unwrap();
+    uninstall().exits(1).says("is not a link to");
     install().exits(1).says("is there already").says("--dir DIR");
     assert_eq!(std::fs::read_to_string(&link).unwrap(), "mine");
     world
@@ -188,11 +192,17 @@ fn completions_are_up_to_date() {
         ("fish", "kubectl-sciuro.fish"),
         ("powershell", "_kubectl-sciuro.ps1"),
     ] {
-        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("completions").join(file);
-        let printed = run(&mut command(["completion", shell])).exits(0).stdout;
-        assert!(
-            std::fs::read_to_string(path).unwrap() == printed,
-            "completions/{file} is stale: cargo run -- completion {shell} > completions/{file}"
-        );
+        is_current(&format!("completions/{file}"), &run(&mut command(["completion", shell])).exits(0).stdout);
     }
+}
+
+/// The file for packages, which know no links.
+#[test]
+fn the_script_for_kubectl_completes() {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("completions/kubectl_complete-sciuro");
+    let program = Path::new(env!("CARGO_BIN_EXE_kubectl-sciuro"));
+    let path = format!("{}:{}", program.parent().unwrap().display(), std::env::var("PATH").unwrap());
+    let answer =
+        std::process::Command::new(script).args(["status", "--dry"]).env("PATH", path).output().unwrap();
+    assert_eq!(String::from_utf8(answer.stdout).unwrap(), ":4\n");
 }

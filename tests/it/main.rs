@@ -28,6 +28,7 @@ mod leadership;
 mod leases;
 mod looping;
 mod machines;
+mod man;
 mod matchers;
 mod medik8s;
 mod members;

@@ -1,5 +1,7 @@
 //! What `-o json` prints is what the shipped schemas describe.
 
+mod config;
+
 use std::path::Path;
 
 use serde_json::{Value, json};

@@ -1,0 +1,16 @@
+//! Files that are made of the flags and committed. `make generate` writes them again.
+
+use std::path::Path;
+
+/// The committed file says `text`; with `UPDATE` in the environment it is written instead.
+#[track_caller]
+pub fn is_current(file: &str, text: &str) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(file);
+    if std::env::var_os("UPDATE").is_some() {
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(&path, text).unwrap();
+        return;
+    }
+    let committed = std::fs::read_to_string(&path).unwrap_or_default();
+    assert!(committed == text, "{file} is stale: make generate");
+}
