@@ -343,11 +343,13 @@ impl World {
         }
     }
 
-    /// The Node is read once more: what is on it by now comes before the order.
+    /// The Node is read once more: what is on it by now comes before the order. Who was paused had read it before that.
     fn send(&mut self, who: usize) {
-        let record = self.processes[who].machine.record();
+        let process = &self.processes[who];
+        let record = process.machine.record();
         let Some(attempt) = record.attempts.last() else { return };
-        if let Err(failure) = last_look(record, &self.node.clone().unwrap_or_default()) {
+        let looked_at = if process.deluded { &process.view.0 } else { &self.node };
+        if let Err(failure) = last_look(record, &looked_at.clone().unwrap_or_default()) {
             self.processes[who].work = WorkSeen::Failed(Work::Issue, failure);
             return;
         }

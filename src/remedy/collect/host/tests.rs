@@ -94,7 +94,8 @@ fn each_command_stands_for_itself() {
         head("silent", "false"),
         head("complains", "ls /no/such/directory"),
         head("nothing", "grep -s x /no/such/file").grep(),
-        head("long", "cat /dev/zero"),
+        head("long", "yes a line"),
+        head("endless", "cat /dev/zero"),
         tail("end", "seq 1 1000000"),
         head("late", "sleep 600").within(1),
         head("binary", "head -c 300 /proc/self/exe"),
@@ -107,8 +108,10 @@ fn each_command_stands_for_itself() {
     assert!(why.starts_with("ls failed with exit code 2: ls: cannot access"), "{why}");
     assert_eq!(judged[3], Judged::There { content: Vec::new(), note: None });
     let Judged::There { content, note } = &judged[4] else { panic!("{:?}", judged[4]) };
-    assert_eq!((content.len(), note.as_deref()), (1 << 20, Some("cut after 1048576 bytes")));
-    let Judged::There { content, note } = &judged[5] else { panic!("{:?}", judged[5]) };
+    assert!(content.ends_with(b"a line\n") && content.len() <= 1 << 20, "whole lines");
+    assert_eq!(note.as_deref(), Some("cut after 1048576 bytes"));
+    assert_eq!(judged[5], missing("cut after 1048576 bytes"), "a secret may be cut in it");
+    let Judged::There { content, note } = &judged[6] else { panic!("{:?}", judged[6]) };
     let text = std::str::from_utf8(content).unwrap();
     assert!(text.ends_with("\n999999\n1000000\n") && content.len() <= 4 << 20);
     assert!(
@@ -116,11 +119,11 @@ fn each_command_stands_for_itself() {
         "from a line's beginning"
     );
     assert_eq!(note.as_deref(), Some("its last 4194304 bytes only"));
-    let Judged::Missing(why) = &judged[6] else { panic!("{:?}", judged[6]) };
+    let Judged::Missing(why) = &judged[7] else { panic!("{:?}", judged[7]) };
     assert!(why.starts_with("sleep was ended after "), "{why}");
-    let Judged::There { content, note: None } = &judged[7] else { panic!("{:?}", judged[7]) };
+    let Judged::There { content, note: None } = &judged[8] else { panic!("{:?}", judged[8]) };
     assert_eq!((content.len(), &content[..4]), (300, &b"\x7fELF"[..]));
-    assert_eq!(judged[8], Judged::There { content: b"last\n".to_vec(), note: None });
+    assert_eq!(judged[9], Judged::There { content: b"last\n".to_vec(), note: None });
 }
 
 /// What holds its pipe open when its time is over keeps nobody.
