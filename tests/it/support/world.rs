@@ -25,6 +25,8 @@ const RECEIVER: &str = "node-condition-k8s";
 /// scenarios on one real control plane do not meet.
 pub struct World {
     id: String,
+    /// What its names begin with.
+    names: String,
     directory: TempDir,
     kubeconfig: PathBuf,
     config: kube::Config,
@@ -72,6 +74,13 @@ impl World {
         Self::new(directory, kubeconfig.to_owned(), "http://alertmanager.invalid".to_owned(), None)
     }
 
+    /// Alone on its control plane: its names are the short ones.
+    #[must_use]
+    pub fn with_plain_names(mut self) -> Self {
+        self.names.clear();
+        self
+    }
+
     /// Whose alerts come from here.
     #[must_use]
     pub fn with_alertmanager(mut self, url: String) -> Self {
@@ -92,6 +101,7 @@ impl World {
         let config = runtime.block_on(Kubelet::config(&kubeconfig)).expect("a kubeconfig");
         let client = runtime.block_on(async { kube::Client::try_from(config.clone()) }).expect("a client");
         Self {
+            names: format!("{id}-"),
             id,
             directory,
             kubeconfig,
@@ -169,7 +179,7 @@ impl World {
 
     /// This world's name for a node, a Lease and so on: the same short name never means the same thing twice.
     pub fn name(&self, short: &str) -> String {
-        format!("{}-{short}", self.id)
+        format!("{}{short}", self.names)
     }
 
     /// This world's prefix of condition types.
