@@ -66,7 +66,7 @@ fn the_command_as_it_will_run(world: &World) {
         "tool '--at=https://10.0.0.7/{good}' aws:///eu-west-1a/i-0abc '$(x) {{other}}' '{{\"a\": 1}}'"
     );
     assert_eq!(command(world, &good, &words), Ok(shown));
-    assert_eq!(command(world, &good, &[]).unwrap_err().why, "the command that reboots is empty");
+    assert_eq!(command(world, &good, &[]).unwrap_err().why, "the command is empty");
     for (index, id) in ["--force", "a b", "x;y", "{node}"].into_iter().enumerate() {
         let node = node(world, &format!("p{index}"), &addresses, id);
         let error = command(world, &node, &["tool", "{provider-id}"]).unwrap_err();

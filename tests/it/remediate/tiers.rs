@@ -184,7 +184,7 @@ fn the_archive_goes_to_stdout(world: &World) {
     let mut command = scene.command(&[&UNTIL[..], &["--output-dir=-"]].concat());
     let output = command.output().expect("an end");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    let mut archive = tar::Archive::new(flate2::read::GzDecoder::new(&*output.stdout));
+    let mut archive = tar::Archive::new(flate2::read::MultiGzDecoder::new(&*output.stdout));
     let mut names = Vec::new();
     for member in archive.entries().expect("an archive") {
         let mut member = member.expect("a member");

@@ -24,7 +24,11 @@ pub(crate) fn log(pod: &Value) -> Option<String> {
     for item in items {
         count += 1;
         let words: Vec<&str> = item.split(' ').skip(3).map(|word| word.trim_matches('\'')).collect();
-        let said = format!("{} on {node}\npassword=hunter2-of-the-host\n", words.join(" "));
+        let said = if words.contains(&"info") {
+            format!("{{\"node\": \"{node}\", \"password\": \"hunter2-of-the-host\"}}\n") // crictl's is JSON
+        } else {
+            format!("{} on {node}\npassword=hunter2-of-the-host\n", words.join(" "))
+        };
         writeln!(log, "{mark} {count} 0 0").ok()?;
         for line in STANDARD.encode(gzip(said.as_bytes())?).as_bytes().chunks(76) {
             log += std::str::from_utf8(line).ok()?;
