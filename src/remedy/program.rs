@@ -140,18 +140,21 @@ mod tests {
         assert!(!is_there());
     }
 
+    async fn until_gone(is_there: impl Fn() -> bool) {
+        let gone = async {
+            while is_there() {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        tokio::time::timeout(LONG, gone).await.unwrap();
+    }
+
     #[tokio::test]
     async fn what_it_began_is_killed_with_it() {
         let (script, _directory, is_there) = endless();
         let script = format!("sh -c '{script}' & wait");
         assert!(sh(&script, Duration::from_millis(500)).await.is_none());
-        tokio::time::timeout(LONG, async {
-            while is_there() {
-                tokio::time::sleep(Duration::from_millis(10)).await;
-            }
-        })
-        .await
-        .unwrap();
+        until_gone(is_there).await;
     }
 
     #[tokio::test]
@@ -166,13 +169,7 @@ mod tests {
             _ = sh(&script, LONG) => panic!("it has no end"),
             () = begun => {}
         }
-        tokio::time::timeout(LONG, async {
-            while is_there() {
-                tokio::time::sleep(Duration::from_millis(10)).await;
-            }
-        })
-        .await
-        .unwrap();
+        until_gone(is_there).await;
     }
 
     #[tokio::test]
