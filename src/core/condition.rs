@@ -131,24 +131,18 @@ pub fn plan(
     policy: &ConditionPolicy,
 ) -> Vec<Change> {
     let now = known.now;
-    let mut observed: BTreeMap<&str, Vec<&Condition>> = BTreeMap::new();
-    for condition in &node.conditions {
-        if policy.prefix.owns(&condition.type_) {
-            observed.entry(&condition.type_).or_default().push(condition);
-        }
-    }
+    let observed = observed(node, &policy.prefix);
     let heartbeat = Heartbeat::new(&node.name, now, policy);
     let mut changes = Vec::new();
     let mut almost_due = Vec::new();
 
     for (condition_type, entries) in &observed {
-        let current = entries.iter().find(|entry| entry.is_true()).unwrap_or(&entries[0]);
+        let current = entries.current;
         let outcome = match firing.get(*condition_type) {
             None if current.is_true() && held.contains(*condition_type) => Outcome::Keep,
             message => outcome(current, message, known, policy),
         };
-        let duplicated = entries.len() > 1;
-        match step(current, outcome, duplicated, now) {
+        match step(current, outcome, entries.duplicated, now) {
             Step::Write(change) => changes.push(change),
             Step::Confirmed(change) if heartbeat.is_due(current) => changes.push(change),
             Step::Confirmed(change) if heartbeat.is_half_due(current) => almost_due.push(change),
@@ -180,6 +174,30 @@ pub fn plan(
     }
     changes.sort_by(|a, b| a.condition.type_.cmp(&b.condition.type_));
     changes
+}
+
+/// The entries of one type: the API does not keep a broken writer from storing several.
+pub(super) struct Entries<'n> {
+    /// The one that counts: the first True, else the first (spec §6.4).
+    pub(super) current: &'n Condition,
+    duplicated: bool,
+}
+
+/// What a node shows, by the types that are ours.
+pub(super) fn observed<'n>(node: &'n Node, prefix: &Prefix) -> BTreeMap<&'n str, Entries<'n>> {
+    let mut observed = BTreeMap::new();
+    for condition in node.conditions.iter().filter(|condition| prefix.owns(&condition.type_)) {
+        observed
+            .entry(condition.type_.as_str())
+            .and_modify(|entries: &mut Entries<'n>| {
+                entries.duplicated = true;
+                if !entries.current.is_true() && condition.is_true() {
+                    entries.current = condition;
+                }
+            })
+            .or_insert(Entries { current: condition, duplicated: false });
+    }
+    observed
 }
 
 /// The state table (spec §6.4).

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::Timestamp;
 
 use super::brake::{self, Brake, Evidence};
-use super::condition::{Change, ConditionPolicy, Knowledge, SourceState, plan};
+use super::condition::{Change, ConditionPolicy, Knowledge, SourceState, observed, plan};
 use super::memory::{ConditionId, Held, Memory};
 use super::node::{FALSE, Node};
 use super::selection::Selection;
@@ -195,10 +195,8 @@ fn clears_held(count: usize, total: usize, held: Held) -> Notice {
 
 /// Whether a full round might clear something. What became Unknown only because such rounds went on counts as well.
 fn shows_something(nodes: &[Node], policy: &RoundPolicy) -> bool {
-    nodes
-        .iter()
-        .flat_map(|node| &node.conditions)
-        .any(|condition| condition.status != FALSE && policy.conditions.prefix.owns(&condition.type_))
+    let prefix = &policy.conditions.prefix;
+    nodes.iter().any(|node| observed(node, prefix).values().any(|entries| entries.current.status != FALSE))
 }
 
 /// What fires and is True already: it is confirmed, and nothing is added.

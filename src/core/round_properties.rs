@@ -93,7 +93,7 @@ fn falses(world: &World) -> usize {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 5000, failure_persistence: None, ..ProptestConfig::default() })]
 
     /// `World::round` plans each round again after it is written, which gives nothing.
     #[test]

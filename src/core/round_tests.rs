@@ -435,6 +435,16 @@ fn row_82_alerts_that_match_nothing_clear_nothing() {
     assert_eq!(world.count("True"), 1);
 }
 
+/// What holds back clears must not look at what the same round takes away.
+#[test]
+fn row_86_a_duplicate_that_does_not_count_is_nothing_to_clear() {
+    let mut world = world(1, "False", MINUTE);
+    world.nodes[0].conditions.push(condition("X", "Unknown", start()));
+    let round = world.lists(&[alert("Y", "elsewhere")]);
+    assert_eq!((round.state, round.notices), (Full, vec![]));
+    assert_eq!((world.count("False"), world.nodes[0].conditions.len()), (1, 1));
+}
+
 #[test]
 fn row_84_what_one_of_several_members_does_not_list_needs_a_second_round() {
     let mut given = world(1, "True", MINUTE);
