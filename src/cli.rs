@@ -178,7 +178,7 @@ pub struct KubernetesArgs {
   kubectl sciuro status -o custom-columns=NODE:.node,SINCE:.lastTransitionTime,WHY:.message --sort-by age
 
   # What node-problem-detector says
-  kubectl sciuro status --condition '^NPD'",
+  kubectl sciuro status --condition '^(KernelDeadlock|ReadonlyFilesystem)$'",
     after_help = EXIT_CODES
 )]
 #[allow(clippy::struct_excessive_bools)] // flags are independent of each other
