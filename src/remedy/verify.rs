@@ -31,14 +31,14 @@ pub struct VerifyOptions {
     pub alerts: watch::Receiver<Option<AlertsSeen>>,
 }
 
-/// Returns once all checks have held for the whole time. It has no end of its own; what keeps it is in `failing`.
+/// Returns once all checks have held for the whole time. It has no end of its own; `last` has what it saw last.
 pub async fn verify(
     cluster: &Cluster,
     node: &str,
     record: &Record,
     mut views: watch::Receiver<WatchedNode>,
     options: &VerifyOptions,
-    failing: &Mutex<Vec<Check>>,
+    last: &Mutex<Vec<Check>>,
     tell: &dyn Tell,
 ) {
     let began = Instant::now();
@@ -85,8 +85,7 @@ pub async fn verify(
         }
         let state = soak.observe(passed, &view.info.boot_id, began.elapsed());
         let facts = facts(&all, state, options.stable_for);
-        *failing.lock().unwrap_or_else(std::sync::PoisonError::into_inner) =
-            all.iter().filter(|check| !check.passed).cloned().collect();
+        last.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone_from(&all);
         if state == SoakState::Held {
             for check in &all {
                 tell.tell(News::Line(&format!("✔ {} {}", check.name, check.why)));
