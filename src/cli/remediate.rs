@@ -133,7 +133,7 @@ pub struct RemediateArgs {
     /// How progress is shown on stderr; auto is for a person on a terminal, and plain elsewhere
     #[arg(long, value_name = "FORM", default_value = "auto")]
     pub progress: ProgressForm,
-    /// Form of the result
+    /// Print a report of the run when it ends, however it ends; with --dry-run the plan
     #[arg(short, long, value_name = "FORMAT")]
     pub output: Option<Format>,
 }

@@ -34,6 +34,11 @@ pub struct PodSelection {
 }
 
 impl PodSelection {
+    /// All of them, in chunks as kubectl takes them.
+    pub fn of_node(node: &str) -> Self {
+        Self { node: node.to_owned(), labels: None, chunk: Some(500) }
+    }
+
     fn collection(&self) -> Collection {
         Collection {
             path: "/api/v1/pods",

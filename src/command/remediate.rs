@@ -10,6 +10,7 @@ pub(super) mod needs;
 mod plan;
 mod preflight;
 mod prompts;
+mod report;
 mod resume;
 mod run;
 mod silence;
@@ -18,12 +19,13 @@ mod takeover;
 mod tell;
 mod work;
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use self::alerts::Alerts;
 use self::locks::Locks;
 use self::preflight::Preflight;
 use self::prompts::Prompts;
+use self::report::{Report, Reports, StepResult};
 use self::run::Run;
 use self::silence::Silencing;
 use self::steps::Steps;
@@ -38,22 +40,35 @@ use crate::settings::{DrainSettings, RemediateSettings, Targets, Task};
 use crate::ui::{Progress, Ui};
 
 pub(super) async fn run(settings: &RemediateSettings, cluster: &Arc<Cluster>, ui: &Arc<Ui>) -> Result<Exit> {
+    let mut reports = Reports::new(&settings.targets);
+    let outcome = Box::pin(all(settings, cluster, ui, &mut reports)).await;
+    if settings.dry_run == DryRun::None {
+        reports.print(&outcome, settings, ui);
+    }
+    outcome
+}
+
+/// One node after the other.
+async fn all(
+    settings: &RemediateSettings,
+    cluster: &Arc<Cluster>,
+    ui: &Arc<Ui>,
+    reports: &mut Reports,
+) -> Result<Exit> {
     prompts::refuse_without_answers(settings, ui)?;
     let names = until_stopped(None, targets(settings, cluster)).await??;
     if names.is_empty() {
         ui.note("No nodes found.");
         return Ok(Exit::Done);
     }
+    reports.set_nodes(&names);
     let alerts = Alerts::of(settings, cluster, ui)?;
-    let context = Context {
-        settings,
-        cluster,
-        ui,
-        alerts: alerts.as_ref(),
-        holder: holder_identity(&super::sync::holder()),
-    };
+    let holder = holder_identity(&super::sync::holder());
+    let context_of =
+        |report| Context { settings, cluster, ui, alerts: alerts.as_ref(), holder: &holder, report };
+    let contexts: Vec<Context<'_>> = reports.all().iter().map(context_of).collect();
     if settings.dry_run != DryRun::None {
-        return until_stopped(None, Box::pin(dry_run(&names, &context))).await?;
+        return until_stopped(None, Box::pin(dry_run(&contexts))).await?;
     }
     if names.len() > 1 {
         ui.note(&format!(
@@ -63,8 +78,11 @@ pub(super) async fn run(settings: &RemediateSettings, cluster: &Arc<Cluster>, ui
         ));
     }
     let mut failed = Vec::new();
-    for name in &names {
-        match Box::pin(one(name, &context)).await {
+    for (name, context) in names.iter().zip(&contexts) {
+        context.report.begins();
+        let ended = Box::pin(one(name, context)).await;
+        context.report.ends(&ended);
+        match ended {
             Ok(said) => said.lines().for_each(|line| ui.note(line)),
             // A signal is for all of them.
             Err(error)
@@ -84,14 +102,15 @@ pub(super) async fn run(settings: &RemediateSettings, cluster: &Arc<Cluster>, ui
     Err(Error::new(Exit::Failed, format!("{} of {nodes} failed: {}", failed.len(), failed.join(", "))))
 }
 
-/// What all nodes of one command share.
+/// What there is for the run over a node; all but the report is shared by all nodes of one command.
 struct Context<'c> {
     settings: &'c RemediateSettings,
     cluster: &'c Arc<Cluster>,
     ui: &'c Arc<Ui>,
     /// Where the nodes' alerts are, if that is known.
     alerts: Option<&'c Alerts<'c>>,
-    holder: String,
+    holder: &'c str,
+    report: &'c Report,
 }
 
 async fn one(name: &str, context: &Context<'_>) -> Result<String> {
@@ -108,7 +127,7 @@ async fn remediate(name: &str, context: &Context<'_>) -> Result<String> {
     let found = until_stopped(None, Box::pin(look(name, context))).await??;
     plan::show(&found, settings, ui);
     let prompts = Prompts::new(&found, settings, ui);
-    found.refused(settings, prompts.can_ask())?;
+    found.refused(settings, prompts.can_ask()).inspect_err(|_| context.report.refused(&found))?;
     prompts.refuse_without_answers()?;
     prompts.plan().await?;
     let drain = drain_flags(&found, &prompts, context).await?;
@@ -160,7 +179,7 @@ fn worker<'w>(
     node: &RemediatedNode,
     drain: &DrainSettings,
 ) -> Result<Worker<'w>> {
-    let Context { settings, cluster, ui, alerts, ref holder } = *context;
+    let Context { settings, cluster, ui, alerts, holder, report } = *context;
     Ok(Worker {
         cluster,
         settings,
@@ -171,11 +190,11 @@ fn worker<'w>(
         reboot: begin::reboot(settings, node)?,
         verify_command: begin::verify_command(settings, node)?,
         drain: drain_plan::options(drain),
-        steps: Steps::new(Progress::new(ui.clone(), settings.progress, &node.name)),
+        steps: Steps::new(Progress::new(ui.clone(), settings.progress, &node.name), report),
         node: node.name.clone(),
         id: id.to_owned(),
-        holder: holder.clone(),
-        failing: Mutex::default(),
+        holder: holder.to_owned(),
+        report,
     })
 }
 
@@ -209,11 +228,12 @@ async fn carry_out(
     } else {
         worker.end_collecting().await;
     }
+    worker.report.came_to(&end);
     match &end {
         End::Remediated { .. } | End::Stopped { .. } | End::Aborted { .. } | End::Undone { .. } => {
             worker.steps.done(None);
         }
-        _ => worker.steps.failed("stopped"),
+        _ => worker.steps.stopped(),
     }
     end
 }
@@ -230,11 +250,11 @@ async fn targets(settings: &RemediateSettings, cluster: &Cluster) -> Result<Vec<
 }
 
 /// Prints the plan for each node; exits 3 if one of them would be refused.
-async fn dry_run(names: &[String], context: &Context<'_>) -> Result<Exit> {
-    let Context { settings, ui, .. } = *context;
+async fn dry_run(contexts: &[Context<'_>]) -> Result<Exit> {
+    let [Context { settings, ui, .. }, ..] = contexts else { return Ok(Exit::Done) };
     let mut found = Vec::new();
-    for name in names {
-        found.push(Box::pin(look(name, context)).await?);
+    for context in contexts {
+        found.push(Box::pin(look(context.report.node(), context)).await?);
     }
     plan::print_all(&found, settings, ui);
     match found.iter().find_map(|preflight| preflight.refused(settings, false).err()) {
@@ -244,12 +264,13 @@ async fn dry_run(names: &[String], context: &Context<'_>) -> Result<Exit> {
 }
 
 async fn look(name: &str, context: &Context<'_>) -> Result<Preflight> {
-    let Context { settings, cluster, ui, alerts, .. } = *context;
+    let Context { settings, cluster, ui, alerts, report, .. } = *context;
+    report.step_begins("preflight");
     let step = Progress::new(ui.clone(), settings.progress, name).step("preflight");
-    let found = Box::pin(preflight::look(name, settings, cluster, alerts)).await;
-    match &found {
-        Ok(_) => step.done(None),
-        Err(_) => drop(step),
+    let found = Box::pin(preflight::look(name, settings, cluster, alerts, report)).await;
+    if found.is_ok() {
+        report.step_ends(StepResult::Done, None);
+        step.done(None);
     }
     found
 }

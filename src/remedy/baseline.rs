@@ -2,18 +2,17 @@
 
 use std::collections::BTreeSet;
 
-use serde_json::Value;
-
-use crate::cluster::{ApiError, Cluster, RemediatedNode};
+use crate::cluster::{ApiError, Cluster, PodSelection, RemediatedNode};
+use crate::core::drain::Pod;
 use crate::core::remediation::Baseline;
 
 /// Reads what the Node does not say itself: its pods, and its CSI drivers.
 pub async fn take(cluster: &Cluster, node: &RemediatedNode) -> Result<Baseline, ApiError> {
-    let (pods, drivers) =
-        futures::try_join!(cluster.pod_objects(&node.name), csi_drivers(cluster, &node.name))?;
+    let (daemon_sets, drivers) =
+        futures::try_join!(list_ready_daemon_sets(cluster, &node.name), csi_drivers(cluster, &node.name))?;
     let ready = node.ready();
     Ok(Baseline {
-        daemonsets: ready_daemon_sets(&pods).into_iter().collect(),
+        daemonsets: daemon_sets.into_iter().collect(),
         allocatable: node.allocatable.clone(),
         csi_drivers: drivers,
         ready_heartbeat: ready.and_then(|ready| ready.last_heartbeat_time.clone()),
@@ -35,47 +34,44 @@ pub async fn csi_drivers(cluster: &Cluster, node: &str) -> Result<Vec<String>, A
         .collect())
 }
 
+/// The [ready ones](ready_daemon_sets) as they are now.
+pub async fn list_ready_daemon_sets(cluster: &Cluster, node: &str) -> Result<BTreeSet<String>, ApiError> {
+    let listed = cluster.list_pods(&PodSelection::of_node(node)).await?;
+    Ok(ready_daemon_sets(&listed.items))
+}
+
 /// `namespace/name` of the `DaemonSets` whose pod is Ready.
-pub fn ready_daemon_sets(pods: &[Value]) -> BTreeSet<String> {
-    pods.iter()
-        .filter(|pod| is_ready(pod) && pod["metadata"]["deletionTimestamp"].is_null())
+pub fn ready_daemon_sets<'p>(pods: impl IntoIterator<Item = &'p Pod>) -> BTreeSet<String> {
+    let ready = pods.into_iter().filter(|pod| pod.ready && pod.deletion.is_none());
+    ready
         .filter_map(|pod| {
-            let owners = pod["metadata"]["ownerReferences"].as_array()?;
-            let owner =
-                owners.iter().find(|owner| owner["controller"] == true && owner["kind"] == "DaemonSet")?;
-            Some(format!("{}/{}", pod["metadata"]["namespace"].as_str()?, owner["name"].as_str()?))
+            let owner = pod.owner.as_ref().filter(|owner| owner.kind == "DaemonSet")?;
+            Some(format!("{}/{}", pod.namespace, owner.name))
         })
         .collect()
 }
 
-fn is_ready(pod: &Value) -> bool {
-    let conditions = pod["status"]["conditions"].as_array();
-    conditions
-        .into_iter()
-        .flatten()
-        .any(|condition| condition["type"] == "Ready" && condition["status"] == "True")
-}
-
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use jiff::Timestamp;
 
     use super::*;
+    use crate::core::drain::Owner;
 
     #[test]
     fn only_ready_pods_of_daemon_sets_count() {
-        let pod = |kind: &str, ready: &str, deleted: Value| {
-            json!({
-                "metadata": {"namespace": "kube-system", "deletionTimestamp": deleted,
-                    "ownerReferences": [{"kind": kind, "name": "calico", "controller": true}]},
-                "status": {"conditions": [{"type": "Ready", "status": ready}]},
-            })
+        let pod = |kind: &str, ready: bool, deletion: Option<Timestamp>| Pod {
+            namespace: "kube-system".to_owned(),
+            owner: Some(Owner { kind: kind.to_owned(), name: "calico".to_owned(), ..Owner::default() }),
+            ready,
+            deletion,
+            ..Pod::default()
         };
-        let sets = |pod: Value| ready_daemon_sets(&[pod]).into_iter().collect::<Vec<_>>();
-        assert_eq!(sets(pod("DaemonSet", "True", Value::Null)), ["kube-system/calico"]);
-        assert!(sets(pod("DaemonSet", "False", Value::Null)).is_empty());
-        assert!(sets(pod("ReplicaSet", "True", Value::Null)).is_empty());
-        assert!(sets(pod("DaemonSet", "True", "2026-11-23T00:00:00Z".into())).is_empty());
-        assert!(sets(json!({})).is_empty());
+        let sets = |pod: Pod| ready_daemon_sets(&[pod]).into_iter().collect::<Vec<_>>();
+        assert_eq!(sets(pod("DaemonSet", true, None)), ["kube-system/calico"]);
+        assert!(sets(pod("DaemonSet", false, None)).is_empty());
+        assert!(sets(pod("ReplicaSet", true, None)).is_empty());
+        assert!(sets(pod("DaemonSet", true, Some(Timestamp::UNIX_EPOCH))).is_empty());
+        assert!(sets(Pod { ready: true, ..Pod::default() }).is_empty());
     }
 }

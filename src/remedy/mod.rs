@@ -22,6 +22,10 @@ pub trait Tell: Send + Sync {
 pub enum News<'n> {
     /// Something happened that is worth a line, such as `evicting pod ns/p`.
     Line(&'n str),
+    /// The next command to type.
+    Hint(&'n str),
+    /// A pod that was to go is gone; `how`: `evicted` or `deleted`.
+    PodGone { namespace: &'n str, name: &'n str, how: &'n str },
     /// Something is not as it should be; the step goes on.
     Warning(&'n str),
     /// How far a drain is; `blocked` names the disruption budget that it waits for.

@@ -1,6 +1,7 @@
 //! Looks whether the node is as it was before, until it has been so for long enough.
 
 mod command;
+mod pods;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Mutex;
@@ -9,7 +10,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::watch;
 
 use self::command::LastWord;
-use super::baseline::{csi_drivers, ready_daemon_sets};
+use super::baseline::{csi_drivers, list_ready_daemon_sets};
 use super::reboot::command::CommandOptions;
 use super::{News, Tell};
 use crate::cluster::{Cluster, RemediatedNode, WatchedNode};
@@ -17,7 +18,8 @@ use crate::core::node::Condition;
 use crate::core::remediation::Record;
 use crate::core::verify::{AlertsSeen, Check, Soak, SoakState, VerifySeen, checks};
 
-/// How often what no watch tells is looked at: pods, and the CSI drivers.
+/// How often the CSI drivers are looked at while the node is not as it was. There is no watch: it would take two permissions
+/// more, and a driver goes with the pod that registers it, of which a watch tells.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
 
 #[derive(Debug, Clone)]
@@ -31,48 +33,67 @@ pub struct VerifyOptions {
     pub alerts: watch::Receiver<Option<AlertsSeen>>,
 }
 
-/// Returns once all checks have held for the whole time. It has no end of its own; what keeps it is in `failing`.
+/// Returns once all checks have held for the whole time. It has no end of its own; `last` has what it saw last.
 pub async fn verify(
     cluster: &Cluster,
     node: &str,
     record: &Record,
-    mut views: watch::Receiver<WatchedNode>,
+    views: watch::Receiver<WatchedNode>,
     options: &VerifyOptions,
-    failing: &Mutex<Vec<Check>>,
+    last: &Mutex<Vec<Check>>,
+    tell: &dyn Tell,
+) {
+    let pods = watch::Sender::new(None);
+    tokio::select! {
+        () = pods::follow(cluster, node, &pods) => {}
+        () = until_held(cluster, node, record, views, &pods, options, last, tell) => {}
+    }
+}
+
+#[expect(clippy::too_many_arguments, reason = "those of `verify`, and what it follows")]
+async fn until_held(
+    cluster: &Cluster,
+    node: &str,
+    record: &Record,
+    mut views: watch::Receiver<WatchedNode>,
+    pods: &watch::Sender<pods::Seen>,
+    options: &VerifyOptions,
+    last: &Mutex<Vec<Check>>,
     tell: &dyn Tell,
 ) {
     let began = Instant::now();
     let mut soak = Soak::new(options.stable_for);
     let mut last_word = options.command.as_ref().map(|command| LastWord::new(command, options.within));
     let mut first = None;
-    let mut elsewhere: Option<(Instant, BTreeSet<String>, Vec<String>)> = None;
+    let mut drivers: Option<(Instant, Vec<String>)> = None;
+    let mut daemon_sets = pods.subscribe();
+    let (mut state, mut is_certain) = (SoakState::Failing, false);
     loop {
         let view = views.borrow_and_update().clone();
         let WatchedNode::Here(view) = view else {
             soak.restart(); // a flap would go unseen
+            (state, is_certain) = (SoakState::Failing, false);
             tell.tell(News::Wait { elapsed: began.elapsed(), facts: "the node cannot be seen" });
-            wait(&mut views).await;
+            wait(&mut views, &mut daemon_sets).await;
             continue;
         };
-        if elsewhere.as_ref().is_none_or(|(looked, ..)| looked.elapsed() >= LOOK_EVERY) {
-            match futures::try_join!(cluster.pod_objects(node), csi_drivers(cluster, node)) {
-                Ok((pods, drivers)) => elsewhere = Some((Instant::now(), ready_daemon_sets(&pods), drivers)),
-                Err(_) => soak.restart(),
-            }
+        let is_old = |(looked, _): &(Instant, _)| looked.elapsed() >= LOOK_EVERY;
+        if state == SoakState::Failing && drivers.as_ref().is_none_or(is_old) {
+            drivers = csi_drivers(cluster, node).await.ok().map(|drivers| (Instant::now(), drivers));
         }
-        let (daemonsets_ready, csi_drivers) =
-            elsewhere.as_ref().map(|(_, sets, drivers)| (sets.clone(), drivers.clone())).unwrap_or_default();
+        let ready = daemon_sets.borrow_and_update().clone();
+        let is_seen = ready.is_some() && drivers.is_some();
         let heartbeats = first.get_or_insert_with(|| heartbeats(&view));
         let seen = VerifySeen {
             conditions: view.conditions.iter().map(condition).collect(),
             refreshed: refreshed(&view, heartbeats),
-            daemonsets_ready,
+            daemonsets_ready: ready.unwrap_or_default(),
             allocatable: view.allocatable.clone(),
-            csi_drivers,
+            csi_drivers: drivers.as_ref().map(|(_, drivers)| drivers.clone()).unwrap_or_default(),
             alerts: options.alerts.borrow().clone(),
         };
         let mut all = checks(&record.baseline, &record.reason, &seen);
-        let mut passed = elsewhere.is_some() && all.iter().all(|check| check.passed);
+        let mut passed = is_seen && all.iter().all(|check| check.passed);
         if let Some(word) = &mut last_word {
             if word.is_due(passed) {
                 tell.tell(News::Wait { elapsed: began.elapsed(), facts: "runs the verify command" });
@@ -83,23 +104,32 @@ pub async fn verify(
             passed &= check.passed;
             all.push(check);
         }
-        let state = soak.observe(passed, &view.info.boot_id, began.elapsed());
+        state = soak.observe(passed, &view.info.boot_id, began.elapsed());
         let facts = facts(&all, state, options.stable_for);
-        *failing.lock().unwrap_or_else(std::sync::PoisonError::into_inner) =
-            all.iter().filter(|check| !check.passed).cloned().collect();
-        if state == SoakState::Held {
+        last.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone_from(&all);
+        if state != SoakState::Held {
+            is_certain = false;
+        } else if is_certain {
             for check in &all {
                 tell.tell(News::Line(&format!("✔ {} {}", check.name, check.why)));
             }
             return;
+        } else if let Ok((ready, now)) =
+            futures::try_join!(list_ready_daemon_sets(cluster, node), csi_drivers(cluster, node))
+        {
+            // A watch may hang on a dead connection: the last word is about how it is now.
+            pods.send_replace(Some(ready));
+            (drivers, is_certain) = (Some((Instant::now(), now)), true);
+            continue;
         }
         tell.tell(News::Wait { elapsed: began.elapsed(), facts: &facts });
-        wait(&mut views).await;
+        wait(&mut views, &mut daemon_sets).await;
     }
 }
 
-async fn wait(views: &mut watch::Receiver<WatchedNode>) {
+async fn wait(views: &mut watch::Receiver<WatchedNode>, daemon_sets: &mut watch::Receiver<pods::Seen>) {
     tokio::select! {
+        Ok(()) = daemon_sets.changed() => {}
         Ok(()) = views.changed() => {}
         () = tokio::time::sleep(Duration::from_secs(1)) => {}
     }

@@ -49,6 +49,7 @@ mod remediate_leftovers;
 mod remediate_outages;
 mod remediate_proof;
 mod remediate_refusals;
+mod remediate_report;
 mod restart;
 mod schemas;
 mod services;

@@ -2,11 +2,12 @@
 
 use std::time::{Duration, Instant};
 
-use ::sandbox::{Boot, Kubelet, KubeletOptions};
+use ::sandbox::{Boot, Kubelet, KubeletOptions, Request};
 use jiff::SignedDuration;
 use serde_json::{Value, json};
 
-use crate::support::{Fleet, Relay, World, scenarios};
+use crate::remediate::scene::Scene;
+use crate::support::{Fleet, Relay, Running, World, scenarios};
 
 scenarios![
     a_boot_so_short_that_ready_stays_true,
@@ -15,6 +16,7 @@ scenarios![
     a_new_boot_that_is_not_ready,
     a_ready_that_comes_late_is_waited_for,
     a_flap_begins_the_soak_anew,
+    a_flap_of_a_daemon_sets_pod,
     a_verify_command_has_the_last_word,
     a_verify_command_that_never_succeeds,
     a_node_that_is_lost_in_the_soak,
@@ -115,6 +117,51 @@ fn a_flap_begins_the_soak_anew(world: &World) {
     running.ends(0);
     assert!(ready.elapsed() >= Duration::from_secs(3), "{:?}", ready.elapsed());
     is_remediated(&fleet, 1);
+}
+
+/// The node says nothing of it.
+fn a_flap_of_a_daemon_sets_pod(world: &World) {
+    let scene = Scene::new(world);
+    scene.workload("daemonsets", "DaemonSet", "agent", 0, &json!({}));
+    scene.until_running(1);
+    let before = scene.facts();
+    let mut command = scene.command(&["--yes", "--skip=collect", "--stable-for=3s"]);
+    let mut running = Running::start(&mut command, str::to_owned);
+    running.says("checks hold");
+    let pod = scene.pods(&scene.node)[0]["metadata"]["name"].as_str().unwrap().to_owned();
+    let is_ready = |status: &str| {
+        let path = format!("/api/v1/namespaces/{}/pods/{pod}/status", scene.namespace);
+        let ready = json!({"status": {"conditions": [{"type": "Ready", "status": status}]}});
+        world.request("PATCH", &path, "application/strategic-merge-patch+json", &ready);
+    };
+    is_ready("False");
+    running.says("✗ DaemonSet");
+    let ready = Instant::now();
+    is_ready("True");
+    running.ends(0);
+    assert!(ready.elapsed() >= Duration::from_secs(3), "{:?}", ready.elapsed());
+    scene.is_remediated(&before);
+}
+
+/// While all is well it is watched, and asked for nothing before the last word.
+#[test]
+fn a_quiet_soak_asks_nothing() {
+    let world = &World::sandbox();
+    let fleet = Fleet::new(world);
+    let mut running = fleet.begin(&["--stable-for", "12s", "--lease-duration", "60s"]);
+    running.says("checks hold");
+    world.api().forget_requests();
+    running.ends(0);
+    let requests = world.api().requests_by("kubectl-sciuro/");
+    let is_lease = |request: &Request| request.path.contains("/leases/");
+    let mut asked: Vec<&str> = requests
+        .iter()
+        .take_while(|request| is_lease(request) || !request.writes())
+        .filter(|request| !is_lease(request) && request.parameter("watch").is_none())
+        .map(|request| request.path.as_str())
+        .collect();
+    asked.sort_unstable();
+    assert_eq!(asked, ["/api/v1/pods", &format!("/apis/storage.k8s.io/v1/csinodes/{}", fleet.node)]);
 }
 
 /// It is asked again until it is content.

@@ -19,7 +19,7 @@ fn is_valid(schema: &str, document: &Value) -> bool {
 }
 
 #[track_caller]
-fn validates(schema: &str, document: &str) -> Value {
+pub fn validates(schema: &str, document: &str) -> Value {
     let validator = validator(schema);
     let document: Value = serde_json::from_str(document).unwrap();
     let errors: Vec<String> = validator.iter_errors(&document).map(|error| error.to_string()).collect();

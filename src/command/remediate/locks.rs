@@ -57,7 +57,7 @@ impl Locks {
 }
 
 fn candidate(key: LeaseKey, node: &RemediatedNode, context: &Context<'_>) -> Candidate {
-    Candidate::new(context.cluster.clone(), key, context.holder.clone())
+    Candidate::new(context.cluster.clone(), key, context.holder.to_owned())
         .with_pace(Pace::of(context.settings.lease_duration))
         .outlasting_outages()
         .owned_by_node(&node.name, &node.view.uid)

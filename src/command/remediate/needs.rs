@@ -50,10 +50,10 @@ pub(in crate::command) fn needs(run: &Run<'_>) -> Vec<Need> {
     need(&["get", "list", "watch", "patch"], &Rule::NODES, None);
     need(&["get", "create", "update"], &Rule::LEASES, Some(run.lease_namespace));
     need(&["get"], &Rule::LEASES, Some(NODE_LEASES));
-    need(&["list"], &PODS, None);
+    need(&["list", "watch"], &PODS, None);
     need(&["get"], &CSI_NODES, None);
     if !run.skips_drain {
-        need(&["get", "watch"], &PODS, None);
+        need(&["get"], &PODS, None);
         need(
             if run.disables_eviction { &["delete"] } else { &["create"] },
             if run.disables_eviction { &PODS } else { &EVICTIONS },

@@ -49,7 +49,7 @@ struct Item<'p> {
     /// The matchers of the silence.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     silence: Vec<String>,
-    refusals: Vec<Refused<'p>>,
+    refusals: Vec<Refused>,
     /// The gates that would refuse if they were not overridden.
     overridden: Vec<&'static str>,
     missing_permissions: &'p [String],
@@ -72,11 +72,11 @@ struct Reboot<'p> {
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Refused<'p> {
+pub(super) struct Refused {
     name: &'static str,
-    reason: &'p str,
+    reason: String,
     #[serde(skip_serializing_if = "Option::is_none")]
-    hint: Option<&'p str>,
+    hint: Option<String>,
     /// What lifts it.
     #[serde(skip_serializing_if = "Option::is_none")]
     flag: Option<String>,
@@ -174,19 +174,19 @@ fn roles(node: &RemediatedNode) -> Vec<&str> {
     roles.filter(|role| !role.is_empty()).collect()
 }
 
-fn refusals(found: &Preflight) -> Vec<Refused<'_>> {
+pub(super) fn refusals(found: &Preflight) -> Vec<Refused> {
     let of_gate =
         |refusal: &'_ Refusal| refusal.can_be_overridden.then(|| format!("--override {}", refusal.gate));
     let gates = found.refusals.iter().map(|refusal| Refused {
         name: refusal.gate.name(),
-        reason: &refusal.reason,
-        hint: refusal.hint.as_deref(),
+        reason: refusal.reason.clone(),
+        hint: refusal.hint.clone(),
         flag: of_gate(refusal),
     });
     let others = found.unusable.iter().chain(&found.drain.obstacles).map(|obstacle| Refused {
         name: obstacle.name,
-        reason: &obstacle.reason,
-        hint: obstacle.hint.as_deref(),
+        reason: obstacle.reason.clone(),
+        hint: obstacle.hint.clone(),
         flag: obstacle.exception.map(|exception| exception.flag().to_owned()),
     });
     gates.chain(others).collect()

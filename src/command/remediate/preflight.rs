@@ -8,6 +8,7 @@ use super::alerts::{Alerts, AlertsPlan};
 use super::begin;
 use super::drain_plan::{self, DrainPlan, Obstacle};
 use super::needs::{self, needs};
+use super::report::Report;
 use crate::cli::DryRun;
 use crate::cluster::{ApiError, ClaimsElsewhere, Cluster, RemediatedNode, Rule, clear_command};
 use crate::core::gates::{FleetNode, Refusal, Situation, refusals, refusals_before_reboot};
@@ -60,6 +61,7 @@ pub(super) async fn look(
     settings: &RemediateSettings,
     cluster: &Arc<Cluster>,
     alerts: Option<&Alerts<'_>>,
+    report: &Report,
 ) -> Result<Preflight> {
     let node = async {
         let node = cluster.remediated_node(name).await.map_err(|error| error.explain("get", &Rule::NODES))?;
@@ -67,6 +69,7 @@ pub(super) async fn look(
             Error::in_kubectls_words(format!("Error from server (NotFound): nodes {name:?} not found"))
                 .hint("kubectl get nodes")
         })?;
+        report.saw(&node);
         if settings.task == Task::Remediate {
             refuse_unfinished(&node)?;
         }

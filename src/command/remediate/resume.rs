@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::locks::Locks;
 use super::prompts::Prompts;
+use super::report::Outcome;
 use super::silence::Silencing;
 use super::{Context, begin, carry_out, ending, worker};
 use crate::cluster::{RemediatedNode, Rule, WatchedNode, Written, clear_command};
@@ -28,7 +29,7 @@ pub(super) async fn resume(name: &str, retry_reboot: bool, context: &Context<'_>
         let prompts = Prompts::of(name, &node, settings, ui);
         silencing.take_over(&record).await;
         let resume = Resume {
-            holder: context.holder.clone(),
+            holder: context.holder.to_owned(),
             method: Some(settings.reboot.method),
             retry_reboot,
             confirmed_spent: settings.confirmed.contains(name),
@@ -69,7 +70,7 @@ pub(super) async fn abort(name: &str, context: &Context<'_>) -> Result<String> {
     let taken = Locks::take_ours(&node, context);
     let locks = tokio::select! {
         locks = taken => locks,
-        () = gone(views.clone(), &seen.id) => return Ok(format!("node/{name} aborted by {}", escape(&seen.holder))),
+        () = gone(views.clone(), &seen.id) => return Ok(aborted_by(&seen, context)),
     };
     let locks = match locks {
         Ok(locks) => locks,
@@ -77,7 +78,7 @@ pub(super) async fn abort(name: &str, context: &Context<'_>) -> Result<String> {
         Err(busy) if busy.exit == Exit::Busy => {
             ui.note(&format!("{} was asked to stop; waiting for it", escape(&seen.holder)));
             return match tokio::time::timeout(OBEYS_WITHIN, gone(views, &seen.id)).await {
-                Ok(()) => Ok(format!("node/{name} aborted by {}", escape(&seen.holder))),
+                Ok(()) => Ok(aborted_by(&seen, context)),
                 Err(_) => Err(busy),
             };
         }
@@ -94,7 +95,7 @@ pub(super) async fn abort(name: &str, context: &Context<'_>) -> Result<String> {
         silencing.remember(&record);
         let prompts = Prompts::of(name, &node, settings, ui);
         let options = begin::options(settings, settings.drain.timeout, &prompts);
-        let machine = Machine::abort(record, &context.holder, &context.holder, options);
+        let machine = Machine::abort(record, context.holder, context.holder, options);
         let worker = worker(context, &locks, &silencing, prompts, &id, &node, &settings.drain)?;
         Ok(Some(carry_out(worker, machine, node, None).await))
     };
@@ -108,17 +109,27 @@ pub(super) async fn abort(name: &str, context: &Context<'_>) -> Result<String> {
             Ok(format!("node/{name} aborted{stays}"))
         }
         Some(end) => ending::ending(name, end, context).await,
-        None => Ok(format!("node/{name}: the remediation has ended meanwhile")),
+        None => {
+            context.report.was_done(Outcome::NothingToDo);
+            Ok(format!("node/{name}: the remediation has ended meanwhile"))
+        }
     }
+}
+
+fn aborted_by(record: &Record, context: &Context<'_>) -> String {
+    context.report.was_done(Outcome::Aborted);
+    format!("node/{} aborted by {}", context.report.node(), escape(&record.holder))
 }
 
 async fn node(name: &str, context: &Context<'_>) -> Result<RemediatedNode> {
     let node =
         context.cluster.remediated_node(name).await.map_err(|error| error.explain("get", &Rule::NODES))?;
-    node.ok_or_else(|| {
+    let node = node.ok_or_else(|| {
         Error::in_kubectls_words(format!("Error from server (NotFound): nodes {name:?} not found"))
             .hint("kubectl get nodes")
-    })
+    })?;
+    context.report.saw(&node);
+    Ok(node)
 }
 
 fn record(node: &RemediatedNode) -> Result<Record> {

@@ -43,7 +43,7 @@ pub(super) struct Silencing<'s> {
 impl<'s> Silencing<'s> {
     /// For the remediation `id`. Asks nobody.
     pub(super) fn new(node: &RemediatedNode, id: &str, context: &'s Context<'_>) -> Self {
-        let Context { settings, ui, alerts, ref holder, .. } = *context;
+        let Context { settings, ui, alerts, holder, .. } = *context;
         Self {
             alerts,
             ui,

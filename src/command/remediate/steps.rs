@@ -2,24 +2,27 @@
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use super::report::{Report, StepResult};
 use crate::core::remediation::State;
 use crate::remedy::{News, Tell};
 use crate::ui::{Progress, Step};
 
 /// The step that is under way, and those that were.
-pub(super) struct Steps {
+pub(super) struct Steps<'r> {
     progress: Progress,
+    report: &'r Report,
     /// With the state that it is for; before the first record there is none.
     current: Mutex<Option<(Option<State>, Step)>>,
 }
 
-impl Steps {
-    pub(super) fn new(progress: Progress) -> Self {
-        Self { progress, current: Mutex::new(None) }
+impl<'r> Steps<'r> {
+    pub(super) fn new(progress: Progress, report: &'r Report) -> Self {
+        Self { progress, report, current: Mutex::new(None) }
     }
 
     /// What comes before the first record.
-    pub(super) fn begin(&self, name: &str) {
+    pub(super) fn begin(&self, name: &'static str) {
+        self.report.step_begins(name);
         *self.current() = Some((None, self.progress.step(name)));
     }
 
@@ -30,21 +33,35 @@ impl Steps {
             return;
         }
         if let Some((_, step)) = current.take() {
+            self.report.step_ends(StepResult::Done, None);
             step.done(None);
         }
-        *current = name(state).map(|name| (Some(state), self.progress.step(name)));
+        *current = name(state).map(|name| {
+            self.report.step_begins(name);
+            (Some(state), self.progress.step(name))
+        });
     }
 
     /// The step is done, and nothing follows yet.
     pub(super) fn done(&self, note: Option<&str>) {
         if let Some((_, step)) = self.current().take() {
+            self.report.step_ends(StepResult::Done, note);
             step.done(note);
         }
     }
 
     pub(super) fn failed(&self, why: &str) {
         if let Some((_, step)) = self.current().take() {
+            self.report.step_ends(StepResult::Failed, Some(why));
             step.failed(why);
+        }
+    }
+
+    /// The run ends in the middle of it.
+    pub(super) fn stopped(&self) {
+        if let Some((_, step)) = self.current().take() {
+            self.report.step_ends(StepResult::Stopped, None);
+            step.failed("stopped");
         }
     }
 
@@ -53,15 +70,21 @@ impl Steps {
     }
 }
 
-impl Tell for Steps {
+impl Tell for Steps<'_> {
     fn tell(&self, news: News<'_>) {
+        match news {
+            News::PodGone { namespace, name, .. } => self.report.evicted(namespace, name),
+            News::Hint(hint) => self.report.hint(hint),
+            _ => {}
+        }
         if let Some((_, step)) = &*self.current() {
             step.tell(news);
         }
     }
 }
 
-fn name(state: State) -> Option<&'static str> {
+/// What a person sees it called.
+pub(super) fn name(state: State) -> Option<&'static str> {
     Some(match state {
         State::Cordoning => "cordon",
         State::Collecting => "collect",

@@ -3,7 +3,7 @@
 use std::future::poll_fn;
 use std::path::PathBuf;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, PoisonError};
 use std::task::Poll;
 use std::time::Duration;
 
@@ -12,6 +12,7 @@ use tokio::sync::watch;
 use super::alerts::Alerts;
 use super::locks::Locks;
 use super::prompts::Prompts;
+use super::report::Report;
 use super::silence::Silencing;
 use super::steps::Steps;
 use super::{admission, begin};
@@ -21,7 +22,7 @@ use crate::core::boot::Proof;
 use crate::core::remediation::{
     Failure, FailureKind, Product, Recall, Record, RecordWrite, State, Work, Write, last_look,
 };
-use crate::core::verify::{AlertsSeen, Check};
+use crate::core::verify::AlertsSeen;
 use crate::error::Exit;
 use crate::remedy::collect::{self, Moment};
 use crate::remedy::reboot::command::CommandOptions;
@@ -43,15 +44,15 @@ pub(super) struct Worker<'w> {
     pub(super) reboot: Reboot,
     pub(super) verify_command: Option<CommandOptions>,
     pub(super) drain: drain::DrainOptions,
-    pub(super) steps: Steps,
+    pub(super) steps: Steps<'w>,
     /// Its name.
     pub(super) node: String,
     /// The remediation's id.
     pub(super) id: String,
     /// Who acts, and which process.
     pub(super) holder: String,
-    /// What keeps a verification from passing.
-    pub(super) failing: Mutex<Vec<Check>>,
+    /// What is told of all this at its end.
+    pub(super) report: &'w Report,
 }
 
 impl Worker<'_> {
@@ -83,6 +84,7 @@ impl Worker<'_> {
     /// A record was stored: the person, the Events and the condition follow it.
     pub(super) async fn stored(&self, node: &RemediatedNode, write: &Write) {
         let cluster = self.cluster;
+        self.report.stored(node, write);
         match &write.record {
             RecordWrite::Put(record) => {
                 let state = format!("{:?}", record.state);
@@ -195,14 +197,18 @@ impl Worker<'_> {
     async fn drain(&self) -> Result<Product, Failure> {
         drain::drain(self.cluster.clone(), &self.node, &self.drain, &self.steps)
             .await
-            .map(|_| Product::Done)
+            .map(|drained| {
+                self.report.drained(drained.kept);
+                Product::Done
+            })
             .map_err(|failure| {
+                self.report.not_drained(&failure.left);
                 for pod in &failure.left {
                     let line = format!("{}/{}: {}; {}", pod.namespace, pod.name, pod.reason, pod.hint);
                     self.steps.tell(News::Line(&line));
                 }
                 for hint in &failure.hints {
-                    self.steps.tell(News::Line(&format!("hint: {hint}")));
+                    self.steps.tell(News::Hint(hint));
                 }
                 let is_late = failure.kind == drain::DrainFailureKind::TimedOut;
                 Failure {
@@ -303,8 +309,15 @@ impl Worker<'_> {
             command: self.verify_command.clone(),
             alerts: seen,
         };
-        let verified =
-            verify::verify(self.cluster, &self.node, &record, views, &options, &self.failing, &self.steps);
+        let verified = verify::verify(
+            self.cluster,
+            &self.node,
+            &record,
+            views,
+            &options,
+            &self.report.checks,
+            &self.steps,
+        );
         tokio::select! {
             _ = async { futures::join!(verified, after) } => {}
             () = followed => {}
@@ -314,8 +327,8 @@ impl Worker<'_> {
 
     /// What kept the verification from passing.
     fn tell_failing(&self) {
-        let failing = std::mem::take(&mut *self.failing.lock().unwrap_or_else(PoisonError::into_inner));
-        for check in failing {
+        let checks = self.report.checks.lock().unwrap_or_else(PoisonError::into_inner);
+        for check in checks.iter().filter(|check| !check.passed) {
             self.steps.tell(News::Line(&format!("✗ {} {}", check.name, check.why)));
         }
     }
@@ -346,7 +359,7 @@ impl Worker<'_> {
     fn told(&self, error: &RebootError) -> Failure {
         let kind = if error.other_boot { FailureKind::OtherBoot } else { FailureKind::Failed };
         for hint in &error.hints {
-            self.steps.tell(News::Line(&format!("hint: {hint}")));
+            self.steps.tell(News::Hint(hint));
         }
         Failure { kind, why: error.why.clone() }
     }

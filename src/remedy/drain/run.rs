@@ -307,8 +307,8 @@ impl<'r> Run<'r> {
 
     fn evicted(&self, pod: Option<Pod>) {
         if let Some(pod) = pod {
-            let what = if self.options.disable_eviction { "deleted" } else { "evicted" };
-            self.tell.tell(News::Line(&format!("pod {} {what}", pod.key())));
+            let how = if self.options.disable_eviction { "deleted" } else { "evicted" };
+            self.tell.tell(News::PodGone { namespace: &pod.namespace, name: &pod.name, how });
         }
     }
 

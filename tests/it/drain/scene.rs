@@ -22,6 +22,8 @@ impl Tell for Told {
     fn tell(&self, news: News<'_>) {
         let line = match news {
             News::Line(line) => line.to_owned(),
+            News::Hint(line) => format!("hint: {line}"),
+            News::PodGone { namespace, name, how } => format!("pod {namespace}/{name} {how}"),
             News::Warning(line) => format!("Warning: {line}"),
             News::Drain { .. } | News::Wait { .. } => return,
         };
