@@ -16,13 +16,15 @@ make_base() {
   [[ ! -e $base/complete ]] || return 0
   say "making what the machines are made of, once"
   unfinished=$cache_root/unfinished-machines
-  rm -rf "$base" "$unfinished"
+  rm -rf --one-file-system "$base" "$unfinished"
   mkdir -p "$unfinished/tools"
   for package in debootstrap systemd-container libsystemd-shared busybox-static; do
     apt_download "$package" || die 3 "the package $package could not be had, see above"
     dpkg-deb -x "$unfinished/$package.deb" "$unfinished/tools"
   done
-  DEBOOTSTRAP_DIR=$unfinished/tools/usr/share/debootstrap interruptibly "$unfinished/tools/usr/sbin/debootstrap" \
+  # What it mounts (proc and sys, and /dev's nodes where none can be made) is in a mount namespace that ends with it: whatever happens
+  # to it, nothing of this machine is below a folder that is removed.
+  DEBOOTSTRAP_DIR=$unfinished/tools/usr/share/debootstrap interruptibly unshare --mount "$unfinished/tools/usr/sbin/debootstrap" \
     --variant=minbase --include="$packages" "$suite" "$unfinished/root" "$(mirror)" ||
     die 3 "debootstrap could not make a Debian, see above"
   rm -f "$unfinished"/*.deb

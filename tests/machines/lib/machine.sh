@@ -72,14 +72,11 @@ switch_on() { # NAME
   start "machine-$1" nsenter --net="/proc/$(pid_of network)/ns/net" unshare --mount "$machines/lib/mainboard" "$directory" "$1" "$base"
 }
 
-# As if the plug was pulled.
+# As if the plug was pulled: its mainboard does it, in whatever state the machine is.
 switch_off() { # NAME
   local pid
-  ! pid=$(init_of "$1") || kill -KILL "$pid"
-  while is_on "$1"; do
-    sleep 0.1
-    ! pid=$(init_of "$1") || kill -KILL "$pid" 2>/dev/null || true
-  done
+  ! pid=$(pid_of "machine-$1") || kill -TERM "$pid"
+  while is_on "$1"; do sleep 0.05; done
 }
 
 remove_cgroups() {
