@@ -52,7 +52,8 @@ start_apiserver() {
   cp "$here/config/audit-policy.yaml" "$cluster_dir/"
   start kube-apiserver "${binary[kube-apiserver]}" \
     --etcd-servers="http://$loopback:${port[etcd]}" \
-    --bind-address="$loopback" --advertise-address="$loopback" --secure-port="${port[apiserver]}" \
+    --bind-address="$([[ $address ]] && echo 0.0.0.0 || echo "$loopback")" --advertise-address="${address:-$loopback}" \
+    --secure-port="${port[apiserver]}" \
     --endpoint-reconciler-type=none --service-cluster-ip-range=10.96.0.0/16 \
     --tls-cert-file="$pki/server.crt" --tls-private-key-file="$pki/server.key" \
     --client-ca-file="$pki/ca.crt" \

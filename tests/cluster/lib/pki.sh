@@ -40,7 +40,7 @@ make_certificate() { # NAME SUBJECT EXTENSIONS
 
 make_server_certificate() { # NAME
   make_certificate "$1" "/CN=$1" "extendedKeyUsage=serverAuth
-subjectAltName=IP:127.0.0.1,DNS:localhost"
+subjectAltName=IP:127.0.0.1,DNS:localhost${address:+,IP:$address}"
 }
 
 make_client_certificate() { # NAME SUBJECT

@@ -1,0 +1,24 @@
+# shellcheck shell=bash
+# An image made by hand: none can be pulled, there is no way out of the machines' network. Uses: $base.
+
+# The tags under which the one image is there: the pause container, and what pods and our helpers run.
+images=(sciuro.test/pause:1 "$(sed -n 's/^.*DEFAULT_IMAGE: &str = "\(.*\)";/\1/p' "$machines/../../src/remedy/reboot/pod.rs")")
+
+# An archive as docker save makes it, of one layer with busybox.
+make_image() { # FILE
+  local work layer name tags busybox=$base/tools/bin/busybox
+  work=$(mktemp --directory)
+  mkdir -p "$work/layer"/{bin,tmp,proc,sys,dev,etc} "$work/image"
+  cp "$busybox" "$work/layer/bin/busybox"
+  for name in $("$busybox" --list); do [[ $name == busybox ]] || ln -s busybox "$work/layer/bin/$name"; done
+  printf 'root:x:0:0:root:/:/bin/sh\n' >"$work/layer/etc/passwd"
+  chmod 1777 "$work/layer/tmp"
+  tar --create --directory "$work/layer" --owner 0 --group 0 --mtime @0 --sort name --file "$work/image/layer.tar" .
+  layer=$(sha256sum "$work/image/layer.tar" | cut --delimiter ' ' --fields 1)
+  printf '{"architecture":"%s","os":"linux","config":{"Entrypoint":["/bin/sleep"],"Cmd":["infinity"],"Env":["PATH=/bin"]},"rootfs":{"type":"layers","diff_ids":["sha256:%s"]},"history":[]}' \
+    "$(dpkg --print-architecture)" "$layer" >"$work/image/config.json"
+  tags=$(printf '"%s",' "${images[@]}")
+  printf '[{"Config":"config.json","RepoTags":[%s],"Layers":["layer.tar"]}]' "${tags%,}" >"$work/image/manifest.json"
+  tar --create --directory "$work/image" --file "$1" manifest.json config.json layer.tar
+  rm -rf "$work"
+}
