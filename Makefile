@@ -1,15 +1,19 @@
 # What can be done here; CONTRIBUTING.md says what each needs.
 
-.PHONY: demo generate check test dist bench
+.PHONY: demo generate docs check test dist bench
 
 # Shows the main job on an embedded sandbox: no cluster, no tools but cargo.
 demo:
 	cargo build --quiet --locked --workspace
 	cargo run --quiet --locked --package sandbox --bin demo
 
-# Writes again what is made of the flags: completions/, man/ and schemas/config.json.
+# Writes again what is made of the flags: completions/, man/ and schemas/config.json, and `docs` besides.
 generate:
 	UPDATE=1 cargo test --quiet --locked --test it -- up_to_date
+
+# Writes again what README and docs/ show of the program: runs on the sandbox, tables of the flags, the picture.
+docs:
+	UPDATE=1 cargo test --quiet --locked --test it -- docs::transcripts_and_tables_are_up_to_date docs::picture_is_up_to_date
 
 # Format, lints, unit tests, and every scenario on the sandbox.
 check:

@@ -54,7 +54,7 @@ const COMMAND_LINE_ONLY: [&str; 19] = [
 const TYPED_TARGETS: (&str, &str) = ("remediate", "selector");
 
 /// Upstream Sciuro's variables and the flags that they mean.
-const UPSTREAM_VARIABLES: [(&str, &str); 15] = [
+pub const UPSTREAM_VARIABLES: [(&str, &str); 15] = [
     ("SCIURO_ALERTMANAGER_URL", "alertmanager"),
     ("SCIURO_PROMETHEUS_URLS", "prometheus"),
     ("SCIURO_CEL_EXPRESSION", "match-expr"),

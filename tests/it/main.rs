@@ -18,6 +18,7 @@ mod complete;
 mod crash;
 mod crash_orders;
 mod deploy;
+mod docs;
 mod drain;
 mod expressions;
 mod flags;

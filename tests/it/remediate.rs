@@ -5,7 +5,7 @@ pub(crate) mod scene;
 mod stopped;
 mod terminal;
 mod tiers;
-mod transcript;
+pub(crate) mod transcript;
 
 use self::scene::Scene;
 use crate::support::{World, scenarios};

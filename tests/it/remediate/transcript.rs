@@ -1,4 +1,4 @@
-//! All six steps, and what README shows of them: the names, the defaults, and the account that deploy/ makes.
+//! All six steps, and what docs/remediate.md shows of them: the names, the defaults, and the account that deploy/ makes.
 
 use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
@@ -35,7 +35,7 @@ mod control_plane {
     use crate::remediate::scene::Scene;
     use crate::support::{Cluster, World};
 
-    /// Through kubectl, by an account that has what deploy/ gives it and no more, with the flags that README shows and no
+    /// Through kubectl, by an account that has what deploy/ gives it and no more, with the flags that it shows and no
     /// others: other tests' nodes would be in the way.
     #[test]
     fn a_node_goes_through_all_six_steps() {
@@ -81,24 +81,6 @@ fn a_node_goes_through_all_six_steps_of(mut scene: Scene<'_>, mut command: Comma
     }
 }
 
-/// README has the snapshot, which the control plane has made as well.
-#[test]
-fn readme_shows_this_run() {
-    let file = |path: &str| {
-        std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).expect("a file")
-    };
-    let snapshot = file("tests/it/remediate/snapshots/it__remediate__transcript__six_steps.snap");
-    let (_, made) = snapshot.split_once("\n---\n").expect("a snapshot");
-    let readme = file("README.md");
-    let begins = made.lines().next().expect("a command line");
-    let shown = readme.lines().skip_while(|line| line.trim_start() != begins);
-    let shown: Vec<_> =
-        shown.take_while(|line| line.is_empty() || line.starts_with("    ")).map(str::trim_end).collect();
-    let expected: String =
-        made.lines().map(|line| format!("    {line}").trim_end().to_owned() + "\n").collect();
-    assert_eq!(shown.join("\n").trim_end(), expected.trim_end(), "README and the snapshot differ");
-}
-
 /// The bundle's members.
 #[track_caller]
 fn has_what_is_needed(scene: &Scene<'_>) {
@@ -142,7 +124,7 @@ fn transcript(run: &Run) -> String {
 }
 
 /// Columns as wide as the names need that stand here, and what happens at the same time in the order of its names.
-fn laid_out(text: &str) -> String {
+pub(crate) fn laid_out(text: &str) -> String {
     let gap = Regex::new(" {2,}").unwrap();
     let mut lines: Vec<String> = Vec::new();
     let (mut together, mut table): (Vec<String>, Vec<Vec<String>>) = (Vec::new(), Vec::new());

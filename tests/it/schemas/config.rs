@@ -23,14 +23,14 @@ fn refusal(command: &str, file: &Path) -> Option<String> {
     }
 }
 
-fn refusal_of(command: &str, text: &str) -> Option<String> {
+pub(crate) fn refusal_of(command: &str, text: &str) -> Option<String> {
     let file = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(file.path(), text).unwrap();
     refusal(command, file.path())
 }
 
 /// The keys that the file takes, as the program itself lists them.
-fn keys() -> Vec<String> {
+pub(crate) fn keys() -> Vec<String> {
     let refusal = refusal_of("version", "no-such-key: 1").expect("an unknown key");
     let (_, keys) = refusal.split_once("allowed are: ").expect(&refusal);
     keys.trim().split(", ").map(str::to_owned).collect()

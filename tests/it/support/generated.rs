@@ -1,4 +1,4 @@
-//! Files that are made of the flags and committed. `make generate` writes them again.
+//! Files that are made of the program and committed. `make generate` writes them again.
 
 use std::path::Path;
 
@@ -12,5 +12,6 @@ pub fn is_current(file: &str, text: &str) {
         return;
     }
     let committed = std::fs::read_to_string(&path).unwrap_or_default();
-    assert!(committed == text, "{file} is stale: make generate");
+    let differs = committed.lines().chain([""]).zip(text.lines().chain([""])).find(|(was, is)| was != is);
+    assert!(committed == text, "{file} is stale: make generate\n{differs:#?}");
 }
