@@ -73,7 +73,7 @@ pub(super) fn method(
 ) -> std::result::Result<Reboot, RebootError> {
     let all = settings;
     let settings = &all.reboot;
-    if let Some(error) = reboot::unsupported(&node.info, settings.method) {
+    if let Some(error) = reboot::unsupported(&node.name, &node.info, settings.method) {
         return Err(error);
     }
     let address_type = settings.address_type.name();

@@ -119,7 +119,10 @@ pub(super) async fn probe(target: &Target<'_>, options: &HelperOptions) -> Resul
     let removed = remove(target, options, &name).await;
     let (code, message) = answer?;
     removed?;
-    super::read_probe(code, &message)
+    super::read_probe(code, &message).map_err(|error| match code {
+        guard::CANNOT => error.hint(signal::instead(options)),
+        _ => error,
+    })
 }
 
 /// Lets the pod of this attempt reboot the node. One that is there already was made before, and is asked for its answer.

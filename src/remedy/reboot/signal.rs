@@ -107,6 +107,15 @@ fn unprivileged(mut pod: Value) -> Value {
     pod
 }
 
+/// What does without systemd, or without signals to it.
+pub(super) fn instead(options: &HelperOptions) -> &'static str {
+    if options.by_signal {
+        "--reboot-method pod runs systemd's programs instead; without systemd: --reboot-method command or manual"
+    } else {
+        "without systemd: --reboot-method command or manual"
+    }
+}
+
 /// Waits for what the second container says. It need not: the machine may go down first, and then it has no exit code, or
 /// one that a kubelet makes up after the boot.
 pub(super) async fn sent(cluster: &Cluster, options: &HelperOptions, name: &str) -> Result<(), RebootError> {

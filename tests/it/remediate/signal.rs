@@ -62,7 +62,8 @@ fn without_systemd_nothing_is_changed(world: &World) {
     scene
         .remediate(&["--yes", BY_SIGNAL])
         .exits(3)
-        .says("the probe on the node failed (exit 12): PID 1 is init, not systemd; nothing was changed");
+        .says("the probe on the node failed (exit 12): PID 1 is init, not systemd; nothing was changed")
+        .says("hint: --reboot-method pod runs systemd's programs instead; without systemd: --reboot-method command or");
     assert_eq!(world.get_node(&scene.node)["spec"], before);
     assert_eq!((scene.facts().reboots, scene.record(), scene.helpers()), (0, None, Vec::new()));
 }
