@@ -220,7 +220,7 @@ impl Tier {
 #[derive(Debug, Args)]
 #[allow(clippy::doc_markdown)] // the texts are help
 pub struct RebootArgs {
-    /// Who tells the machine: a pod on it, ssh, a command of yours, or you
+    /// Who tells the machine: a pod that enters it, a pod that sends systemd a signal, ssh, a command of yours, or you
     #[arg(long, value_name = "METHOD", default_value = "pod", help_heading = "Reboot")]
     pub reboot_method: RebootMethod,
     /// The command of --reboot-method command; {node}, {address} and {provider-id} stand for the node's, and no shell reads it
@@ -235,7 +235,7 @@ pub struct RebootArgs {
     /// Image of the pod that reboots the node
     #[arg(long, value_name = "IMAGE", default_value = DEFAULT_IMAGE, help_heading = "Reboot")]
     pub helper_image: String,
-    /// Namespace of that pod; it has to admit privileged pods
+    /// Namespace of that pod; it has to admit privileged pods, for a signal too
     #[arg(long, value_name = "NAMESPACE", default_value = "kube-system", help_heading = "Reboot")]
     pub helper_namespace: String,
     /// How long the machine may take until it is proven to have rebooted
@@ -269,6 +269,7 @@ pub enum OnFailure {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum RebootMethod {
     Pod,
+    Signal,
     Ssh,
     Command,
     Manual,

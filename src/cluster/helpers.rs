@@ -25,11 +25,14 @@ pub struct HelperPod {
     /// RFC 3339, as spelt.
     pub created: String,
     pub labels: std::collections::BTreeMap<String, String>,
-    pub phase: String,
-    /// Why its container waits, such as `ErrImagePull: …`.
+    /// Its container has started: the first of two, if it has an init container, which is then the one that answers.
+    pub runs: bool,
+    /// Why that container waits, such as `ErrImagePull: …`.
     pub waits: Option<String>,
-    /// Exit code and termination message.
+    /// Its exit code and termination message.
     pub ended: Option<(i32, String)>,
+    /// The same of the second container, if there are two.
+    pub then_ended: Option<(i32, String)>,
     /// Why the pod itself failed, such as `Evicted: …`.
     pub failed: Option<String>,
 }
@@ -42,8 +45,14 @@ impl From<&Value> for HelperPod {
             if message.is_empty() { reason } else { format!("{reason}: {message}") }
         };
         let (metadata, status) = (&pod["metadata"], &pod["status"]);
-        let state = &status["containerStatuses"][0]["state"];
-        let ended = &state["terminated"];
+        let main = &status["containerStatuses"][0]["state"];
+        let has_two = pod["spec"]["initContainers"].is_array();
+        let state = if has_two { &status["initContainerStatuses"][0]["state"] } else { main };
+        let end = |state: &Value| {
+            let ended = &state["terminated"];
+            let code = i32::try_from(ended["exitCode"].as_i64()?).unwrap_or(i32::MAX);
+            Some((code, text(&ended["message"])))
+        };
         Self {
             namespace: text(&metadata["namespace"]),
             name: text(&metadata["name"]),
@@ -56,12 +65,11 @@ impl From<&Value> for HelperPod {
                 .flatten()
                 .map(|(name, value)| (name.clone(), text(value)))
                 .collect(),
-            phase: text(&status["phase"]),
+            runs: state["running"].is_object() || status["phase"] == "Running",
             waits: state["waiting"].is_object().then(|| two(&state["waiting"])),
-            ended: ended["exitCode"]
-                .as_i64()
-                .map(|code| (i32::try_from(code).unwrap_or(i32::MAX), text(&ended["message"]))),
-            failed: (status["phase"] == "Failed" && !ended.is_object()).then(|| two(status)),
+            ended: end(state),
+            then_ended: has_two.then(|| end(main)).flatten(),
+            failed: (status["phase"] == "Failed" && end(state).is_none()).then(|| two(status)),
         }
     }
 }

@@ -242,6 +242,7 @@ impl RebootSettings {
     fn resolve(args: RebootArgs) -> Result<Self> {
         let method = match args.reboot_method {
             RebootMethod::Pod => Method::Pod,
+            RebootMethod::Signal => Method::Signal,
             RebootMethod::Ssh => Method::Ssh,
             RebootMethod::Command => Method::Command,
             RebootMethod::Manual => Method::Manual,

@@ -10,6 +10,7 @@ scenarios![
     the_plan_says_what_and_why,
     a_gate_refuses_unless_it_is_overridden,
     a_method_that_cannot_be_is_refused,
+    a_system_without_a_systemd_of_ours_is_told_what_to_type,
     an_unfinished_remediation_is_somebodys,
     an_unknown_node_is_an_error,
     what_may_not_be_done_is_known_before,
@@ -141,20 +142,52 @@ fn a_gate_refuses_unless_it_is_overridden(world: &World) {
 
 fn a_method_that_cannot_be_is_refused(world: &World) {
     let nodes = world.nodes(&["w1", "w2"]);
-    let bare = world.bare_node("w3");
-    let system = json!({"status": {"nodeInfo": {"osImage": "Talos (v1.11.2)"}}});
-    world.patch_status(&bare, "application/merge-patch+json", &system);
-    for (node, method, why) in [
-        (&bare, &["ssh"][..], "Talos cannot be rebooted by a pod or over ssh with systemd"),
+    let flags = ["--dry-run", "--reboot-method", "command", "--reboot-command", "aws reboot {provider-id}"];
+    let run = remediate(world, &[&[&*nodes[0]], &flags[..]].concat()).exits(3).says("reboot-method");
+    assert!(run.stdout.contains("refused: reboot-method: the node has no provider id"), "{run:#?}");
+}
+
+/// What the hint says is typed as it stands, and is a plan.
+fn a_system_without_a_systemd_of_ours_is_told_what_to_type(world: &World) {
+    world.nodes(&["w1", "w2"]);
+    let node = world.bare_node("w3");
+    let by = |command: &str| format!("by `{command}`, once; machine not probed");
+    for (name, info, plan) in [
         (
-            &nodes[0],
-            &["command", "--reboot-command", "aws reboot {provider-id}"],
-            "the node has no provider id",
+            "Talos",
+            json!({"osImage": "Talos (v1.11.2)"}),
+            by("talosctl --nodes 192.0.2.7 reboot '--wait=false'"),
+        ),
+        (
+            "Windows",
+            json!({"osImage": "Windows Server 2022 Datacenter", "operatingSystem": "windows"}),
+            by("ssh -o 'BatchMode=yes' 192.0.2.7 shutdown /r /t 3"),
+        ),
+        (
+            "Bottlerocket",
+            json!({"osImage": "Bottlerocket OS 1.45.0 (aws-k8s-1.33)", "operatingSystem": "linux"}),
+            "by you, when you are asked to; machine not probed".to_owned(),
         ),
     ] {
-        let flags = [&[&**node, "--dry-run", "--reboot-method"], method].concat();
-        let run = remediate(world, &flags).exits(3).says("reboot-method");
-        assert!(run.stdout.contains(&format!("refused: reboot-method: {why}")), "{run:#?}");
+        let status = json!({"status": {"nodeInfo": info,
+            "conditions": [{"type": "Ready", "status": "True"}],
+            "addresses": [{"type": "InternalIP", "address": "192.0.2.7"}]}});
+        world.patch_status(&node, "application/merge-patch+json", &status);
+        for method in ["pod", "signal", "ssh"] {
+            let run = remediate(world, &[&node, "--dry-run", "--reboot-method", method]).exits(3);
+            let why = format!(
+                "refused: reboot-method: {name} cannot be rebooted by a pod, by a signal or over ssh"
+            );
+            assert!(run.stdout.contains(&why), "{run:#?}");
+            let hint = run.stdout.lines().find_map(|line| line.trim().strip_prefix("hint: kubectl sciuro "));
+            let words = shlex::split(hint.expect("a command")).expect("words");
+            // Names are shown short here.
+            assert_eq!(words[..2], ["remediate", "w3"]);
+            let mut words: Vec<&str> = words[1..].iter().map(String::as_str).collect();
+            words[0] = &node;
+            let run = remediate(world, &[&words[..], &["--dry-run"]].concat()).exits(0);
+            assert!(run.stdout.contains(&plan), "{run:#?}");
+        }
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod asked;
 pub(crate) mod scene;
+mod signal;
 mod stopped;
 mod terminal;
 mod tiers;

@@ -73,16 +73,15 @@ pub(super) fn method(
 ) -> std::result::Result<Reboot, RebootError> {
     let all = settings;
     let settings = &all.reboot;
-    if let Some(error) = reboot::unsupported(&node.info, settings.method) {
+    if let Some(error) = reboot::unsupported(&node.name, &node.info, settings.method) {
         return Err(error);
     }
     let address_type = settings.address_type.name();
     match settings.method {
-        Method::Pod => Ok(Reboot::Pod(helper(all))),
+        Method::Pod | Method::Signal => Ok(Reboot::Pod(helper(all))),
         Method::Ssh => SshOptions::new(node, address_type, settings.ssh_config.clone()).map(Reboot::Ssh),
         Method::Command => CommandOptions::new(&settings.command, node, address_type).map(Reboot::Command),
         Method::Manual => Ok(Reboot::Manual),
-        Method::Signal => Err(RebootError::new("this version cannot reboot by a signal")),
     }
 }
 
@@ -92,7 +91,7 @@ pub(super) fn helper(settings: &RemediateSettings) -> HelperOptions {
     let options = HelperOptions::new(&settings.helper_namespace, &settings.helper_image);
     // Who does not wait longer for the reboot does not wait longer for who orders it.
     let starts_within = settings.timeout.unwrap_or(STARTS_WITHIN).min(STARTS_WITHIN);
-    HelperOptions { starts_within, ..options }
+    HelperOptions { starts_within, by_signal: settings.method == Method::Signal, ..options }
 }
 
 /// The first record, once everything was asked: the machine is the right one, and the gates let it go.

@@ -311,7 +311,8 @@ fn reboot(found: &Preflight, settings: &RemediateSettings) -> String {
     let Reboot { method, image, namespace, .. } = Reboot::new(found, settings);
     match method {
         Method::Pod | Method::Signal => format!(
-            "by a pod on it ({} in {}); the machine is probed first",
+            "by {}a pod on it ({} in {}); the machine is probed first",
+            if method == Method::Signal { "a signal to its systemd, from " } else { "" },
             image.unwrap_or_default(),
             namespace.unwrap_or_default()
         ),

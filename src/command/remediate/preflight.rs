@@ -9,7 +9,7 @@ use super::begin;
 use super::drain_plan::{self, DrainPlan, Obstacle};
 use super::needs::{self, needs};
 use super::report::Report;
-use crate::cli::DryRun;
+use crate::cli::{DryRun, Tier};
 use crate::cluster::{ApiError, ClaimsElsewhere, Cluster, RemediatedNode, Rule, clear_command};
 use crate::core::gates::{FleetNode, Refusal, Situation, refusals, refusals_before_reboot};
 use crate::core::node::TRUE;
@@ -259,15 +259,22 @@ fn reasons(node: &RemediatedNode, settings: &RemediateSettings) -> Vec<Reason> {
         .collect()
 }
 
-/// Whether the pod that is to reboot the node would be admitted. That its image is there, its probe shows.
+/// Whether the pods that the run puts on the node would be admitted. That their image is there, the probe shows.
 async fn helper(name: &str, settings: &RemediateSettings, cluster: &Cluster) -> Option<Obstacle> {
-    let reboot = &settings.reboot;
-    if settings.dry_run == DryRun::Client || !settings.uses_pod() {
+    if settings.dry_run == DryRun::Client {
         return None;
     }
-    let options = HelperOptions::new(&reboot.helper_namespace, &reboot.helper_image);
-    let error = pod::rehearse(cluster, &options, name, "rehearsal").await.err()?;
-    Some(obstacle("helper", error))
+    let reboots = settings.reboot.method.uses_pod().then(|| begin::helper(settings));
+    let collects = settings.collects(Tier::Host);
+    let privileged = collects.then(|| HelperOptions { by_signal: false, ..begin::helper(settings) });
+    let mut all: Vec<HelperOptions> = reboots.into_iter().chain(privileged).collect();
+    all.dedup();
+    for options in all {
+        if let Err(error) = pod::rehearse(cluster, &options, name, "rehearsal").await {
+            return Some(obstacle("helper", error));
+        }
+    }
+    None
 }
 
 fn obstacle(name: &'static str, error: RebootError) -> Obstacle {

@@ -106,7 +106,8 @@ impl<'p> Prompts<'p> {
             return judge(answer, &undo);
         }
         let question = match self.settings.reboot.method {
-            Method::Pod | Method::Signal => format!("Reboot node {node} now, by a pod on it?"),
+            Method::Pod => format!("Reboot node {node} now, by a pod on it?"),
+            Method::Signal => format!("Reboot node {node} now, by a signal to its systemd?"),
             Method::Ssh => format!("Reboot node {node} now, over ssh?"),
             Method::Command => format!("Reboot node {node} now, by the command of the plan? It is run once."),
             Method::Manual => format!("Is node {node} to be rebooted by you now?"),

@@ -42,6 +42,17 @@ impl Method {
         matches!(self, Self::Pod | Self::Signal | Self::Ssh)
     }
 
+    /// As the flag and the record spell it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Pod => "pod",
+            Self::Signal => "signal",
+            Self::Ssh => "ssh",
+            Self::Command => "command",
+            Self::Manual => "manual",
+        }
+    }
+
     /// Whether a pod on the node carries it out.
     pub fn uses_pod(self) -> bool {
         matches!(self, Self::Pod | Self::Signal)

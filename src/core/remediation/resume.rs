@@ -41,7 +41,11 @@ impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::OtherMethod { recorded } => {
-                write!(f, "this remediation reboots by {recorded:?}: another method is another attempt")
+                write!(
+                    f,
+                    "this remediation reboots by {}: another method is another attempt",
+                    recorded.name()
+                )
             }
             Self::PastStep { state } => write!(f, "this remediation is in {state:?} already"),
             Self::Malformed { why } => write!(f, "the record is not one of ours: {why}"),

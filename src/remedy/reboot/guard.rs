@@ -13,24 +13,34 @@ pub const CANNOT: i32 = 12;
 /// What is said once the reboot is ordered.
 pub const ISSUED: &str = "issued";
 
-/// Reboots if `$0` is the boot id and the uptime in seconds is at most `$1`, and says what it did. The arguments go after
-/// `sh -c SCRIPT`: nothing is ever written into the script.
-///
+/// Goes on only if `$0` is the boot id and the uptime in seconds is at most `$1`. The arguments go after `sh -c SCRIPT`:
+/// nothing is ever written into the script.
+pub(super) const ONLY_THIS_BOOT: &str = r#"
+[ "$boot_id" = "$0" ] || { say "other boot $boot_id"; exit 10; }
+[ "$uptime" -le "$1" ] || { say "too late $uptime"; exit 11; }"#;
+
 /// A timer, so that the answer comes back before the machine goes down. Its accuracy is a minute unless it is told
 /// otherwise (systemd.timer(5)), and the order would outlive its window.
-pub const REBOOT: &str = r#"
-[ "$boot_id" = "$0" ] || { say "other boot $boot_id"; exit 10; }
-[ "$uptime" -le "$1" ] || { say "too late $uptime"; exit 11; }
+const ORDER: &str = "
 as_root systemd-run --on-active=3s --timer-property=AccuracySec=100ms systemctl reboot
 say issued
-"#;
+";
 
-/// Says the machine's boot id and uptime, and whether it could be told to reboot.
-pub const PROBE: &str = r#"
+/// Reboots if it is that boot and not too late, and says what it did.
+pub const REBOOT: &[&str] = &[ONLY_THIS_BOOT, ORDER];
+
+/// Says the machine's boot id and uptime.
+pub(super) const FACTS: &str = r#"
 say "boot_id=$boot_id"
-say "uptime=$uptime"
+say "uptime=$uptime""#;
+
+/// And whether it could be told to reboot.
+pub const PROBE: &[&str] = &[
+    FACTS,
+    r#"
 can_reboot || { say "no systemd-run, or no right to use it"; exit 12; }
-"#;
+"#,
+];
 
 /// Where the machine's own files are: a container has a /proc of its own, but not always a boot id of its own.
 const READ: &str = "
@@ -60,13 +70,13 @@ say() { printf 'sciuro-%s\n' "$1"; }"#;
 pub const MARK: &str = "sciuro-";
 
 /// `what` ([`REBOOT`] or [`PROBE`]) for a helper pod.
-pub fn in_a_pod(what: &str) -> String {
-    [IN_A_POD, READ, what].concat()
+pub fn in_a_pod(what: &[&str]) -> String {
+    [IN_A_POD, READ].into_iter().chain(what.iter().copied()).collect()
 }
 
 /// `what` for a shell on the machine.
-pub fn over_ssh(what: &str) -> String {
-    [OVER_SSH, READ, what].concat()
+pub fn over_ssh(what: &[&str]) -> String {
+    [OVER_SSH, READ].into_iter().chain(what.iter().copied()).collect()
 }
 
 #[cfg(all(test, unix))]
@@ -123,7 +133,7 @@ mod tests {
         (output.status.code().unwrap(), said, read("done"))
     }
 
-    fn pod(what: &str, arguments: &[&str]) -> Ended {
+    fn pod(what: &[&str], arguments: &[&str]) -> Ended {
         run(&in_a_pod(what), arguments, "0", &[])
     }
 

@@ -6,6 +6,7 @@ mod manual;
 mod os;
 pub mod pod;
 mod recall;
+mod signal;
 pub mod ssh;
 
 use std::fmt;
@@ -29,6 +30,7 @@ pub struct Target<'t> {
 /// How it is told.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Reboot {
+    /// By what it enters, or by a signal.
     Pod(pod::HelperOptions),
     Ssh(ssh::SshOptions),
     Command(command::CommandOptions),

@@ -4,32 +4,27 @@ use super::RebootError;
 use crate::cluster::NodeInfo;
 use crate::core::remediation::Method;
 
-/// Why this method cannot reboot a node of this system; `None` if nothing is known against it.
-pub fn unsupported(info: &NodeInfo, method: Method) -> Option<RebootError> {
+/// Why this method cannot reboot the node, for its system, with the command that can; `None` if nothing is known against it.
+pub fn unsupported(node: &str, info: &NodeInfo, method: Method) -> Option<RebootError> {
     if !method.is_guarded() {
         return None;
     }
     let (system, instead) = if info.operating_system.eq_ignore_ascii_case("windows") {
-        (
-            "Windows",
-            "--reboot-method command --reboot-command 'ssh -o BatchMode=yes {address} shutdown /r /t 3'",
-        )
+        ("Windows", "command --reboot-command 'ssh -o BatchMode=yes {address} shutdown /r /t 3'")
     } else if info.os_image.starts_with("Talos") {
         // Neither a shell, nor systemd, nor ssh: its API is the only way in.
-        ("Talos", "--reboot-method command --reboot-command 'talosctl --nodes {address} reboot --wait=false'")
+        ("Talos", "command --reboot-command 'talosctl --nodes {address} reboot --wait=false'")
     } else if info.os_image.starts_with("Bottlerocket") {
         // SELinux keeps even privileged pods from its systemd; `apiclient` is for its own containers.
-        (
-            "Bottlerocket",
-            "`apiclient reboot` in its control container, with --reboot-method manual; or the cloud's reboot of an instance, with \
-             --reboot-method command",
-        )
+        ("Bottlerocket", "manual # and `apiclient reboot` in its control container, once you are asked to")
     } else {
         return None;
     };
     Some(
-        RebootError::new(format!("{system} cannot be rebooted by a pod or over ssh with systemd"))
-            .hint(instead),
+        RebootError::new(format!(
+            "{system} cannot be rebooted by a pod, by a signal or over ssh with systemd"
+        ))
+        .hint(format!("kubectl sciuro remediate {node} --reboot-method {instead}")),
     )
 }
 
@@ -45,7 +40,7 @@ mod tests {
             operating_system: operating_system.into(),
             ..NodeInfo::default()
         };
-        unsupported(&info, method).map(|error| format!("{} | {}", error.why, error.hints.join(" ")))
+        unsupported("w1", &info, method).map(|error| format!("{} | {}", error.why, error.hints.join(" ")))
     }
 
     #[test]
@@ -61,7 +56,10 @@ mod tests {
             assert_eq!(reason(image, system, Method::Command), None);
             assert_eq!(reason(image, system, Method::Manual), None);
         }
-        assert_eq!(reason("Debian GNU/Linux 12 (bookworm)", "linux", Method::Pod), None);
-        assert_eq!(reason("", "", Method::Pod), None);
+        for image in
+            ["Debian GNU/Linux 12 (bookworm)", "Flatcar Container Linux by Kinvolk 4230.2.0 (Oklo)", ""]
+        {
+            assert_eq!(reason(image, "linux", Method::Signal), None, "{image}");
+        }
     }
 }

@@ -8,7 +8,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::{Issued, Probed, RebootError, Target, guard, one_line};
+use super::{Issued, Probed, RebootError, Target, guard, one_line, signal};
 use crate::cluster::{ApiError, Cluster, HelperPod, Rule};
 use crate::core::gates::FleetNode;
 
@@ -41,11 +41,18 @@ pub struct HelperOptions {
     pub image: String,
     /// One that has not started by then is taken back.
     pub starts_within: Duration,
+    /// It tells systemd by a signal and enters nothing of the machine's: it is not privileged.
+    pub by_signal: bool,
 }
 
 impl HelperOptions {
     pub fn new(namespace: &str, image: &str) -> Self {
-        Self { namespace: namespace.to_owned(), image: image.to_owned(), starts_within: STARTS_WITHIN }
+        Self {
+            namespace: namespace.to_owned(),
+            image: image.to_owned(),
+            starts_within: STARTS_WITHIN,
+            by_signal: false,
+        }
     }
 }
 
@@ -82,9 +89,8 @@ pub async fn rehearse(
     node: &str,
     id: &str,
 ) -> Result<(), RebootError> {
-    let pod = manifest(&probe_name(id), "probe", &[&guard::in_a_pod(guard::PROBE)], options, node, id);
     cluster
-        .create_pod(&options.namespace, &pod, true)
+        .create_pod(&options.namespace, &probing(options, node, id), true)
         .await
         .map(drop)
         .map_err(|error| refused(&error, options))
@@ -108,13 +114,15 @@ pub(super) async fn probe(target: &Target<'_>, options: &HelperOptions) -> Resul
     check_id(target.id)?;
     let name = probe_name(target.id);
     remove(target, options, &name).await?; // an earlier one's answer is old
-    let pod = manifest(&name, "probe", &[&guard::in_a_pod(guard::PROBE)], options, target.node, target.id);
-    create(target.cluster, options, &pod).await?;
+    create(target.cluster, options, &probing(options, target.node, target.id)).await?;
     let answer = answer(target.cluster, options, &name).await;
     let removed = remove(target, options, &name).await;
     let (code, message) = answer?;
     removed?;
-    super::read_probe(code, &message)
+    super::read_probe(code, &message).map_err(|error| match code {
+        guard::CANNOT => error.hint(signal::instead(options)),
+        _ => error,
+    })
 }
 
 /// Lets the pod of this attempt reboot the node. One that is there already was made before, and is asked for its answer.
@@ -127,17 +135,21 @@ pub(super) async fn issue(
 ) -> Result<Issued, RebootError> {
     check_id(target.id)?;
     let name = reboot_name(target.id, attempt);
-    let limit = not_after_uptime.to_string();
-    let script = guard::in_a_pod(guard::REBOOT);
-    let words = [script.as_str(), pre_boot_id, &limit];
-    let pod = manifest(&name, "reboot", &words, options, target.node, target.id);
+    let order = [pre_boot_id, &not_after_uptime.to_string()];
+    let pod = rebooting(&name, order, options, target.node, target.id);
     match target.cluster.create_pod(&options.namespace, &pod, false).await {
         Ok(_) => {}
         Err(ApiError::Status(status)) if status.reason == "AlreadyExists" => {}
         Err(error) => return Err(refused(&error, options)),
     }
     match answer(target.cluster, options, &name).await {
-        Ok((code, message)) => super::read_answer(code, &message),
+        Ok((code, message)) => {
+            let issued = super::read_answer(code, &message)?;
+            if options.by_signal {
+                signal::sent(target.cluster, options, &name).await?;
+            }
+            Ok(issued)
+        }
         // It must not start once we have given up; where it cannot be deleted, the guard remains.
         Err(error) => Err(match remove(target, options, &name).await {
             Ok(()) => error,
@@ -280,7 +292,7 @@ async fn started(
                 one_line(why)
             ))));
         }
-        (pod.phase == "Running").then_some(Ok(None))
+        pod.runs.then_some(Ok(None))
     });
     match tokio::time::timeout(options.starts_within, started).await {
         Ok(started) => started.map_err(|error| explained("watch", &error, options))?,
@@ -312,7 +324,7 @@ async fn answer(
     }
 }
 
-fn gone(namespace: &str, name: &str) -> RebootError {
+pub(super) fn gone(namespace: &str, name: &str) -> RebootError {
     RebootError::new(format!("the helper pod {namespace}/{name} was deleted by somebody else"))
 }
 
@@ -343,8 +355,9 @@ fn refused(error: &ApiError, options: &HelperOptions) -> RebootError {
         // Forbidden too, but no Role helps against it.
         ApiError::Status(status) if status.message.contains("PodSecurity") => RebootError::new(refused.why)
             .hint(format!(
-                "the helper is privileged; in a namespace of its own: kubectl label namespace {namespace} \
-                 pod-security.kubernetes.io/enforce=privileged, or --helper-namespace"
+                "the helper {}; in a namespace of its own: kubectl label namespace {namespace} \
+                 pod-security.kubernetes.io/enforce=privileged, or --helper-namespace",
+                if options.by_signal { "sees the host's processes" } else { "is privileged" }
             )),
         ApiError::Status(status) if status.code == StatusCode::NOT_FOUND.as_u16() => {
             refused.hint(format!("kubectl create namespace {namespace}, or --helper-namespace"))
@@ -362,6 +375,25 @@ fn explained(verb: &str, error: &ApiError, options: &HelperOptions) -> RebootErr
     lines.fold(RebootError::new(format!("the helper pod: {first}")), |error, hint| {
         error.hint(hint.strip_prefix("hint: ").unwrap_or(&hint))
     })
+}
+
+/// The pod that asks the machine what it is.
+fn probing(options: &HelperOptions, node: &str, id: &str) -> Value {
+    let name = probe_name(id);
+    if options.by_signal {
+        return signal::probing(&name, options, node, id);
+    }
+    manifest(&name, "probe", &[&guard::in_a_pod(guard::PROBE)], options, node, id)
+}
+
+/// The pod that reboots the machine, if it is in the boot and below the uptime of the order.
+fn rebooting(name: &str, order: [&str; 2], options: &HelperOptions, node: &str, id: &str) -> Value {
+    if options.by_signal {
+        return signal::rebooting(name, order, options, node, id);
+    }
+    let [boot_id, not_after_uptime] = order;
+    let script = guard::in_a_pod(guard::REBOOT);
+    manifest(name, "reboot", &[&script, boot_id, not_after_uptime], options, node, id)
 }
 
 /// As little as will do, but for what rebooting takes: the host's processes, and the right to enter them.
@@ -411,89 +443,5 @@ pub(in crate::remedy) fn manifest(
 }
 
 #[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-
-    use super::*;
-
-    const ID: &str = "0b5e3f5a-7a53-4d0b-8f43-0b9c7a1f0c11";
-
-    fn options() -> HelperOptions {
-        HelperOptions::new("kube-system", DEFAULT_IMAGE)
-    }
-
-    fn helper(name: &str, created: &str) -> HelperPod {
-        HelperPod {
-            name: name.into(),
-            created: created.into(),
-            labels: [(MANAGED_BY, MANAGER), (REMEDIATION, ID)]
-                .map(|(name, value)| (name.to_owned(), value.to_owned()))
-                .into(),
-            ..HelperPod::default()
-        }
-    }
-
-    #[test]
-    fn leftovers_are_old_ours_and_in_no_record() {
-        let now: Timestamp = "2026-01-01T12:00:00Z".parse().unwrap();
-        for (created, old) in
-            [("2026-01-01T10:59:59Z", true), ("2026-01-01T11:00:01Z", false), ("no time", false)]
-        {
-            assert_eq!(is_old(&helper("sciuro-probe-0b5e3f5a", created), now), old, "{created}");
-        }
-        let in_flight = |node: &str, id: Option<&str>| FleetNode {
-            name: node.into(),
-            in_flight: true,
-            remediation: id.map(str::to_owned),
-            ..FleetNode::default()
-        };
-        let fleet = [FleetNode::default(), in_flight("w1", Some("alive")), in_flight("w2", None)];
-        let leftover = |name: &str| is_leftover(&helper(name, ""), &fleet);
-        assert!(leftover("sciuro-reboot-0b5e3f5a-3") && leftover("sciuro-probe-0b5e3f5a"));
-        for name in ["sciuro-reboot-ffffffff-3", "sciuro-probe-ffffffff", "coredns"] {
-            assert!(!leftover(name), "{name}");
-        }
-        let mut other = helper("sciuro-reboot-0b5e3f5a-3", "");
-        other.labels.insert(MANAGED_BY.into(), "Helm".into());
-        assert!(!is_leftover(&other, &fleet), "of another manager");
-        let mut live = helper("sciuro-reboot-alive-1", "");
-        live.labels.insert(REMEDIATION.into(), "alive".into());
-        assert!(!is_leftover(&live, &fleet), "in a record");
-        let unknown = HelperPod { node: "w2".into(), ..helper("sciuro-probe-0b5e3f5a", "") };
-        assert!(!is_leftover(&unknown, &fleet), "the record on its node cannot be read");
-    }
-
-    #[test]
-    fn ids_that_may_stand_in_a_path() {
-        assert!(check_id(ID).is_ok());
-        for bad in
-            ["", "../x", "{0b5e3f5a-7a53-4d0b-8f43-0b9c7a1f0c11}", "0B5E3F5A-7A53-4D0B-8F43-0B9C7A1F0C11"]
-        {
-            assert!(check_id(bad).is_err(), "{bad}");
-        }
-    }
-
-    #[test]
-    fn why_a_helper_has_not_started() {
-        let explained = |waits: Option<&str>| {
-            let last = HelperPod { waits: waits.map(str::to_owned), ..HelperPod::default() };
-            let error = not_started(&last, &options(), "sciuro-probe-0b5e3f5a");
-            [vec![error.why], error.hints].concat().join("\n")
-        };
-        insta::assert_snapshot!(
-            [
-                explained(Some("ImagePullBackOff: Back-off pulling image\n\"x\"")),
-                explained(Some("ContainerCreating")),
-                explained(None),
-            ]
-            .join("\n\n")
-        );
-    }
-
-    #[test]
-    fn the_pod() {
-        let pod =
-            manifest("sciuro-reboot-0b5e3f5a-1", "reboot", &["SCRIPT", "BOOT", "9"], &options(), "w1", ID);
-        insta::assert_json_snapshot!(pod);
-    }
-}
+#[path = "pod_tests.rs"]
+mod tests;

@@ -23,6 +23,7 @@ scenarios![
     what_a_record_may_not_say,
     an_order_is_taken_back,
     a_node_is_probed_and_rebooted,
+    a_signal_that_was_not_sent_is_no_order,
 ];
 
 const PODS: &str = "/api/v1/namespaces/kube-system/pods";
@@ -35,6 +36,10 @@ pub(super) fn options(namespace: &str) -> HelperOptions {
 
 fn by_pod() -> Reboot {
     Reboot::Pod(options("kube-system"))
+}
+
+pub(super) fn by_signal(namespace: &str) -> Reboot {
+    Reboot::Pod(HelperOptions { by_signal: true, ..options(namespace) })
 }
 
 fn find(world: &World, name: &str) -> Option<Value> {
@@ -236,21 +241,66 @@ fn an_order_is_taken_back(world: &World) {
 
 /// With the kubelet's double in the kubelet's place: it keeps the guard's rule, and its machine reboots.
 fn a_node_is_probed_and_rebooted(world: &World) {
-    let (node, id, cluster) = (world.node("w1"), new_id(), world.cluster(None));
-    let boot_id =
-        || world.get_node(&node)["status"]["nodeInfo"]["bootID"].as_str().unwrap_or_default().to_owned();
-    let before = boot_id();
-    let target = target(&cluster, &node, &id);
-    let probe = || world.block_on(reboot::probe(&by_pod(), &target)).unwrap().unwrap();
-    let probed = probe();
-    assert_eq!(probed.boot_id, before);
-    let issue = |n: u32, boot_id: &str, limit: u64| {
-        world.block_on(reboot::issue(&by_pod(), &target, n, boot_id, Some(limit)))
-    };
-    assert!(issue(1, OTHER_BOOT, probed.uptime + 120).unwrap_err().other_boot);
-    assert!(issue(2, &before, 0).unwrap_err().why.contains("too late"));
-    assert_eq!(boot_id(), before);
-    assert!(issue(3, &before, probed.uptime + 120).is_ok());
-    eventually("another boot", || boot_id() != before);
-    world.block_on(reboot::clean_up(&by_pod(), &target, 3)).unwrap();
+    for (node, reboot) in [("w1", by_pod()), ("w2", by_signal("kube-system"))] {
+        let (node, id, cluster) = (world.node(node), new_id(), world.cluster(None));
+        let boot_id =
+            || world.get_node(&node)["status"]["nodeInfo"]["bootID"].as_str().unwrap_or_default().to_owned();
+        let before = boot_id();
+        let target = target(&cluster, &node, &id);
+        let probe = || world.block_on(reboot::probe(&reboot, &target)).unwrap().unwrap();
+        let probed = probe();
+        assert_eq!(probed.boot_id, before);
+        let issue = |n: u32, boot_id: &str, limit: u64| {
+            world.block_on(reboot::issue(&reboot, &target, n, boot_id, Some(limit)))
+        };
+        assert!(issue(1, OTHER_BOOT, probed.uptime + 120).unwrap_err().other_boot);
+        assert!(issue(2, &before, 0).unwrap_err().why.contains("too late"));
+        assert_eq!(boot_id(), before);
+        assert!(issue(3, &before, probed.uptime + 120).is_ok());
+        eventually("another boot", || boot_id() != before);
+        assert_eq!(
+            issue(3, &before, probed.uptime + 120),
+            Ok(Issued { output: String::new() }),
+            "no second order"
+        );
+        world.block_on(reboot::clean_up(&reboot, &target, 3)).unwrap();
+    }
+}
+
+/// Its first container lets the order pass, and then the second says that it could not be carried out.
+fn a_signal_that_was_not_sent_is_no_order(world: &World) {
+    let (node, id, cluster) = (world.bare_node("w1"), new_id(), world.cluster(None));
+    let name = reboot_name(&id, 1);
+    let ended = |code: i32, message: &str| json!({"terminated": {"exitCode": code, "message": message}});
+    let container = |name: &str, state: Value| json!([{"name": name, "image": "x", "imageID": "", "ready": false, "restartCount": 0, "state": state}]);
+    let mut seen = 0;
+    let issued = beside_a_kubelet(
+        || {
+            let target = target(&cluster, &node, &id);
+            world.block_on(reboot::issue(&by_signal("kube-system"), &target, 1, BOOT, Some(137)))
+        },
+        || {
+            let Some(pod) = find(world, &name).filter(|_| seen < 2) else { return };
+            for containers in ["initContainers", "containers"] {
+                let arguments = pod["spec"][containers][0]["args"].as_array().unwrap();
+                assert_eq!(arguments[1..], [json!(BOOT), json!("137")]);
+            }
+            let status = if seen == 0 {
+                json!({"phase": "Pending", "initContainerStatuses": container("guard", ended(0, "issued\n"))})
+            } else {
+                let why = "systemd was not sent the signal: kill: Operation not permitted\n";
+                json!({"phase": "Failed", "containerStatuses": container("reboot", ended(12, why))})
+            };
+            let path = format!("{PODS}/{name}/status");
+            world.request(
+                "PATCH",
+                &path,
+                "application/strategic-merge-patch+json",
+                &json!({"status": status}),
+            );
+            seen += 1;
+        },
+    );
+    let why = "the guard on the machine failed (exit 12): systemd was not sent the signal: kill: Operation not permitted";
+    assert_eq!(issued, Err(error(why)));
 }

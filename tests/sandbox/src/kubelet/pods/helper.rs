@@ -4,13 +4,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::Method;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::time::sleep;
 
 use super::life::send;
 use super::status::{self, Ended};
 use super::{Pod, collected};
 use crate::kubelet::machine::Machine;
+use crate::time;
 
 /// What pods with this label do.
 const LABEL: &str = "sciuro.dev/remediation";
@@ -27,6 +28,8 @@ pub enum Helpers {
     OnlyProbes,
     /// They start, but their containers never end.
     Hang,
+    /// PID 1 of the machine is no systemd.
+    NoSystemd,
     /// Before they start, so much time has passed on the machine.
     Late(Duration),
 }
@@ -45,25 +48,30 @@ fn action(pod: &Pod) -> Option<&str> {
 
 /// Until it has ended.
 pub(super) async fn run(machine: Arc<Machine>, pod: Pod) {
-    let path = format!("{}/status", pod.path());
-    let write = async |patch: &Value| send(&machine, Method::PATCH, &path, patch).await;
+    let write = async |patch: &Value| write(&machine, &pod, patch).await;
     let mut power = machine.power();
     // What holds it may end.
     loop {
         let helpers = power.borrow_and_update().helpers.clone();
         match &helpers {
-            Helpers::Run => break,
+            Helpers::Run | Helpers::NoSystemd => break,
             Helpers::Late(late) => {
                 machine.advance(*late);
                 break;
             }
-            Helpers::Hang => write(&status::running(&pod, None)).await,
+            Helpers::Hang => write(&started(&pod)).await,
             Helpers::OnlyProbes if action(&pod) == Some("probe") => break,
             Helpers::NeverStart | Helpers::OnlyProbes => {}
             Helpers::NoImage(reason) => {
                 let image = pod.containers().next().and_then(|container| container["image"].as_str());
                 let message = format!("Back-off pulling image {:?}", image.unwrap_or_default());
-                write(&status::waiting(&pod, reason, &message)).await;
+                let waits = json!({"waiting": {"reason": reason, "message": message}});
+                write(&if pod.is_initialized_first() {
+                    status::initializing(&pod, "Pending", &waits)
+                } else {
+                    status::waiting(&pod, reason, &message)
+                })
+                .await;
             }
         }
         if power.wait_for(|power| power.helpers != helpers).await.is_err() {
@@ -74,24 +82,75 @@ pub(super) async fn run(machine: Arc<Machine>, pod: Pod) {
     if let Some(log) = collected::log(&pod.0) {
         machine.keep_log(pod.text("/metadata/namespace"), pod.text("/metadata/name"), log);
     }
-    write(&status::running(&pod, None)).await;
+    write(&started(&pod)).await;
     let (code, message) = match action(&pod) {
+        Some(collected::CONTAINER) => (0, String::new()),
+        _ if machine.power().borrow().helpers == Helpers::NoSystemd => (12, no_systemd(&pod).to_owned()),
         Some("probe") => {
             let seen = machine.facts();
             (0, format!("boot_id={}\nuptime={}\n", seen.boot_id, seen.uptime.as_secs()))
         }
-        Some(collected::CONTAINER) => (0, String::new()),
-        _ => reboot(&machine, &pod),
+        _ => guard(&machine, &pod),
     };
+    let ended = Ended { message: &message, ..Ended::of_code(code) };
+    let phase = if code == 0 { "Succeeded" } else { "Failed" };
+    if pod.is_initialized_first() {
+        let phase = if code == 0 { "Pending" } else { phase };
+        write(&status::initializing(&pod, phase, &ended.state("containerd://guard"))).await;
+        if code == 0 {
+            send_signal(&machine, &pod).await;
+        }
+        return;
+    }
     if code == 0 && action(&pod) == Some("reboot") {
         machine.reboot_after(machine.options().reboot_delay);
     }
-    let phase = if code == 0 { "Succeeded" } else { "Failed" };
-    write(&status::ended(&pod, phase, &Ended { message: &message, ..Ended::of_code(code) })).await;
+    write(&status::ended(&pod, phase, &ended)).await;
+}
+
+async fn write(machine: &Machine, pod: &Pod, patch: &Value) {
+    send(machine, Method::PATCH, &format!("{}/status", pod.path()), patch).await;
+}
+
+/// The second container of a pod that reboots by a signal: it waits, asks the guard again, and its end is no more seen than
+/// that of the kubelet.
+async fn send_signal(machine: &Arc<Machine>, pod: &Pod) {
+    write(machine, pod, &status::running(pod, None)).await;
+    sleep(machine.options().reboot_delay).await;
+    let (code, message) = guard(machine, pod);
+    if code == 0 {
+        machine.reboot_after(Duration::ZERO);
+    } else {
+        write(
+            machine,
+            pod,
+            &status::ended(pod, "Failed", &Ended { message: &message, ..Ended::of_code(code) }),
+        )
+        .await;
+    }
+}
+
+/// The first of its containers has started.
+fn started(pod: &Pod) -> Value {
+    if pod.is_initialized_first() {
+        status::initializing(pod, "Pending", &json!({"running": {"startedAt": time::now()}}))
+    } else {
+        status::running(pod, None)
+    }
+}
+
+/// What the two kinds of pods say of it: one would send systemd a signal, the other run its programs.
+fn no_systemd(pod: &Pod) -> &'static str {
+    let mut containers = pod.containers();
+    if containers.any(|container| container["securityContext"]["privileged"] == true) {
+        "no systemd-run, or no right to use it\n"
+    } else {
+        "PID 1 is init, not systemd\n"
+    }
 }
 
 /// The guard: only in that boot, and not too late.
-fn reboot(machine: &Machine, pod: &Pod) -> (i64, String) {
+fn guard(machine: &Machine, pod: &Pod) -> (i64, String) {
     let container = pod.containers().find(|container| container["name"] == "reboot");
     let words: Vec<&str> = ["command", "args"]
         .into_iter()

@@ -73,6 +73,11 @@ impl Pod {
         self.0["metadata"]["deletionTimestamp"].is_string()
     }
 
+    /// A container runs before the others do.
+    fn is_initialized_first(&self) -> bool {
+        self.0["spec"]["initContainers"].is_array()
+    }
+
     fn containers(&self) -> impl Iterator<Item = &Value> {
         self.0["spec"]["containers"].as_array().into_iter().flatten()
     }

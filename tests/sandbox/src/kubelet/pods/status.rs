@@ -20,7 +20,7 @@ impl Ended<'_> {
         Self { code, reason: if code == 0 { "Completed" } else { "Error" }, message: "" }
     }
 
-    fn state(&self, container: &str) -> Value {
+    pub(super) fn state(&self, container: &str) -> Value {
         let now = time::now();
         let mut state = json!({"exitCode": self.code, "reason": self.reason, "startedAt": now, "finishedAt": now,
             "containerID": container});
@@ -71,6 +71,23 @@ pub(super) fn ended(pod: &Pod, phase: &str, ended: &Ended) -> Value {
     status(pod, phase, false, reason, &containers)
 }
 
+/// Its first container is in this state, and the others wait for its end.
+pub(super) fn initializing(pod: &Pod, phase: &str, state: &Value) -> Value {
+    let others = containers(pod, |_, _| {
+        json!({"ready": false, "started": false, "restartCount": 0,
+            "state": {"waiting": {"reason": "PodInitializing"}}})
+    });
+    let init = &pod.0["spec"]["initContainers"][0];
+    let mut patch = status(pod, phase, false, NOT_INITIALIZED, &others);
+    patch["status"]["initContainerStatuses"] = json!([{
+        "name": init["name"], "image": init["image"], "imageID": "", "restartCount": 0,
+        "ready": state["terminated"]["exitCode"] == 0, "started": state["running"].is_object(), "state": state}]);
+    patch
+}
+
+/// Why the containers of a pod are not Ready while its first one has not ended.
+const NOT_INITIALIZED: &str = "ContainersNotInitialized";
+
 /// Of each container what `make` says of its name and its status so far, and what is always the same.
 fn containers(pod: &Pod, make: impl Fn(&str, &Value) -> Value) -> Vec<Value> {
     let old = pod.0["status"]["containerStatuses"].as_array();
@@ -105,7 +122,7 @@ fn status(pod: &Pod, phase: &str, ready: bool, reason: &str, containers: &[Value
     };
     let conditions: Vec<Value> = [
         ("PodReadyToStartContainers", phase == "Running" || phase == "Pending"),
-        ("Initialized", true),
+        ("Initialized", reason != NOT_INITIALIZED),
         ("Ready", ready),
         ("ContainersReady", ready),
         ("PodScheduled", true),
