@@ -18,6 +18,8 @@ scenarios![
     a_control_plane_node_is_typed,
     a_hostile_node_disturbs_no_terminal,
     what_a_drain_would_do_is_a_table,
+    a_grace_period_for_all_is_that_of_each,
+    an_unreachable_node_is_said_to_be_so_once,
 ];
 
 /// A pod that runs on the node, in this world's own namespace.
@@ -70,6 +72,34 @@ fn what_a_drain_would_do_is_a_table(world: &World) {
     assert!(run.stdout.contains("refused: budget-misconfigured: disruption budget app/never"), "{run:#?}");
     let run = remediate(world, &[&nodes[0], "--dry-run", "--skip", "drain"]).exits(0);
     assert!(!run.stdout.contains("drain"), "{run:#?}");
+}
+
+/// Of those that are evicted.
+fn a_grace_period_for_all_is_that_of_each(world: &World) {
+    let node = &world.nodes(&["w1", "w2"])[0];
+    pod(world, "shell", node, &json!({}), &json!({}));
+    let grace = |more: &[&str]| {
+        let flags = [node, "--dry-run", "-o", "json", "--force", "--pod-selector", "app"];
+        let run = remediate(world, &[&flags, more].concat()).exits(0);
+        let plan: Value = serde_json::from_str(&run.stdout).unwrap();
+        plan["items"][0]["drain"]["pods"][0]["gracePeriodSeconds"].clone()
+    };
+    assert_eq!(grace(&[]), 30);
+    assert_eq!(grace(&["--grace-period", "5"]), 5);
+    assert_eq!(grace(&["--grace-period", "0"]), 0);
+    assert_eq!(grace(&["--grace-period=-1"]), 30);
+}
+
+/// By the plan, and by the drain no more.
+fn an_unreachable_node_is_said_to_be_so_once(world: &World) {
+    world.nodes(&["w1"]);
+    let node = &world.bare_node("w3");
+    let unknown = json!({"status": {"conditions": [{"type": "Ready", "status": "Unknown"}]}});
+    world.patch_status(node, "application/strategic-merge-patch+json", &unknown);
+    let flags = [node, "--yes", "--until=drain", "--skip=collect", "--reboot-method=manual"];
+    let run = remediate(world, &flags).exits(0);
+    let said = "is unreachable: pods that have been ending for more than 1s, and volumes, are not waited for";
+    assert_eq!(run.stderr.matches(said).count(), 1, "{run:#?}");
 }
 
 /// `remediate` with this world's prefix. Nodes of other worlds are away as they like.

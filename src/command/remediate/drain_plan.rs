@@ -118,15 +118,13 @@ pub(super) async fn rehearse(
         Err(error) => return DrainPlan { obstacles: vec![not_rehearsed(&error)], ..DrainPlan::default() },
     };
     let mut warnings = plan.warnings();
-    warnings.extend(plan.unreachable.then(|| {
-        "the node's kubelet does not answer: pods that are ending, and volumes, are not waited for".to_owned()
-    }));
+    warnings.extend(plan.unreachable.then(|| drain::unreachable(node)));
     warnings.extend(plan.pods.iter().filter_map(refused));
     DrainPlan {
         rehearsed: asks_server,
         obstacles: plan.refusals().into_iter().map(obstacle).collect(),
         warnings,
-        pods: plan.pods.iter().map(pod).collect(),
+        pods: plan.pods.iter().map(|planned| pod(planned, drain)).collect(),
     }
 }
 
@@ -157,8 +155,10 @@ fn obstacle(refusal: Refusal) -> Obstacle {
     Obstacle { name: refusal.gate, reason: refusal.text, hint, exception }
 }
 
-fn pod(planned: &PlannedPod) -> PodPlan {
+fn pod(planned: &PlannedPod, drain: &DrainSettings) -> PodPlan {
     let PlannedPod { pod, verdict, budgets, rehearsed, returns } = planned;
+    let own_grace = pod.grace_seconds;
+    let grace = drain.grace_period.map(i64::from).or(own_grace);
     let (action, reason) = match verdict {
         Verdict::Evict(_) => (PodAction::Evict, answer(rehearsed.as_ref(), *returns)),
         Verdict::Skip(skip) => (PodAction::Skip, skip.reason().to_owned()),
@@ -176,7 +176,7 @@ fn pod(planned: &PlannedPod) -> PodPlan {
             current_healthy: budget.healthy,
             desired_healthy: budget.desired,
         }),
-        grace_period_seconds: pod.grace_seconds,
+        grace_period_seconds: if action == PodAction::Evict { grace } else { own_grace },
         empty_dir: !pod.empty_dirs.is_empty(),
     }
 }

@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use failure::{DrainFailure, DrainFailureKind};
+pub use reach::unreachable;
 pub use rehearsal::{DrainPlan, PlannedPod, Refusal};
 
 use super::Tell;

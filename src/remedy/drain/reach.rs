@@ -17,6 +17,13 @@ pub(super) fn policy(options: &DrainOptions, unreachable: bool) -> Policy {
     Policy { skip_wait_for_delete, ..options.policy }
 }
 
+/// What a person is told of it.
+pub fn unreachable(node: &str) -> String {
+    format!(
+        "node {node} is unreachable: pods that have been ending for more than {PATIENCE}s, and volumes, are not waited for"
+    )
+}
+
 /// The node controller has given the kubelet up.
 pub(super) fn is_given_up(node: &ShownNode) -> bool {
     node.node.conditions.iter().any(|condition| condition.type_ == "Ready" && condition.status == UNKNOWN)

@@ -205,14 +205,11 @@ impl<'r> Run<'r> {
         if policy == self.policy {
             return;
         }
-        let text = if unreachable {
-            format!(
-                "node {node} is unreachable: pods that have been ending for more than 1s, and volumes, are not waited for"
-            )
-        } else {
-            format!("node {node} is reachable again")
-        };
-        self.tell.tell(News::Warning(&text));
+        let text =
+            if unreachable { reach::unreachable(node) } else { format!("node {node} is reachable again") };
+        if !self.options.said.contains(&text) {
+            self.tell.tell(News::Warning(&text));
+        }
         self.policy = policy;
         self.queue.skip_wait_for_delete(policy.skip_wait_for_delete);
     }
