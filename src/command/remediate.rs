@@ -31,7 +31,7 @@ use self::silence::Silencing;
 use self::steps::Steps;
 use self::work::Worker;
 use super::render;
-use super::stop::until_stopped;
+use super::stop::{Stopped, until_stopped};
 use crate::cli::DryRun;
 use crate::cluster::{Cluster, Hold, RemediatedNode, Rule, holder_identity};
 use crate::core::remediation::{End, Machine};
@@ -140,8 +140,11 @@ async fn remediate(name: &str, context: &Context<'_>) -> Result<String> {
         let mut worker = worker(context, &locks, &silencing, prompts, &id, &found.node, &drain)?;
         worker.drain.said.clone_from(&found.drain.warnings);
         worker.steps.begin(if settings.reboot.method.is_guarded() { "probe" } else { "admission" });
-        let (record, node, admission) =
-            until_stopped(Some(&locks.node), Box::pin(begin::first_record(&worker, &found))).await??;
+        let first = until_stopped(Some(&locks.node), Box::pin(begin::first_record(&worker, &found))).await;
+        if let Err(Stopped::Signal(_)) = first {
+            worker.end_probe().await;
+        }
+        let (record, node, admission) = first??;
         let machine = Machine::start(record, begin::options(settings, drain.timeout, &worker.prompts));
         Ok(carry_out(worker, machine, node, Some(admission)).await)
     };

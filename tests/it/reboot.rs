@@ -13,6 +13,7 @@ mod control_plane {
 
 use sciuro::cluster::Cluster;
 use sciuro::remedy::reboot::Target;
+use sciuro::remedy::{News, Tell};
 
 /// Of the remediation.
 const ID: &str = "6f1c9f0e-8a2b-4c6d-9e1f-0a2b3c4d5e6f";
@@ -20,5 +21,10 @@ const ID: &str = "6f1c9f0e-8a2b-4c6d-9e1f-0a2b3c4d5e6f";
 const OTHER_BOOT: &str = "aaaaaaaa-4d5b-4f0e-9d6c-0a2f5c1e7b11";
 
 fn target<'t>(cluster: &'t Cluster, node: &'t str, id: &'t str) -> Target<'t> {
-    Target { cluster, node, id }
+    Target { cluster, node, id, tell: &Silent }
+}
+
+struct Silent;
+impl Tell for Silent {
+    fn tell(&self, _: News<'_>) {}
 }

@@ -190,11 +190,31 @@ fn another_control_plane_node_that_goes_down_during_the_drain() {
 
 fn an_image_that_is_missing(world: &World) {
     let fleet = Fleet::new(world);
-    let none = Helpers::NoImage("ErrImageNeverPull".into());
-    fleet.machines.helpers(&fleet.node, none).unwrap();
+    let lacks = |reason: &str| {
+        fleet.machines.helpers(&fleet.node, Helpers::NoImage(reason.into())).unwrap();
+    };
+    // Nobody has to wait for what the kubelet cannot get.
+    for hopeless in ["ErrImageNeverPull", "InvalidImageName"] {
+        lacks(hopeless);
+        refused(&fleet, &[], 3)
+            .says(&format!("is not to be had on the node: {hopeless}"))
+            .says("--helper-image takes one that the node has")
+            .never_says("tries again");
+    }
+    lacks("ImagePullBackOff");
+    let mut running = fleet.begin(&[]);
+    running.says("is not to be had on the node: ImagePullBackOff");
+    running.signal("INT");
+    running.ends(130);
     refused(&fleet, &["--reboot-timeout", "2s"], 3)
-        .says("ErrImageNeverPull")
+        .says("Warning: the helper's image docker.io/library/busybox:1.37.0 is not to be had on the node: ImagePullBackOff")
+        .says("the kubelet tries again")
         .says("--helper-image takes one that the node has");
+    lacks("ErrImagePull");
+    let mut running = fleet.begin(&[]);
+    running.says("the kubelet tries again");
+    fleet.machines.helpers(&fleet.node, Helpers::Run).unwrap();
+    running.ends(0);
 }
 
 fn a_helper_that_never_starts(world: &World) {

@@ -123,7 +123,7 @@ impl Worker<'_> {
     }
 
     fn target(&self) -> Target<'_> {
-        Target { cluster: self.cluster, node: &self.node, id: &self.id }
+        Target { cluster: self.cluster, node: &self.node, id: &self.id, tell: &self.steps }
     }
 
     async fn collect(&self, node: RemediatedNode, record: Record) -> Result<Product, Failure> {
@@ -240,6 +240,14 @@ impl Worker<'_> {
             }),
             Err(error) => tracing::info!(%error, "helper pods of earlier runs were not looked for"),
         }
+    }
+
+    /// Deletes the pod that probes, if that was stopped. Its image may never come.
+    pub(super) async fn end_probe(&self) {
+        let target = self.target();
+        let ended = reboot::clean_up(&self.reboot, &target, 0);
+        // The next start-up sweep takes what is left.
+        let _swept_later = tokio::time::timeout(PROBE_ENDS_WITHIN, ended).await;
     }
 
     /// The machine's uptime; it has to be the machine of this boot. `None` for methods that cannot ask.
@@ -365,6 +373,8 @@ impl Worker<'_> {
     }
 }
 
+/// Somebody who has stopped a run waits for no more.
+const PROBE_ENDS_WITHIN: Duration = Duration::from_secs(5);
 const LONGEST_COLLECT: Duration = Duration::from_secs(3600);
 
 fn failed(why: String) -> Failure {

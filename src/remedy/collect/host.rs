@@ -63,7 +63,7 @@ impl Collecting<'_> {
         tell: &dyn Tell,
     ) -> std::io::Result<()> {
         let began = Instant::now();
-        let target = Target { cluster: self.cluster, node: &subject.node, id: &subject.id };
+        let target = Target { cluster: self.cluster, node: &subject.node, id: &subject.id, tell };
         let name = pod::collect_name(target.id, subject.moment.name());
         let left = self.deadline.saturating_duration_since(began);
         let until = began + left.saturating_sub(DELETES_WITHIN.min(left / 4));
@@ -112,9 +112,7 @@ impl Collecting<'_> {
             .await
             .map_err(|error| Stopped::Why(error.to_string()))?;
         let options = HelperOptions { starts_within: options.starts_within.min(left), ..options.clone() };
-        pod::until_started(target.cluster, &options, name)
-            .await
-            .map_err(|error| Stopped::Why(error.to_string()))
+        pod::until_started(target, &options, name).await.map_err(|error| Stopped::Why(error.to_string()))
     }
 }
 

@@ -13,6 +13,7 @@ use std::fmt;
 
 use uuid::Uuid;
 
+use super::Tell;
 use crate::cluster::{Cluster, RemediatedNode};
 
 pub use os::unsupported;
@@ -25,6 +26,8 @@ pub struct Target<'t> {
     pub node: &'t str,
     /// The remediation's id.
     pub id: &'t str,
+    /// Who is told of what takes long.
+    pub tell: &'t dyn Tell,
 }
 
 /// How it is told.

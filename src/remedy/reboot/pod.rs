@@ -1,6 +1,8 @@
 //! A pod on the node reboots it. It answers by its exit code and its termination message: logs need another permission, and
 //! the kubelet.
 
+mod start;
+
 use std::time::Duration;
 
 use http::StatusCode;
@@ -8,9 +10,12 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::{Issued, Probed, RebootError, Target, guard, one_line, signal};
+use self::start::answer;
+use super::{Issued, Probed, RebootError, Target, guard, signal};
 use crate::cluster::{ApiError, Cluster, HelperPod, Rule};
 use crate::core::gates::FleetNode;
+
+pub(in crate::remedy) use self::start::until_started;
 
 /// Says that a pod is of ours.
 pub const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
@@ -25,8 +30,6 @@ pub const DEFAULT_IMAGE: &str = "docker.io/library/busybox:1.37.0";
 
 /// A kubelet that is well starts a pod within seconds; pulling an image takes longer.
 pub const STARTS_WITHIN: Duration = Duration::from_secs(120);
-/// One that has started answers at once; what hangs on the node hangs here.
-const ANSWERS_WITHIN: Duration = Duration::from_secs(30);
 /// How long a deleted pod may take to go: the kubelet has to say so.
 const GOES_WITHIN: Duration = Duration::from_secs(40);
 /// A record is anybody's to write, and nobody tries more often.
@@ -115,7 +118,7 @@ pub(super) async fn probe(target: &Target<'_>, options: &HelperOptions) -> Resul
     let name = probe_name(target.id);
     remove(target, options, &name).await?; // an earlier one's answer is old
     create(target.cluster, options, &probing(options, target.node, target.id)).await?;
-    let answer = answer(target.cluster, options, &name).await;
+    let answer = answer(target, options, &name).await;
     let removed = remove(target, options, &name).await;
     let (code, message) = answer?;
     removed?;
@@ -142,7 +145,7 @@ pub(super) async fn issue(
         Err(ApiError::Status(status)) if status.reason == "AlreadyExists" => {}
         Err(error) => return Err(refused(&error, options)),
     }
-    match answer(target.cluster, options, &name).await {
+    match answer(target, options, &name).await {
         Ok((code, message)) => {
             let issued = super::read_answer(code, &message)?;
             if options.by_signal {
@@ -263,89 +266,8 @@ pub(in crate::remedy) async fn remove(
     waited?.map_err(|error| explained("watch", &error, options))
 }
 
-/// Waits until a helper runs or has ended already.
-pub(in crate::remedy) async fn until_started(
-    cluster: &Cluster,
-    options: &HelperOptions,
-    name: &str,
-) -> Result<(), RebootError> {
-    started(cluster, options, name).await.map(drop)
-}
-
-/// The same; exit code and message if it has ended.
-async fn started(
-    cluster: &Cluster,
-    options: &HelperOptions,
-    name: &str,
-) -> Result<Option<(i32, String)>, RebootError> {
-    let namespace = options.namespace.as_str();
-    let mut last = HelperPod::default();
-    let started = cluster.follow_pod(namespace, name, |pod| {
-        let Some(pod) = pod else { return Some(Err(gone(namespace, name))) };
-        last = pod.clone();
-        if let Some(ended) = &pod.ended {
-            return Some(Ok(Some(ended.clone())));
-        }
-        if let Some(why) = &pod.failed {
-            return Some(Err(RebootError::new(format!(
-                "the node refused the helper pod: {}",
-                one_line(why)
-            ))));
-        }
-        pod.runs.then_some(Ok(None))
-    });
-    match tokio::time::timeout(options.starts_within, started).await {
-        Ok(started) => started.map_err(|error| explained("watch", &error, options))?,
-        Err(_) => Err(not_started(&last, options, name)),
-    }
-}
-
-/// Exit code and message of a helper, or why there is none.
-async fn answer(
-    cluster: &Cluster,
-    options: &HelperOptions,
-    name: &str,
-) -> Result<(i32, String), RebootError> {
-    if let Some(ended) = started(cluster, options, name).await? {
-        return Ok(ended);
-    }
-    let namespace = options.namespace.as_str();
-    let denied = |error: ApiError| explained("watch", &error, options);
-    let ended = cluster.follow_pod(namespace, name, |pod| match pod {
-        None => Some(Err(gone(namespace, name))),
-        Some(pod) => pod.ended.clone().map(Ok),
-    });
-    match tokio::time::timeout(ANSWERS_WITHIN, ended).await {
-        Ok(ended) => ended.map_err(denied)?,
-        Err(_) => {
-            Err(RebootError::new(format!("the helper pod {namespace}/{name} runs and does not answer"))
-                .hint(format!("kubectl logs -n {namespace} {name}")))
-        }
-    }
-}
-
 pub(super) fn gone(namespace: &str, name: &str) -> RebootError {
     RebootError::new(format!("the helper pod {namespace}/{name} was deleted by somebody else"))
-}
-
-fn not_started(last: &HelperPod, options: &HelperOptions, name: &str) -> RebootError {
-    let seconds = options.starts_within.as_secs();
-    match &last.waits {
-        Some(why) if why.contains("Image") => RebootError::new(format!(
-            "the helper's image {} is not to be had on the node: {}",
-            options.image,
-            one_line(why)
-        ))
-        .hint("--helper-image takes one that the node has or can pull"),
-        Some(why) => {
-            RebootError::new(format!("the helper pod did not start within {seconds}s: {}", one_line(why)))
-        }
-        None => RebootError::new(format!(
-            "the kubelet did not start the helper pod within {seconds}s, and does not say why"
-        ))
-        .hint("a node whose kubelet does not answer: --reboot-method ssh or command"),
-    }
-    .hint(format!("kubectl describe pod -n {} {name}", options.namespace))
 }
 
 fn refused(error: &ApiError, options: &HelperOptions) -> RebootError {

@@ -61,23 +61,6 @@ fn ids_that_may_stand_in_a_path() {
 }
 
 #[test]
-fn why_a_helper_has_not_started() {
-    let explained = |waits: Option<&str>| {
-        let last = HelperPod { waits: waits.map(str::to_owned), ..HelperPod::default() };
-        let error = not_started(&last, &options(), "sciuro-probe-0b5e3f5a");
-        [vec![error.why], error.hints].concat().join("\n")
-    };
-    insta::assert_snapshot!(
-        [
-            explained(Some("ImagePullBackOff: Back-off pulling image\n\"x\"")),
-            explained(Some("ContainerCreating")),
-            explained(None),
-        ]
-        .join("\n\n")
-    );
-}
-
-#[test]
 fn the_pod() {
     let pod = manifest("sciuro-reboot-0b5e3f5a-1", "reboot", &["SCRIPT", "BOOT", "9"], &options(), "w1", ID);
     insta::assert_json_snapshot!(pod);

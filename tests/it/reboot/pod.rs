@@ -7,10 +7,11 @@ use jiff::Timestamp;
 use sciuro::core::remediation::{Attempt, Method, Recall};
 use sciuro::remedy::reboot::pod::{DEFAULT_IMAGE, HelperOptions, reboot_name};
 use sciuro::remedy::reboot::{self, Issued, Probed, Reboot, RebootError};
-use sciuro::remedy::{News, Tell};
+
 use serde_json::{Value, json};
 use uuid::Uuid;
 
+use super::Silent;
 use super::{OTHER_BOOT, target};
 use crate::support::{World, scenarios};
 use crate::watch::eventually;
@@ -194,11 +195,6 @@ fn what_a_record_may_not_say(world: &World) {
     let issued = world.block_on(reboot::issue(&by_pod(), &target, 1, BOOT, None));
     assert_eq!(issued, Err(error("the attempt has no limit of uptime")));
     assert!(find(world, &reboot_name(&id, 1)).is_none());
-}
-
-struct Silent;
-impl Tell for Silent {
-    fn tell(&self, _: News<'_>) {}
 }
 
 /// An order that nobody has got to yet is gone, and then its time has to be over.
