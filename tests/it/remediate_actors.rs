@@ -290,11 +290,14 @@ fn hook(
     });
 }
 
-/// Between the last look at the node and the order, before any watch has told of it.
+/// Between the last look at the node and the order, before any watch has told of it: one that is as quick as in a test tells
+/// before a command can be run.
 #[test]
 fn an_abort_in_the_last_moment_before_the_order() {
     let world = &World::sandbox();
     let fleet = Fleet::new(world);
+    let _late =
+        world.api().faults().on("GET", "/api/v1/nodes").query("watch=").delay(Duration::from_secs(10));
     hook(world, "GET", &fleet.node, |record, annotations| {
         if record["state"] == "RebootIntent" {
             annotations["sciuro.dev/abort"] = record["id"].clone();
