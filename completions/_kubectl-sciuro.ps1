@@ -314,6 +314,7 @@ Register-ArgumentCompleter -Native -CommandName 'kubectl-sciuro' -ScriptBlock {
             [CompletionResult]::new('--prefix', '--prefix', [CompletionResultType]::ParameterName, 'Prefix of the condition types that are ours')
             [CompletionResult]::new('--lease-namespace', '--lease-namespace', [CompletionResultType]::ParameterName, 'Namespace of the Leases')
             [CompletionResult]::new('--lease-name', '--lease-name', [CompletionResultType]::ParameterName, 'Name of the sync Lease')
+            [CompletionResult]::new('--reboot-method', '--reboot-method', [CompletionResultType]::ParameterName, 'What remediate is to reboot nodes by')
             [CompletionResult]::new('--helper-image', '--helper-image', [CompletionResultType]::ParameterName, 'Image of the pod that reboots a node')
             [CompletionResult]::new('--helper-namespace', '--helper-namespace', [CompletionResultType]::ParameterName, 'Namespace of that pod')
             [CompletionResult]::new('--collect', '--collect', [CompletionResultType]::ParameterName, 'What remediate is to collect besides what the API server has')

@@ -2,7 +2,7 @@
 
 use clap::{Args, ValueEnum};
 
-use super::{Format, MatchingArgs, SourceArgs, Tier};
+use super::{Format, MatchingArgs, RebootMethod, SourceArgs, Tier};
 use crate::core::prefix::Prefix;
 use crate::remedy::reboot::pod::DEFAULT_IMAGE;
 
@@ -50,6 +50,9 @@ pub struct CheckArgs {
     /// Name of the sync Lease
     #[arg(long, value_name = "NAME", default_value = "sciuro-sync")]
     pub lease_name: String,
+    /// What remediate is to reboot nodes by
+    #[arg(long, value_name = "METHOD", default_value = "pod")]
+    pub reboot_method: RebootMethod,
     /// Image of the pod that reboots a node
     #[arg(long, value_name = "IMAGE", default_value = DEFAULT_IMAGE)]
     pub helper_image: String,

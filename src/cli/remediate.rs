@@ -10,6 +10,7 @@ use regex::Regex;
 use super::{DryRun, EXIT_CODES, Format, MatchingArgs, SourceArgs, boolean, duration, size};
 use crate::core::gates::{Gate, MaxUnavailable};
 use crate::core::prefix::Prefix;
+use crate::core::remediation::Method;
 use crate::remedy::reboot::pod::DEFAULT_IMAGE;
 
 /// Reboot nodes one after the other: cordon, collect, drain, reboot, verify, uncordon.
@@ -273,6 +274,18 @@ pub enum RebootMethod {
     Ssh,
     Command,
     Manual,
+}
+
+impl From<RebootMethod> for Method {
+    fn from(method: RebootMethod) -> Self {
+        match method {
+            RebootMethod::Pod => Self::Pod,
+            RebootMethod::Signal => Self::Signal,
+            RebootMethod::Ssh => Self::Ssh,
+            RebootMethod::Command => Self::Command,
+            RebootMethod::Manual => Self::Manual,
+        }
+    }
 }
 
 /// The types of `status.addresses`.

@@ -134,17 +134,18 @@ impl Cluster {
         Ok(chunks(self.send(request).await?))
     }
 
-    /// The same of a log: what is no plain text is something else's answer.
-    pub(super) async fn stream_text(
+    /// The same of an answer of this kind, such as `text/plain`: what is called otherwise is something else's answer.
+    pub(super) async fn stream_of(
         &self,
+        kind: &str,
         mut request: Request<Vec<u8>>,
     ) -> Result<impl Stream<Item = Result<bytes::Bytes, kube::Error>> + use<>, ApiError> {
         request.headers_mut().insert(header::ACCEPT_ENCODING, http::HeaderValue::from_static("identity"));
         let response = self.send(request).await?;
         let content_type = response.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
-        match content_type.unwrap_or("text/plain") {
-            text if text.starts_with("text/plain") => Ok(chunks(response)),
-            other => Err(ApiError::Unexpected(format!("the answer is {other} and no log"))),
+        match content_type.unwrap_or(kind) {
+            called if called.starts_with(kind) => Ok(chunks(response)),
+            other => Err(ApiError::Unexpected(format!("the answer is {other} and not {kind}"))),
         }
     }
 

@@ -120,14 +120,15 @@ impl Cluster {
         self.stream(get(&path, &[("container", container), ("follow", "true"), ("limitBytes", &most)])?).await
     }
 
-    /// What a node's kubelet serves at `path`, at most `most` bytes and whether there was more.
+    /// What a node's kubelet serves at `path` and calls `kind`, at most `most` bytes and whether there was more.
     pub async fn kubelet_document(
         &self,
         node: &str,
         path: &str,
+        kind: &str,
         most: usize,
     ) -> Result<(Vec<u8>, bool), ApiError> {
-        let mut chunks = pin!(self.stream(get(&proxy(node, path), &[])?).await?);
+        let mut chunks = pin!(self.stream_of(kind, get(&proxy(node, path), &[])?).await?);
         let mut content = Vec::new();
         while let Some(chunk) = chunks.next().await {
             content.extend_from_slice(&chunk.map_err(|error| broken(&error))?);
@@ -153,7 +154,7 @@ impl Cluster {
     async fn tail(&self, path: &str, parameters: &[(&str, &str)], part: Part) -> Result<LogTail, ApiError> {
         let until = Instant::now() + part.within;
         let late = || format!("no more within {}s", part.within.as_secs());
-        let begun = timeout_at(until, self.stream_text(get(path, parameters)?)).await;
+        let begun = timeout_at(until, self.stream_of("text/plain", get(path, parameters)?)).await;
         let mut chunks = pin!(begun.map_err(|_| ApiError::Broken(late()))??);
         let mut tail = LogTail::default();
         let mut total = 0;

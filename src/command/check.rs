@@ -25,9 +25,9 @@ pub(super) async fn run(settings: &CheckSettings, cluster: &Arc<Cluster>, ui: &A
         if !settings.covers(CheckedCommand::Remediate) {
             return Vec::new();
         }
-        let (leases, helper) =
+        let (leases, helpers) =
             futures::join!(leases::of_remediations(settings, cluster), helper::check(settings, cluster));
-        leases.into_iter().chain([helper]).collect()
+        leases.into_iter().chain(helpers).collect()
     };
     let ((api, permissions, ours), (upstream, sources), remediation) = futures::join!(
         async {

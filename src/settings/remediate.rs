@@ -9,8 +9,8 @@ use regex::Regex;
 
 use super::sync::{SourceSettings, expression, node_name, severity_priority};
 use crate::cli::{
-    AddressType, CollectArgs, DrainArgs, DryRun, Format, OnFailure, ProgressForm, RebootArgs, RebootMethod,
-    RemediateArgs, SkippedStep, Step, Tier,
+    AddressType, CollectArgs, DrainArgs, DryRun, Format, OnFailure, ProgressForm, RebootArgs, RemediateArgs,
+    SkippedStep, Step, Tier,
 };
 use crate::core::gates::{Gate, MaxUnavailable};
 use crate::core::remediation::{Method, State};
@@ -240,13 +240,7 @@ impl CollectSettings {
 
 impl RebootSettings {
     fn resolve(args: RebootArgs) -> Result<Self> {
-        let method = match args.reboot_method {
-            RebootMethod::Pod => Method::Pod,
-            RebootMethod::Signal => Method::Signal,
-            RebootMethod::Ssh => Method::Ssh,
-            RebootMethod::Command => Method::Command,
-            RebootMethod::Manual => Method::Manual,
-        };
+        let method = Method::from(args.reboot_method);
         let command = words("--reboot-command", args.reboot_command.as_deref())?;
         if method == Method::Command && command.is_empty() {
             return Err(Error::usage("--reboot-method command needs --reboot-command")

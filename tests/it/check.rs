@@ -18,6 +18,7 @@ scenarios![
     alerts_speak_of_no_node,
     silenced_alerts_count_if_they_do_for_sync,
     the_api_server_is_down,
+    the_helpers_are_those_of_the_method,
     the_lease_has_no_namespace,
 ];
 
@@ -187,6 +188,24 @@ fn the_api_server_is_down(world: &World) {
     let run = check(world, &["-s", "http://127.0.0.1:1"]).exits(1);
     assert!(started.elapsed() < std::time::Duration::from_secs(35));
     insta::assert_snapshot!("check_api_down", said(world, &run));
+}
+
+fn the_helpers_are_those_of_the_method(world: &World) {
+    let helpers = |flags: &[&str]| -> Vec<String> {
+        let run = check(world, &[&["--for", "remediate"], flags].concat());
+        let lines =
+            run.stdout.lines().filter(|line| line.contains("helper pod") || line.contains("create pods "));
+        lines.map(str::to_owned).collect()
+    };
+    let may = "✔ may create pods in kube-system: remediate";
+    let ok = "✔ helper pod in kube-system: docker.io/library/busybox:1.37.0";
+    let privileged = format!("{ok} would be admitted (remediate)");
+    let signals = format!("{ok}, which sends a signal, would be admitted (remediate)");
+    assert_eq!(helpers(&[]), [may, &privileged]);
+    assert_eq!(helpers(&["--reboot-method", "signal"]), [may, &signals]);
+    assert_eq!(helpers(&["--reboot-method", "signal", "--collect", "host"]), [may, &signals, &privileged]);
+    assert_eq!(helpers(&["--reboot-method", "ssh", "--collect", "host"]), [may, &privileged]);
+    assert_eq!(helpers(&["--reboot-method", "ssh"]), [""; 0]);
 }
 
 fn the_lease_has_no_namespace(world: &World) {

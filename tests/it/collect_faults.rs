@@ -7,7 +7,12 @@ use crate::collect_secrets::manifest_is_true;
 use crate::remediate::scene::Scene;
 use crate::support::{World, run, scenarios};
 
-scenarios!(lying_kubelets_are_a_line_each, a_full_disk_leaves_what_there_is, memory_does_not_grow_with_logs);
+scenarios!(
+    lying_kubelets_are_a_line_each,
+    a_full_disk_leaves_what_there_is,
+    memory_does_not_grow_with_what_a_kubelet_says,
+    memory_does_not_grow_with_logs,
+);
 
 const COLLECT: [&str; 4] = ["--yes", "--force", "--until=collect", "--max-unavailable=100%"];
 const LINE: &str = "nothing that anybody would want to read twice, but of some length";
@@ -86,6 +91,33 @@ fn a_full_disk_leaves_what_there_is(world: &World) {
     }
 }
 
+/// Small on the wire, and a hundred times as large when it is read as what it says it is.
+fn memory_does_not_grow_with_what_a_kubelet_says(world: &World) {
+    let scene = Scene::new(world);
+    let node = &scene.node;
+    world.proxies(node, &scene.machines);
+    let brackets = format!("[{}{{}}]\n", "{\"\":0},\n".repeat((2 << 20) / 8 - 2));
+    assert!(brackets.len() <= 2 << 20 && brackets.len() > 2_000_000);
+    let digits = format!("[{}0]\n", "0,\n".repeat(3 << 20));
+    let _faults = [
+        world.kubelet_fault(node, "stats/*").body("application/json", brackets),
+        world.kubelet_fault(node, "configz").body("application/json", digits),
+        world.kubelet_fault(node, "metrics").lines(LINE, 2 << 10),
+        world.kubelet_fault(node, "logs/").lines(LINE, 2 << 10),
+    ];
+    let peak = peak_of(scene.command(&[&COLLECT[..], &["--collect=kubelet"]].concat()));
+    assert!(peak < 100_000, "{peak} kB");
+    let errors = errors(&scene);
+    let of = |file: &str| {
+        let mut lines = errors.lines().filter(|line| line.starts_with(&format!("kubelet/{file}: ")));
+        lines.next().unwrap_or_else(|| panic!("no {file} in {errors}")).to_owned()
+    };
+    assert!(of("stats-summary.json").ends_with(": too large to be read as JSON"), "{errors}");
+    assert!(of("configz.json").contains(": cut after 2097152 bytes; "), "{errors}");
+    assert!(of("metrics.txt").ends_with(": cut after 8388608 bytes"), "{errors}");
+    assert!(of("kubelet.log").ends_with("MiB were read"), "{errors}");
+}
+
 fn memory_does_not_grow_with_logs(world: &World) {
     let scene = Scene::new(world);
     let apps: Vec<String> = (0..16).map(|number| format!("p{number}")).collect();
@@ -94,8 +126,16 @@ fn memory_does_not_grow_with_logs(world: &World) {
         world.container_log_fault(&scene.node, &scene.namespace, app, "c").lines(LINE, 2 << 10);
     }
     scene.until_running(apps.len());
-    let mut child =
-        scene.command(&COLLECT).stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("a process");
+    let peak = peak_of(scene.command(&COLLECT));
+    assert!(peak < 100_000, "{peak} kB");
+    let bundle = scene.bundle();
+    let logs = bundle.iter().filter(|(name, log)| name.ends_with("/c.log") && log.len() > 500_000).count();
+    assert_eq!(logs, apps.len());
+}
+
+/// The most memory that it took, in kB, until it ended well.
+fn peak_of(mut command: Command) -> u64 {
+    let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("a process");
     let mut peak = 0;
     let status = loop {
         // Its highest so far: the last one that is seen is near enough.
@@ -107,9 +147,6 @@ fn memory_does_not_grow_with_logs(world: &World) {
         }
         std::thread::sleep(Duration::from_millis(20));
     };
-    assert!(status.success());
-    assert!(peak > 0 && peak < 100_000, "{peak} kB");
-    let bundle = scene.bundle();
-    let logs = bundle.iter().filter(|(name, log)| name.ends_with("/c.log") && log.len() > 500_000).count();
-    assert_eq!(logs, apps.len());
+    assert!(status.success() && peak > 0);
+    peak
 }

@@ -1,4 +1,7 @@
-//! Whether the pod that reboots a node would be admitted: it is privileged, which many a policy refuses.
+//! Whether the pods that reboot a node and look at it would be admitted: they are privileged, or see the host's processes,
+//! which many a policy refuses.
+
+use futures::future::join_all;
 
 use super::line::{Line, within};
 use crate::cluster::{Cluster, Permission, Rule};
@@ -8,8 +11,11 @@ use crate::settings::CheckSettings;
 
 const PODS: Rule<'static> = Rule { group: "", resource: "pods", namespace: None };
 
-pub(super) async fn check(settings: &CheckSettings, cluster: &Cluster) -> Line {
-    let options = HelperOptions::new(&settings.helper_namespace, &settings.helper_image);
+pub(super) async fn check(settings: &CheckSettings, cluster: &Cluster) -> Vec<Line> {
+    join_all(settings.helpers().iter().map(|options| of(options, cluster))).await
+}
+
+async fn of(options: &HelperOptions, cluster: &Cluster) -> Line {
     let name = format!("helper pod in {}", options.namespace);
     let look = async {
         let create = Permission::of("create", &PODS).within(Some(&options.namespace));
@@ -19,8 +25,11 @@ pub(super) async fn check(settings: &CheckSettings, cluster: &Cluster) -> Line {
             Err(error) => return Line::unreadable(&name, &error),
         }
         // The server does not look whether the node is there.
-        match pod::rehearse(cluster, &options, "check", "rehearsal").await {
-            Ok(()) => Line::ok(&name, format!("{} would be admitted (remediate)", options.image)),
+        match pod::rehearse(cluster, options, "check", "rehearsal").await {
+            Ok(()) => {
+                let way = if options.by_signal { ", which sends a signal," } else { "" };
+                Line::ok(&name, format!("{}{way} would be admitted (remediate)", options.image))
+            }
             Err(refused) => {
                 let error = Error::new(Exit::Failed, &refused.why);
                 Line::of(&name, &refused.hints.iter().fold(error, Error::hint))

@@ -60,7 +60,7 @@ fn add_those_of_remediate(settings: &CheckSettings, needs: &mut Vec<Need>) {
     const REMEDIATE: &str = "remediate";
     let run = needs::Run {
         lease_namespace: &settings.lease.namespace,
-        helper_namespace: Some(&settings.helper_namespace),
+        helper_namespace: (!settings.helpers().is_empty()).then_some(settings.helper_namespace.as_str()),
         tiers: &settings.collects,
         skips_drain: false,
         disables_eviction: false,

@@ -13,7 +13,7 @@ use crate::cli::{DryRun, Tier};
 use crate::cluster::{ApiError, ClaimsElsewhere, Cluster, RemediatedNode, Rule, clear_command};
 use crate::core::gates::{FleetNode, Refusal, Situation, refusals, refusals_before_reboot};
 use crate::core::node::TRUE;
-use crate::core::remediation::{Reason, RecordSeen};
+use crate::core::remediation::{Method, Reason, RecordSeen};
 use crate::error::{Error, Exit, Result};
 use crate::remedy::reboot::command::CommandOptions;
 use crate::remedy::reboot::pod::{self, HelperOptions};
@@ -215,7 +215,11 @@ impl Preflight {
             let tiers: Vec<&str> = settings.collect.tiers.iter().map(|tier| tier.name()).collect();
             let tiers =
                 if tiers.is_empty() { String::new() } else { format!(" --collect {}", tiers.join(",")) };
-            error = error.hint(format!("what to grant: kubectl sciuro check --for remediate{tiers}"));
+            let method = match settings.reboot.method {
+                Method::Pod => String::new(),
+                method => format!(" --reboot-method {}", method.name()),
+            };
+            error = error.hint(format!("what to grant: kubectl sciuro check --for remediate{method}{tiers}"));
         }
         Err(error)
     }

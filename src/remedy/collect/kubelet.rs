@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 
-use super::{Collecting, Moment, Subject, time_left, within};
+use super::{Collecting, Moment, Subject, is_json, time_left, within};
 use crate::cluster::Part;
 
 /// Files below `kubelet/`, and where they are served.
@@ -17,7 +17,9 @@ const DOCUMENTS: [(&str, &str); 4] = [
     // How long it takes to list pods and to talk to the runtime: why a node was not Ready.
     ("metrics.txt", "metrics"),
 ];
-const LONGEST_DOCUMENT: usize = 8 << 20;
+const LONGEST_TEXT: usize = 8 << 20;
+/// In memory it takes a multiple of that. A node with 500 pods has less to say.
+const LONGEST_JSON: usize = 2 << 20;
 
 /// The end of each journal, in bytes.
 const LOG_KEPT: usize = 4 << 20;
@@ -31,11 +33,15 @@ impl Collecting<'_> {
         let cluster = self.cluster;
         for (file, path) in DOCUMENTS {
             let name = format!("kubelet/{file}");
-            let request = cluster.kubelet_document(&subject.node, path, LONGEST_DOCUMENT);
+            let (kind, longest) = if is_json(&name) {
+                ("application/json", LONGEST_JSON)
+            } else {
+                ("text/plain", LONGEST_TEXT)
+            };
+            let request = cluster.kubelet_document(&subject.node, path, kind, longest);
             if let Some(((content, is_longer), took)) = self.fetch(&name, request).await {
-                let note = is_longer.then(|| format!("cut after {LONGEST_DOCUMENT} bytes"));
-                let text = without_headers(String::from_utf8_lossy(&content).into_owned());
-                self.add_document(&name, &text, took, note)?;
+                let note = is_longer.then(|| format!("cut after {longest} bytes"));
+                self.add_document(&name, &String::from_utf8_lossy(&content), took, note)?;
             }
         }
         let since = self.since.map(begin);
@@ -75,18 +81,6 @@ fn runtime(node: Option<&Value>) -> &'static str {
         Some("cri-o") => "crio",
         Some("docker") => "docker",
         _ => "containerd",
-    }
-}
-
-/// A kubelet may fetch static pods with headers that nobody else knows, and tells them in its configuration.
-fn without_headers(text: String) -> String {
-    let Ok(mut document) = serde_json::from_str::<Value>(&text) else { return text };
-    match document.pointer_mut("/kubeletconfig/staticPodURLHeader") {
-        Some(headers) if !headers.is_null() => {
-            *headers = "REDACTED".into();
-            document.to_string()
-        }
-        _ => text,
     }
 }
 

@@ -29,6 +29,8 @@ use crate::core::findings::{self, Facts};
 
 /// One item may take so long.
 const ITEM_WITHIN: Duration = Duration::from_secs(20);
+/// The most that a document of JSON may take in memory.
+const LARGEST_VALUE: usize = 40 << 20;
 /// For an item that keeps to its time itself, and has something to show for it.
 const SLACK: Duration = Duration::from_millis(500);
 
@@ -274,8 +276,13 @@ impl Collecting<'_> {
         took: Duration,
         error: Option<String>,
     ) -> std::io::Result<()> {
-        if Path::new(name).extension().is_none_or(|extension| extension != "json") {
+        if !is_json(name) {
             return self.add_text(name, text, took, error);
+        }
+        if size_as_value(text) > LARGEST_VALUE {
+            let why = "too large to be read as JSON".to_owned();
+            let why = error.map_or(why.clone(), |error| format!("{error}; {why}"));
+            return self.add_text(name, text, took, Some(why));
         }
         let Ok(mut value) = serde_json::from_str::<Value>(text) else {
             return self.add_text(name, text, took, error.or_else(|| Some("this is not JSON".to_owned())));
@@ -329,6 +336,21 @@ impl Collecting<'_> {
             redactions,
         }
     }
+}
+
+/// About the bytes that JSON takes in memory, by what it is made of: an object has room for eleven fields, and so much for
+/// each. Documents of 2 MiB stay below [`LARGEST_VALUE`] unless they consist of brackets.
+fn size_as_value(text: &str) -> usize {
+    let each = |byte: u8| match byte {
+        b'{' => 660,
+        b'[' | b',' => 64,
+        _ => 1,
+    };
+    text.bytes().map(each).sum()
+}
+
+fn is_json(name: &str) -> bool {
+    Path::new(name).extension().is_some_and(|extension| extension == "json")
 }
 
 /// Of one item.

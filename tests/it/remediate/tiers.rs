@@ -14,6 +14,7 @@ use crate::watch::eventually;
 scenarios!(
     the_kubelet_and_the_machine_are_asked_before_and_after,
     what_a_kubelet_does_not_serve_is_a_line_each,
+    what_is_called_otherwise_is_a_line_each,
     until_collect_stops_there_and_goes_on_or_is_undone,
     a_helper_that_does_not_start_is_a_line,
     a_helper_that_hangs_is_a_line,
@@ -60,6 +61,11 @@ fn the_kubelet_and_the_machine_are_asked_before_and_after(world: &World) {
         assert!(content.contains(&has), "{file}: no {has:?} in {content}");
     }
     assert!(!bundle.contains_key("host/kubelet.previous-boot.log"), "it is of no interest before the boot");
+    let summary = &bundle["after/summary.md"];
+    let boot = format!("- boot: {} → {}\n", before.boot_id, scene.facts().boot_id);
+    assert!(summary.starts_with(&format!("# {node}\n\n## Changed by the boot\n\n")), "{summary}");
+    assert!(summary.contains(&boot), "{summary}");
+    assert!(!bundle["summary.md"].contains("Changed by the boot"));
     for (file, content) in &bundle {
         assert!(!content.contains("hunter2"), "{file}: {content}");
     }
@@ -93,6 +99,36 @@ fn what_a_kubelet_does_not_serve_is_a_line_each(world: &World) {
     );
     assert!(bundle["kubelet/healthz.txt"].contains("passed"));
     assert!(bundle["kubelet/metrics.txt"].contains("kubelet_running_pods"));
+}
+
+/// A login page, for example, of a proxy on the way.
+fn what_is_called_otherwise_is_a_line_each(world: &World) {
+    let scene = Scene::new(world);
+    let node = &scene.node;
+    world.proxies(node, &scene.machines);
+    let page = "<html><form>password</form></html>";
+    let _faults = [
+        world.kubelet_fault(node, "logs/").body("text/html; charset=utf-8", page),
+        world.kubelet_fault(node, "healthz").body("text/html", page),
+        world.kubelet_fault(node, "configz").body("text/plain", "{}"),
+        world.kubelet_fault(node, "stats/*").body("application/octet-stream", vec![0xff; 64]),
+    ];
+    scene.remediate(&[&UNTIL[..], &["--collect", "kubelet"]].concat()).exits(0);
+    let bundle = scene.bundle();
+    let errors: Vec<_> = errors(&bundle).into_iter().filter(|line| line.starts_with("kubelet/")).collect();
+    let page = "the answer is text/html; charset=utf-8 and not text/plain";
+    assert_eq!(
+        errors,
+        [
+            "kubelet/healthz.txt: the answer is text/html and not text/plain",
+            "kubelet/configz.json: the answer is text/plain and not application/json",
+            "kubelet/stats-summary.json: the answer is application/octet-stream and not application/json",
+            &format!("kubelet/kubelet.log: {page}"),
+            &format!("kubelet/containerd.log: {page}"),
+        ]
+    );
+    assert!(bundle["kubelet/metrics.txt"].contains("kubelet_running_pods"));
+    assert!(!bundle.contains_key("kubelet/healthz.txt"));
 }
 
 fn until_collect_stops_there_and_goes_on_or_is_undone(world: &World) {

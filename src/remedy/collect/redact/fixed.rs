@@ -116,7 +116,7 @@ pub(super) fn without_encoded(text: &str, finds: impl Fn(&str) -> bool) -> Optio
 }
 
 /// Text in base64, in either alphabet, whole or cut off at its end.
-fn decode(blob: &str) -> Option<String> {
+pub(super) fn decode(blob: &str) -> Option<String> {
     let blob = blob.trim_end_matches('=');
     let alphabet = if blob.contains(['-', '_']) { alphabet::URL_SAFE } else { alphabet::STANDARD };
     let config = GeneralPurposeConfig::new()

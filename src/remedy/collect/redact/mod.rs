@@ -8,6 +8,7 @@ mod pem;
 #[cfg(test)]
 mod tests;
 mod userinfo;
+mod wrapped;
 
 use std::borrow::Cow;
 
@@ -77,6 +78,20 @@ impl Redactor {
         }
     }
 
+    /// Secrets, but for objects among them.
+    fn list(&self, items: &mut [Value]) -> usize {
+        let hidden = items.iter_mut().map(|item| match item {
+            Value::Array(items) => self.list(items),
+            Value::String(text) if text.is_empty() => 0,
+            Value::String(_) | Value::Number(_) => {
+                *item = REDACTED.into();
+                1
+            }
+            item => self.object(item),
+        });
+        hidden.sum()
+    }
+
     fn fields(&self, fields: &mut Map<String, Value>) -> usize {
         // `{name: DB_PASSWORD, value: …}`, of environments and of HTTP headers
         let holds_a_secret =
@@ -91,6 +106,13 @@ impl Redactor {
                     count += 1;
                 }
                 Value::Number(_) if hides => {
+                    *field = REDACTED.into();
+                    count += 1;
+                }
+                // `secret: {secretName: …}` says where one is.
+                Value::Array(items) if named::is_list(name) => count += self.list(items),
+                // What a kubelet fetches static pods with: their names are as secret as their values are.
+                Value::Object(_) if name == "staticPodURLHeader" => {
                     *field = REDACTED.into();
                     count += 1;
                 }
@@ -119,11 +141,14 @@ type Pass<'p> = &'p dyn Fn(&str) -> Option<(String, usize)>;
 fn without_secrets(text: &str, depth: usize) -> (String, usize) {
     let mut count = 0;
     let mut text = Cow::Borrowed(text);
-    let passes: [Pass<'_>; 5] = [
+    let passes: [Pass<'_>; 6] = [
         &pem::without_keys,
         &fixed::without_tokens,
         &userinfo::without_userinfo,
         &named::without_values,
+        &|text| {
+            wrapped::without_blocks(text, |decoded| depth > 0 && without_secrets(decoded, depth - 1).1 > 0)
+        },
         &|text| {
             fixed::without_encoded(text, |decoded| depth > 0 && without_secrets(decoded, depth - 1).1 > 0)
         },

@@ -212,6 +212,11 @@ pub(super) fn is_field(field: &str) -> bool {
         .any(|word| last.ends_with(word))
 }
 
+/// Of a list of secrets, also in the plural.
+pub(super) fn is_list(field: &str) -> bool {
+    is_field(field) || field.strip_suffix('s').is_some_and(is_field)
+}
+
 /// Annotations that hold the whole manifest once more, in forms that nothing here sees through.
 pub(super) fn repeats_manifest(annotation: &str) -> bool {
     annotation.contains("last-applied")

@@ -159,6 +159,61 @@ fn secrets_in_base64() {
     stays(&format!("said {}", STANDARD.encode("nothing that matters to anybody")));
 }
 
+#[test]
+fn lists_under_secret_names() {
+    let mut object = json!({
+        "passwords": ["hunter2", 7, ["hunter2"]],
+        "apiToken": ["hunter2", ""],
+        "nested": {"example.org/credentials": [{"user": "app", "password": "hunter2"}]},
+        "staticPodURLHeader": {"X-Auth": ["hunter2"]},
+        "imagePullSecrets": [{"name": "registry"}],
+        "projected": {"sources": [{"secret": {"name": "db", "items": [{"key": "ca.crt", "path": "ca.crt"}]}}]},
+        "resources": ["secrets", "tokens"],
+        "continueToken": ["page"],
+    });
+    let count = Redactor::new(Vec::new()).object(&mut object);
+    let text = object.to_string();
+    assert!(!text.contains("hunter2") && !text.contains('7'), "{text}");
+    assert_eq!(count, 6);
+    for kept in
+        ["registry", r#""name":"db""#, "ca.crt", r#"["secrets","tokens"]"#, r#"["page"]"#, r#""user":"app""#]
+    {
+        assert!(text.contains(kept), "{kept} is gone: {text}");
+    }
+}
+
+fn wrapped(text: &str, width: usize) -> Vec<String> {
+    let encoded = STANDARD.encode(text);
+    encoded.as_bytes().chunks(width).map(|line| String::from_utf8(line.to_vec()).unwrap()).collect()
+}
+
+/// `base64` breaks after 76 characters, PEM and OpenSSL after 64.
+#[test]
+fn secrets_in_base64_over_several_lines() {
+    for width in [64, 76] {
+        let lines = wrapped(KEY, width);
+        let stamped: Vec<_> = lines.iter().map(|line| format!("2026-11-23T00:00:00.5Z {line}")).collect();
+        let indented: Vec<_> = lines.iter().map(|line| format!("      {line}")).collect();
+        for block in [lines.join("\n"), stamped.join("\n"), indented.join("\r\n"), lines.join("\\n")] {
+            let (text, count) = redacted(&format!("tls.key: |\n{block}\nHello world, it goes on"));
+            assert_eq!(count, 1, "{text}");
+            for line in &lines {
+                assert!(!text.contains(&line[..line.len().min(20)]), "{line} in {text}");
+            }
+            assert!(
+                text.starts_with("tls.key: |\n") && text.ends_with("\nHello world, it goes on"),
+                "{text}"
+            );
+            assert_eq!(redacted(&text), (text.clone(), 0), "redacted once more");
+        }
+        // Its end was cut off.
+        let (text, _) = redacted(&lines[..2].join("\n"));
+        assert!(!text.contains(&lines[1][..20]), "{text}");
+    }
+    let letter = "Nothing that matters to anybody, told at such a length that it does not fit into one line of base64.";
+    stays(&wrapped(letter, 76).join("\n"));
+}
+
 /// What an engineer looks for.
 #[test]
 fn what_is_no_secret_stays() {
