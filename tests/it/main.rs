@@ -39,6 +39,7 @@ mod nodes;
 mod permissions;
 mod plan;
 mod prompts;
+mod real_machines;
 mod reboot;
 mod record_format;
 mod records;

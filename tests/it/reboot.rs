@@ -2,12 +2,12 @@
 //! guard would run is not on its PATH, and doubles stand in its place.
 
 mod addresses;
-mod machine;
+pub(crate) mod machine;
 mod pod;
 
 /// What needs more than cargo brings: `tests/all` tells by the name.
-mod control_plane {
-    mod peers;
+pub(crate) mod control_plane {
+    pub(crate) mod peers;
     mod pod_security;
 }
 

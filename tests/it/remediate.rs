@@ -1,6 +1,7 @@
 //! `kubectl sciuro remediate` from its plan to its end.
 
 mod asked;
+pub(crate) mod ground;
 pub(crate) mod scene;
 mod signal;
 mod stopped;

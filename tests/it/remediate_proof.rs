@@ -220,7 +220,8 @@ fn a_reboot_of_its_own_is_not_repeated(world: &World) {
     let mut running = fleet.begin(&["--force"]);
     fleet.until_in("Draining");
     fleet.machines.reboot(&fleet.node).unwrap();
-    running.ends(0);
+    let (_, said) = running.ends(0);
+    assert!(said.contains(&"the node rebooted by itself: our reboot was skipped".to_owned()), "{said:#?}");
     assert_eq!(fleet.orders(), (0, 1));
     is_remediated(&fleet, 0);
 }

@@ -97,6 +97,9 @@ impl Worker<'_> {
                     }
                     state => self.steps.enter(state),
                 }
+                if record.state == State::WaitBoot && record.attempts.is_empty() && !why.is_empty() {
+                    self.steps.tell(News::Line(&why)); // it rebooted by itself
+                }
                 let message =
                     if is_warning { why } else { format!("remediation {}, by {}", record.id, record.holder) };
                 let reason = format!("Sciuro{state}");

@@ -2,9 +2,10 @@
 # An image made by hand: none can be pulled, there is no way out of the machines' network. Uses: $base.
 
 # The tags under which the one image is there: the pause container, and what pods and our helpers run.
-images=(sciuro.test/pause:1 "$(sed -n 's/^.*DEFAULT_IMAGE: &str = "\(.*\)";/\1/p' "$machines/../../src/remedy/reboot/pod.rs")")
+images=(sciuro.test/pause:1 registry.example/c:1 "$(sed -n 's/^.*DEFAULT_IMAGE: &str = "\(.*\)";/\1/p' "$machines/../../src/remedy/reboot/pod.rs")")
 
-# An archive as docker save makes it, of one layer with busybox.
+# An archive as docker save makes it, of one layer with busybox. What it runs ends when it is told to: the first process of a container
+# ignores a SIGTERM that it has no handler for (pid_namespaces(7)).
 make_image() { # FILE
   local work layer name tags busybox=$base/tools/bin/busybox
   work=$(mktemp --directory)
@@ -15,7 +16,7 @@ make_image() { # FILE
   chmod 1777 "$work/layer/tmp"
   tar --create --directory "$work/layer" --owner 0 --group 0 --mtime @0 --sort name --file "$work/image/layer.tar" .
   layer=$(sha256sum "$work/image/layer.tar" | cut --delimiter ' ' --fields 1)
-  printf '{"architecture":"%s","os":"linux","config":{"Entrypoint":["/bin/sleep"],"Cmd":["infinity"],"Env":["PATH=/bin"]},"rootfs":{"type":"layers","diff_ids":["sha256:%s"]},"history":[]}' \
+  printf '{"architecture":"%s","os":"linux","config":{"Entrypoint":["/bin/sh","-c","trap exit TERM; sleep infinity & wait"],"Env":["PATH=/bin"]},"rootfs":{"type":"layers","diff_ids":["sha256:%s"]},"history":[]}' \
     "$(dpkg --print-architecture)" "$layer" >"$work/image/config.json"
   tags=$(printf '"%s",' "${images[@]}")
   printf '[{"Config":"config.json","RepoTags":[%s],"Layers":["layer.tar"]}]' "${tags%,}" >"$work/image/manifest.json"

@@ -13,6 +13,7 @@ make_machine() { # NAME NUMBER OF
   ln "${binary[kubelet]}" "$root/usr/local/bin/kubelet" 2>/dev/null || cp "${binary[kubelet]}" "$root/usr/local/bin/kubelet"
   cp "$directory/image.tar" "$root/usr/local/share/image.tar"
   echo 0.5 >"$machine/firmware-seconds"
+  address_of "$number" >"$machine/address"
   tr -d - </proc/sys/kernel/random/uuid >"$machine/machine-id"
   cp "$machine/machine-id" "$root/etc/machine-id"
   echo "$name" >"$root/etc/hostname"
@@ -70,6 +71,9 @@ is_on() { pid_of "machine-$1" >/dev/null; } # NAME
 switch_on() { # NAME
   ! is_on "$1" || return 0
   start "machine-$1" nsenter --net="/proc/$(pid_of network)/ns/net" unshare --mount "$machines/lib/mainboard" "$directory" "$1" "$base"
+  # Whoever runs this may end our process group as soon as we have ended: wait until it is out of it.
+  local pid
+  while pid=$(pid_of "machine-$1") && (($(ps --no-headers --format sid --pid "$pid") != pid)); do sleep 0.01; done
 }
 
 # As if the plug was pulled: its mainboard does it, in whatever state the machine is.

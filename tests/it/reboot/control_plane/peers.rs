@@ -1,6 +1,6 @@
 //! Over ssh to a real sshd, by ipmitool to a BMC that is simulated, by curl to a Redfish service.
 
-mod bmc;
+pub(crate) mod bmc;
 mod sshd;
 
 use std::net::{TcpStream, UdpSocket};
@@ -17,7 +17,7 @@ fn program(name: &str) -> PathBuf {
 }
 
 /// Ends with the test.
-struct Peer(Child);
+pub(crate) struct Peer(Child);
 
 impl Peer {
     fn start(command: &mut Command, log: PathBuf) -> Self {

@@ -39,7 +39,7 @@ fn words(command: &str) -> Vec<String> {
 }
 
 /// A BMC whose power button is the machine's.
-fn bmc(machine: &Machine) -> (Peer, u16) {
+pub(crate) fn bmc(machine: &Machine) -> (Peer, u16) {
     machine.script(
         "chassis",
         "echo \"$*\" >> asked\ncase \"$2 $3\" in 'get power') echo power:1 ;; 'set reset') ./restart ;; esac",
@@ -71,7 +71,7 @@ fn bmc(machine: &Machine) -> (Peer, u16) {
     on_a_free_port(start, ready)
 }
 
-fn ipmitool(machine: &Machine, port: u16, address: &str, what: &str) -> String {
+pub(crate) fn ipmitool(machine: &Machine, port: u16, address: &str, what: &str) -> String {
     let password = machine.path("password").display().to_string();
     let program = program("ipmitool").display().to_string();
     format!("{program} -I lanplus -C 3 -H {address} -p {port} -U sciuro -f {password} {what}")
@@ -130,10 +130,9 @@ fn read_request(stream: &mut TcpStream) -> String {
     }
 }
 
-#[test]
-fn curl_restarts_the_machine_by_redfish() {
-    let machine = Arc::new(Machine::new());
-    let button = power_button(Arc::clone(&machine));
+/// A Redfish service for the machine, whose `ForceRestart` restarts it.
+pub(crate) fn redfish(machine: &Arc<Machine>) -> (Peer, u16) {
+    let button = power_button(Arc::clone(machine));
     std::fs::create_dir(machine.path("state")).unwrap();
     machine.write(
         "sushy.conf",
@@ -150,20 +149,27 @@ fn curl_restarts_the_machine_by_redfish() {
         service.args(["-i", "127.0.0.1", "-p", &port.to_string(), "--fake", "--config"]);
         Peer::start(service.arg(machine.path("sushy.conf")), machine.path("sushy.log"))
     };
-    let (_service, port) = on_a_free_port(start, listens);
+    on_a_free_port(start, listens)
+}
+
+/// What tells a Redfish service to reset its system.
+pub(crate) fn curl(port: u16, address: &str, kind: &str) -> String {
+    let url = format!("http://{address}:{port}/redfish/v1/Systems/27946b59-9e44-4fa7-8e91-f3527a1ef094");
+    let action = format!("{url}/Actions/ComputerSystem.Reset");
+    let body = format!("'{{\"ResetType\":\"{kind}\"}}'");
+    format!("curl --noproxy * -sS --fail -X POST -H 'Content-Type:application/json' -d {body} {action}")
+}
+
+#[test]
+fn curl_restarts_the_machine_by_redfish() {
+    let machine = Arc::new(Machine::new());
+    let (_service, port) = redfish(&machine);
     let (world, node) = world();
-    let curl = |kind: &str| {
-        let url =
-            format!("http://{{address}}:{port}/redfish/v1/Systems/27946b59-9e44-4fa7-8e91-f3527a1ef094");
-        let action = format!("{url}/Actions/ComputerSystem.Reset");
-        let body = format!("'{{\"ResetType\":\"{kind}\"}}'");
-        format!("curl --noproxy * -sS --fail -X POST -H 'Content-Type:application/json' -d {body} {action}")
-    };
     let before = machine.boot_id();
-    let failed = order(&world, &node, &curl("PowerCycle")).unwrap_err();
+    let failed = order(&world, &node, &curl(port, "{address}", "PowerCycle")).unwrap_err();
     assert!(failed.why.starts_with("curl failed (exit status: 22): "), "{failed:?}");
     assert_eq!(machine.boot_id(), before);
-    order(&world, &node, &curl("ForceRestart")).unwrap();
+    order(&world, &node, &curl(port, "{address}", "ForceRestart")).unwrap();
     assert_eq!(machine.restarts(), 1);
     assert_ne!(machine.boot_id(), before);
 }

@@ -1,0 +1,6 @@
+mod crashes;
+mod faults;
+mod late;
+mod machine;
+mod methods;
+mod shutdown;
