@@ -24,24 +24,29 @@ pub use sync::{MatchingArgs, OnUnavailable, SourceArgs, SyncArgs, Via};
 const EXIT_CODES: &str = "\
 Exit codes:
   0    done, or nothing to do
-  1    failed: API, network or file error; some of several nodes failed; a check failed; status --exit-code cannot tell
+  1    failed: API, network or file error; some of several nodes failed; a
+       check failed; status --exit-code cannot tell
   2    usage or configuration error; nothing was changed
   3    refused by a safety gate; nothing was changed
-  4    declined at a prompt, or a prompt was needed and there is no terminal and no --yes
+  4    declined at a prompt, or a prompt was needed and there is no terminal
+       and no --yes
   5    drain failed or timed out
   6    reboot not ordered, or not proven before its deadline
   7    verification failed; the node stays cordoned
-  8    aborted: by you or another, because somebody else uncordoned the node, or because it was replaced
+  8    aborted: by you or another, because somebody else uncordoned the node,
+       or because it was replaced
   9    busy: another holds a Lease, or an unfinished remediation is on the node
-  10   --exit-code given, and something fires or is Unknown (status), or changes are pending (sync)
+  10   --exit-code given, and something fires or is Unknown (status), or
+       changes are pending (sync)
   11   no alert source could be trusted, or it is configured wrongly
-  12   some alert source could not be trusted, or too many conditions would be cleared at once
+  12   some alert source could not be trusted, or too many conditions would be
+       cleared at once
   130, 143   interrupted by SIGINT, SIGTERM
 Under systemd: SuccessExitStatus=9 12
 
 Use \"kubectl sciuro options\" for the flags that every command takes.";
 
-/// Closes the loop between alerts and nodes: firing alerts become Node conditions.
+/// Closes the loop between alerts and nodes: firing alerts become Node conditions, nodes are rebooted with care.
 #[derive(Debug, Parser)]
 #[command(
     name = "kubectl-sciuro",
@@ -171,11 +176,11 @@ pub struct KubernetesArgs {
   # What changes, until Ctrl-C
   kubectl sciuro status -w
 
-  # A line for each condition, in your own words
-  kubectl sciuro status -o jsonpath='{range .items[*]}{.node}{\"\\t\"}{.message}{\"\\n\"}{end}'
+  # Only what the alerts say
+  kubectl sciuro status -o jsonpath='{range .items[*]}{.message}{\"\\n\"}{end}'
 
   # Your own columns, what changed last first
-  kubectl sciuro status -o custom-columns=NODE:.node,SINCE:.lastTransitionTime,WHY:.message --sort-by age
+  kubectl sciuro status -o custom-columns=NODE:.node,WHY:.message --sort-by age
 
   # What node-problem-detector says
   kubectl sciuro status --condition '^(KernelDeadlock|ReadonlyFilesystem)$'",
@@ -195,7 +200,7 @@ pub struct StatusArgs {
     /// Only these priorities: one, or a range such as 1-3
     #[arg(long, value_name = "RANGE", value_parser = priorities)]
     pub priority: Option<RangeInclusive<Priority>>,
-    /// Only conditions whose type matches, whoever writes them [default: those with our prefix]
+    /// Only conditions whose type matches, whoever writes them [default: those that sync writes]
     #[arg(long, value_name = "REGEX")]
     pub condition: Option<Regex>,
     /// Also conditions that are False, and those of others
@@ -220,7 +225,7 @@ pub struct StatusArgs {
     #[arg(
         long,
         value_name = "PREFIX",
-        help = "Prefix of the condition types that are ours [default: what the sync Lease says, else \"AlertManager_\"]"
+        help = "Prefix of the condition types that sync writes [default: what the sync Lease says, else \"AlertManager_\"]"
     )]
     pub prefix: Option<Prefix>,
     /// Namespace of the sync Lease

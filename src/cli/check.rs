@@ -16,7 +16,8 @@ use crate::remedy::reboot::pod::DEFAULT_IMAGE;
   kubectl sciuro check
 
   # Would sync work, with this source?
-  kubectl sciuro check --alertmanager svc://monitoring/alertmanager-operated --receiver node-condition-k8s
+  kubectl sciuro check --receiver node-condition-k8s \\
+      --alertmanager svc://monitoring/alertmanager-operated
 
   # May the account that the CronJob runs under do all that sync does?
   kubectl sciuro check --for sync --as system:serviceaccount:sciuro:sciuro
@@ -25,7 +26,9 @@ use crate::remedy::reboot::pod::DEFAULT_IMAGE;
   kubectl sciuro check --for remediate
 
   # Grant what is missing
-  kubectl sciuro check -o json | jq '{apiVersion: \"v1\", kind: \"List\", items: .missing}' | kubectl apply -f -")]
+  kubectl sciuro check -o json \\
+    | jq '{apiVersion: \"v1\", kind: \"List\", items: .missing}' \\
+    | kubectl apply -f -")]
 pub struct CheckArgs {
     /// The commands whose needs are looked at
     #[arg(
@@ -41,7 +44,7 @@ pub struct CheckArgs {
     #[command(flatten)]
     pub matching: MatchingArgs,
 
-    /// Prefix of the condition types that are ours
+    /// Prefix of the condition types that sync writes
     #[arg(long, value_name = "PREFIX", default_value_t = Prefix::default())]
     pub prefix: Prefix,
     /// Namespace of the Leases

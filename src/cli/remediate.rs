@@ -24,7 +24,7 @@ use crate::remedy::reboot::pod::DEFAULT_IMAGE;
   # What would happen, and would it be refused?
   kubectl sciuro remediate w1 --dry-run=client
 
-  # Cordon, drain, reboot, verify and uncordon, with a prompt before what cannot be taken back
+  # All six steps, with a prompt before what cannot be taken back
   kubectl sciuro remediate w1
 
   # Go on with what was stopped, or undo it
@@ -35,7 +35,8 @@ use crate::remedy::reboot::pod::DEFAULT_IMAGE;
   kubectl sciuro remediate w1 --until drain
 
   # A node whose kubelet is dead, by its BMC
-  kubectl sciuro remediate w1 --reboot-method command --reboot-command 'ipmitool -H {node}.bmc.example -f /etc/bmc power cycle'
+  kubectl sciuro remediate w1 --reboot-method command \\
+      --reboot-command 'ipmitool -H {node}.bmc.example -f /etc/bmc power cycle'
 
   # All nodes of a rack, without prompts
   kubectl sciuro remediate -l rack=r7 --yes --delete-emptydir-data",

@@ -18,13 +18,16 @@ use crate::core::prefix::Prefix;
 #[command(
     before_help = "Examples:
   # What would change?
-  kubectl sciuro sync --alertmanager http://alertmanager:9093 --receiver node-condition-k8s --dry-run=client
+  kubectl sciuro sync --alertmanager http://alertmanager:9093 \\
+      --receiver node-condition-k8s --dry-run=client
 
   # Write it, from cron every minute
-  kubectl sciuro sync --alertmanager http://alertmanager:9093 --receiver node-condition-k8s
+  kubectl sciuro sync --alertmanager http://alertmanager:9093 \\
+      --receiver node-condition-k8s
 
   # Only the alerts of this cluster, on an Alertmanager that serves several
-  kubectl sciuro sync --alertmanager http://alertmanager:9093 --receiver node-condition-k8s --filter 'cluster=\"a.k8s\"'
+  kubectl sciuro sync --alertmanager http://alertmanager:9093 \\
+      --receiver node-condition-k8s --filter 'cluster=\"a.k8s\"'
 
   # Delete every condition that was written under a former prefix
   kubectl sciuro sync --purge --prefix Old_",
@@ -48,7 +51,7 @@ pub struct SyncArgs {
     #[command(flatten)]
     pub matching: MatchingArgs,
 
-    /// Prefix of the condition types that are ours
+    /// Prefix of the condition types that are written
     #[arg(long, value_name = "PREFIX", default_value_t = Prefix::default(), help_heading = "Conditions")]
     pub prefix: Prefix,
     /// How long a condition stays False before it is deleted; 0 = for ever
@@ -73,10 +76,10 @@ pub struct SyncArgs {
     /// Longest message, in characters
     #[arg(long, value_name = "N", default_value_t = 1024, value_parser = number::<u16, 16, 32_768>, help_heading = "Conditions")]
     pub max_message: u16,
-    /// Conditions of ours that a node may have
+    /// How many conditions a node may get
     #[arg(long, value_name = "N", default_value_t = 64, value_parser = number::<u16, 1, 1_000>, help_heading = "Conditions")]
     pub max_conditions: u16,
-    /// Delete every condition with our prefix
+    /// Delete every condition with this prefix
     #[arg(long, help_heading = "Conditions")]
     pub purge: bool,
 

@@ -273,7 +273,7 @@ fn alertmanager_api(args: &SourceArgs) -> Result<SourceApi> {
         return Err(Error::usage(
             "--receiver is needed with --alertmanager: it says which alerts concern nodes",
         )
-        .hint("`amtool config routes` lists the receivers; the article's is node-condition-k8s"));
+        .hint("`amtool config routes` lists the receivers; add --receiver node-condition-k8s, for example"));
     };
     Ok(SourceApi::Alertmanager { receiver })
 }

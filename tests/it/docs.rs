@@ -66,6 +66,16 @@ fn what_is_wrong_is_found() {
     }
 }
 
+/// They are pasted from a terminal of 80 columns: a line that is broken there is two commands.
+#[test]
+fn examples_in_help_texts_can_be_pasted() {
+    for help in flags::examples() {
+        assert_eq!(commands::problems(&help, &mut Environment::new()), Vec::<String>::new());
+        let broken: Vec<_> = help.lines().filter(|line| line.chars().count() > 80).collect();
+        assert_eq!(broken, Vec::<&str>::new());
+    }
+}
+
 #[test]
 fn every_link_leads_somewhere() {
     let pages = markdown::pages_with_links();
@@ -100,7 +110,7 @@ fn every_exit_code_has_its_section() {
 /// What only the real servers and tools can tell.
 mod only {
     mod control_plane {
-        use crate::docs::{documents, markdown};
+        use crate::docs::{commands, documents, markdown};
         use crate::support::World;
 
         #[test]
@@ -114,6 +124,19 @@ mod only {
                 }
             }
             assert!(checked >= 3, "{checked} blocks for tools");
+        }
+
+        /// Without changing anything.
+        #[test]
+        fn kubectl_knows_its_flags() {
+            let world = World::control_plane();
+            let blocks: Vec<_> = markdown::pages().iter().flat_map(markdown::Page::blocks).collect();
+            let shell = blocks.iter().filter(|block| block.kind() == ("sh", ""));
+            let lines: Vec<_> = shell.flat_map(|block| commands::for_kubectl(&block.text)).collect();
+            assert!(lines.len() >= 6, "{lines:#?}");
+            for words in lines {
+                commands::is_known_to_kubectl(&world, &words);
+            }
         }
     }
 }

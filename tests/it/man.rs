@@ -125,14 +125,27 @@ fn verbatim(roff: &mut Roff, examples: &str) {
 }
 
 fn exit_codes(roff: &mut Roff, root: &Command) {
+    let (rows, rest) = exit_code_rows(root);
+    for (codes, meaning) in rows {
+        item(roff, &codes, &meaning);
+    }
+    roff.control("PP", []).text([roman(rest)]);
+}
+
+/// The table of exit codes in the help, in which a line may go on in the next one, and the line after it.
+pub(crate) fn exit_code_rows(root: &Command) -> (Vec<(String, String)>, String) {
     let help = root.get_after_help().unwrap().to_string();
     let (table, _) = help.split_once("\n\n").unwrap();
+    let mut rows: Vec<(String, String)> = Vec::new();
+    let mut rest = String::new();
     for line in table.lines().skip(1) {
-        match line.strip_prefix("  ").and_then(|row| row.split_once("   ")) {
-            Some((codes, meaning)) => item(roff, codes.trim(), meaning.trim()),
-            None => _ = roff.control("PP", []).text([roman(line)]),
+        match (line.strip_prefix("       "), line.strip_prefix("  ").and_then(|row| row.split_once("   "))) {
+            (Some(more), _) => rows.last_mut().unwrap().1.extend([" ", more]),
+            (None, Some((codes, meaning))) => rows.push((codes.trim().to_owned(), meaning.trim().to_owned())),
+            (None, None) => rest += line,
         }
     }
+    (rows, rest)
 }
 
 fn see_also(roff: &mut Roff, root: &Command, name: &str) {

@@ -347,7 +347,7 @@ fn drain_exceptions_are_asked_for_one_by_one() {
     };
     answer("", "y");
     answer("Evict these pods, and lose the data in their emptyDir volumes?", "y");
-    answer("Evict these pods, which nobody makes anew?", "n");
+    answer("Evict these pods, which no controller starts again?", "n");
     session.exp_string("declined; nothing was changed").unwrap();
     ends(&mut session, 4);
     let run = remediate(&world, &[&node, "--yes"]).exits(3).says("is refused (local-storage)");

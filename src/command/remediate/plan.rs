@@ -216,7 +216,7 @@ fn write(
     say(&format!("node/{}: {}", node.name, steps(settings).join(", ")));
     let fact = |name: &str, what: &str| say(&format!("  {name:<9} {what}"));
     match found.reasons.split_first() {
-        None => fact("why:", "no condition of ours is True"),
+        None => fact("why:", &format!("nothing fires: no condition {}* is True", settings.selection.prefix)),
         Some((first, others)) => {
             fact("why:", &reason(first, node, now));
             for other in others {

@@ -209,7 +209,7 @@ impl Preflight {
             .collect();
         let mut error = Error::new(Exit::Refused, what);
         if !liftable.is_empty() {
-            error = error.hint(format!("if you know better: --override {}", liftable.join(",")));
+            error = error.hint(format!("to go on nevertheless: add --override {}", liftable.join(",")));
         }
         if !self.permissions.missing.is_empty() {
             let tiers: Vec<&str> = settings.collect.tiers.iter().map(|tier| tier.name()).collect();

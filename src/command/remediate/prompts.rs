@@ -83,7 +83,7 @@ impl<'p> Prompts<'p> {
                 Exception::DeleteEmptydirData => {
                     "Evict these pods, and lose the data in their emptyDir volumes?"
                 }
-                Exception::Force => "Evict these pods, which nobody makes anew?",
+                Exception::Force => "Evict these pods, which no controller starts again?",
             };
             // --yes stands for none of them.
             judge(self.ui.ask(question).await, "nothing was changed")?;
@@ -110,7 +110,7 @@ impl<'p> Prompts<'p> {
             Method::Signal => format!("Reboot node {node} now, by a signal to its systemd?"),
             Method::Ssh => format!("Reboot node {node} now, over ssh?"),
             Method::Command => format!("Reboot node {node} now, by the command of the plan? It is run once."),
-            Method::Manual => format!("Is node {node} to be rebooted by you now?"),
+            Method::Manual => format!("Will you reboot node {node} now?"),
         };
         self.must_be_yes(&question, &undo).await
     }

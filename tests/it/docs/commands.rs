@@ -9,11 +9,13 @@ use sciuro::settings::{self, Environment, Failure};
 use sciuro::settings::{CheckSettings, RemediateSettings, StatusSettings, SyncSettings};
 
 use super::markdown::root;
+use crate::support::World;
 
 /// Programs of which no more is known here than that their lines are bash, and the files of this checkout that they name.
-const OTHERS: [&str; 15] = [
+const OTHERS: [&str; 16] = [
     "git",
     "cd",
+    "rm",
     "tar",
     "install",
     "jq",
@@ -79,6 +81,33 @@ fn not_bash(block: &str) -> Option<String> {
     bash.stdin.take().expect("a pipe").write_all(block.as_bytes()).expect("written");
     let output = bash.wait_with_output().expect("an end");
     (!output.status.success()).then(|| String::from_utf8_lossy(&output.stderr).trim().to_owned())
+}
+
+/// kubectl's own commands that can be tried without changing anything.
+pub(super) fn for_kubectl(block: &str) -> Vec<Vec<String>> {
+    let joined = block.replace("\\\n", " ");
+    let all = joined.lines().flat_map(commands_of);
+    all.filter(|words| {
+        let is_tried =
+            ["apply", "create", "delete", "get"].iter().any(|verb| words.iter().any(|word| word == verb));
+        words[0] == "kubectl"
+            && words[1] != "sciuro"
+            && is_tried
+            && words.last().is_some_and(|last| last != "-")
+    })
+    .collect()
+}
+
+/// It parses the flags, and finds and reads the files.
+#[track_caller]
+pub(super) fn is_known_to_kubectl(world: &World, words: &[String]) {
+    let mut kubectl = Command::new("kubectl");
+    kubectl.args(&words[1..]).env("KUBECONFIG", world.kubeconfig()).current_dir(root()).stdin(Stdio::null());
+    if !words.iter().any(|word| word == "get") {
+        kubectl.arg("--dry-run=client");
+    }
+    let output = kubectl.output().expect("kubectl");
+    assert!(output.status.success(), "{words:?}: {}", String::from_utf8_lossy(&output.stderr));
 }
 
 /// The commands of a line, in words.

@@ -2,10 +2,11 @@
 
 use std::fmt::Write;
 
-use clap::{Arg, ArgAction, Command, CommandFactory};
+use clap::{Arg, ArgAction, CommandFactory};
 use sciuro::cli::Cli;
 use sciuro::settings::UPSTREAM_VARIABLES;
 
+use crate::man::exit_code_rows;
 use crate::schemas::config;
 
 /// Of one command; of all, if it is none.
@@ -94,23 +95,17 @@ pub(super) fn upstream() -> String {
 }
 
 pub(super) fn exit_codes() -> String {
-    let help = Cli::command().get_after_help().expect("a help").to_string();
     let mut text = "| Code | Meaning |\n|---|---|\n".to_owned();
-    for line in help.lines().take_while(|line| !line.is_empty()) {
-        if let Some((code, meaning)) = line.strip_prefix("  ").and_then(|line| line.split_once("   ")) {
-            _ = writeln!(text, "| {} | {} |", code.trim(), cell(meaning.trim()));
-        }
+    for (codes, meaning) in exit_code_rows(&Cli::command()).0 {
+        _ = writeln!(text, "| {codes} | {} |", cell(&meaning));
     }
     text
 }
 
-/// What each command is for.
-pub(super) fn commands() -> String {
-    let cli: Command = Cli::command();
-    let mut text = "| | |\n|---|---|\n".to_owned();
-    for command in cli.get_subcommands() {
-        let about = command.get_about().map(ToString::to_string).unwrap_or_default();
-        _ = writeln!(text, "| `kubectl sciuro {}` | {} |", command.get_name(), cell(&about));
-    }
-    text
+/// The examples in the help texts, as they are typed.
+pub(super) fn examples() -> Vec<String> {
+    let cli = Cli::command();
+    let helps =
+        cli.get_subcommands().filter_map(|command| command.get_before_help().map(ToString::to_string));
+    helps.map(|help| help.trim_start_matches("Examples:\n").to_owned()).collect()
 }

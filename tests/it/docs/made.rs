@@ -14,7 +14,6 @@ pub(super) fn part(name: &str) -> String {
         ("flags", command) => flags::table(command),
         ("upstream-variables", "") => flags::upstream(),
         ("exit-codes", "") => flags::exit_codes(),
-        ("commands", "") => flags::commands(),
         ("six-steps", "") => six_steps(),
         ("first-round", "") => first_round(),
         ("life-of-a-condition", "") => life_of_a_condition(),

@@ -51,5 +51,5 @@ fn session(stage: &Stage) -> String {
     });
     types("kubectl sciuro sync");
     types("kubectl sciuro status");
-    shown
+    shown.trim_end().to_owned()
 }

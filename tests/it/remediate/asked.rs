@@ -16,7 +16,7 @@ scenarios!(
 );
 
 const EMPTY_DIR: &str = "Evict these pods, and lose the data in their emptyDir volumes?";
-const UNMANAGED: &str = "Evict these pods, which nobody makes anew?";
+const UNMANAGED: &str = "Evict these pods, which no controller starts again?";
 const DAEMON_SETS: &str = "Leave the pods of DaemonSets, which end with the reboot?";
 
 /// A node for whose drain everything has to be asked.
