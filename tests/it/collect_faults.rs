@@ -1,5 +1,6 @@
 //! Kubelets that lie, stall or are gone, disks that are full, logs without an end: the run goes on, and says so.
 
+use std::os::unix::fs::DirBuilderExt;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
@@ -9,6 +10,7 @@ use crate::support::{World, run, scenarios};
 
 scenarios!(
     lying_kubelets_are_a_line_each,
+    a_limit_of_sizes_leaves_what_there_is,
     a_full_disk_leaves_what_there_is,
     memory_does_not_grow_with_what_a_kubelet_says,
     memory_does_not_grow_with_logs,
@@ -53,8 +55,44 @@ fn lying_kubelets_are_a_line_each(world: &World) {
 }
 
 /// A limit of the file's size does to one file what a full disk does to all.
-fn a_full_disk_leaves_what_there_is(world: &World) {
+fn a_limit_of_sizes_leaves_what_there_is(world: &World) {
     let scene = Scene::new(world);
+    let whole = noisy(&scene);
+    let mut command = Command::new("bash");
+    command
+        .args(["-c", "trap '' XFSZ; ulimit -f 256; exec \"$@\"", "bash"])
+        .arg(whole.get_program())
+        .args(whole.get_args());
+    leaves_what_there_is(&scene, with_environment(&mut command, &whole));
+}
+
+/// A small file system of this run's own, of which a copy is kept.
+fn a_full_disk_leaves_what_there_is(world: &World) {
+    const ON_A_SMALL_DISK: &str = "mount -t tmpfs -o size=256k,mode=700 none \"$0\" || exit 99
+        \"$@\"; code=$?
+        df \"$0\" >&2; cp -a \"$0/.\" \"$KEPT\"; exit $code";
+    let scene = Scene::new(world);
+    let whole = noisy(&scene);
+    let kept = scene.directory().with_extension("kept");
+    for directory in [&kept, &scene.directory()] {
+        std::fs::DirBuilder::new().mode(0o700).create(directory).expect("a directory");
+    }
+    let mut command = Command::new("unshare");
+    command
+        .args(["--user", "--map-root-user", "--mount", "sh", "-c", ON_A_SMALL_DISK])
+        .arg(scene.directory());
+    command.arg(whole.get_program()).args(whole.get_args());
+    with_environment(&mut command, &whole).env("KEPT", &kept);
+    let run = run(&mut command).exits(0).says("No space left on device");
+    assert!(run.stderr.contains("Warning: not all diagnostics can be written: "), "{run:#?}");
+    std::fs::remove_dir(scene.directory()).expect("nothing was written below");
+    std::fs::rename(kept, scene.directory()).expect("a directory");
+    has_what_there_is(&scene);
+}
+
+/// With more logs than there is room for.
+fn noisy(scene: &Scene<'_>) -> Command {
+    let world = scene.world;
     let apps = ["a", "b", "c"];
     for app in apps {
         scene.bare_pod(app);
@@ -70,20 +108,28 @@ fn a_full_disk_leaves_what_there_is(world: &World) {
     for app in apps {
         world.container_log_fault(&scene.node, &scene.namespace, app, "c").body("text/plain", noise.clone());
     }
-    let whole = scene.command(&COLLECT);
-    let mut command = Command::new("bash");
-    command
-        .args(["-c", "trap '' XFSZ; ulimit -f 256; exec \"$@\"", "bash"])
-        .arg(whole.get_program())
-        .args(whole.get_args());
-    for (name, value) in whole.get_envs() {
+    scene.command(&COLLECT)
+}
+
+fn with_environment<'c>(command: &'c mut Command, of: &Command) -> &'c mut Command {
+    for (name, value) in of.get_envs() {
         match value {
             Some(value) => command.env(name, value),
             None => command.env_remove(name),
         };
     }
-    run(&mut command).exits(0).says("Warning: not all diagnostics can be written");
-    let errors = errors(&scene);
+    command.stdin(Stdio::null())
+}
+
+#[track_caller]
+fn leaves_what_there_is(scene: &Scene<'_>, command: &mut Command) {
+    run(command).exits(0).says("Warning: not all diagnostics can be written");
+    has_what_there_is(scene);
+}
+
+#[track_caller]
+fn has_what_there_is(scene: &Scene<'_>) {
+    let errors = errors(scene);
     assert!(errors.contains("c.log: not written: "), "{errors}");
     let bundle = scene.bundle();
     for file in ["node/node.yaml", "summary.md", "remediation.json"] {

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::support::{Run, World};
+use crate::support::{Fleet, Run, World};
 
 const LEASES: &str = "/apis/coordination.k8s.io/v1/namespaces/medik8s-leases/leases";
 
@@ -50,6 +50,41 @@ fn sandbox_a_node_that_medik8s_has_is_left_alone() {
     assert!(is_cordoned(&world, &nodes[1]));
     let after = lease(&world, &nodes[1]);
     assert_eq!((&after["holderIdentity"], &after["leaseTransitions"]), (&json!(""), &json!(5)));
+}
+
+fn hold(world: &World, node: &str, holder: &str) {
+    let now = jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%S%.6fZ").to_string();
+    let patch = json!({"spec": {"holderIdentity": holder, "leaseDurationSeconds": 3600, "renewTime": now}});
+    let path = format!("{LEASES}/node-{node}");
+    world.request("PATCH", &path, "application/merge-patch+json", &patch);
+}
+
+/// A node that an operator has taken meanwhile is not rebooted under its hands.
+#[test]
+fn sandbox_one_that_is_taken_during_the_run_stops_the_order() {
+    let world = World::sandbox();
+    world.create("/api/v1/namespaces", &json!({"metadata": {"name": "medik8s-leases"}}));
+    let fleet = Fleet::new(&world);
+    let namespace = fleet.stubborn_pod();
+    let mut running = fleet.begin(&["--force"]);
+    fleet.until_in("Draining");
+    let ours = lease(&world, &fleet.node)["holderIdentity"].as_str().unwrap().to_owned();
+    assert!(ours.starts_with("tester@"), "{ours}");
+    hold(&world, &fleet.node, "self-node-remediation");
+    fleet.free(&namespace);
+    let held = format!("the Lease medik8s-leases/node-{} is held by self-node-remediation", fleet.node);
+    running.says(&format!("it was not rebooted: {held}; it stays cordoned"));
+    running.ends(6);
+    fleet.never_rebooted();
+    assert!(fleet.is_cordoned());
+    assert_eq!(lease(&world, &fleet.node)["holderIdentity"], "self-node-remediation", "not given back");
+
+    fleet.remediate(&["--resume"]).exits(9).says(&held);
+    fleet.never_rebooted();
+    hold(&world, &fleet.node, "");
+    fleet.remediate(&["--resume"]).exits(0);
+    assert_eq!(fleet.orders(), (1, 1));
+    assert_eq!(lease(&world, &fleet.node)["holderIdentity"], "");
 }
 
 /// A Machine of this node, and who watches over it.

@@ -6,6 +6,7 @@ pub(crate) mod control_plane {
     use std::sync::{Mutex, PoisonError};
 
     use jiff::SignedDuration;
+    use serde_json::json;
 
     use crate::support::{Run, Running, World, run};
     use crate::watch::eventually;
@@ -166,6 +167,27 @@ pub(crate) mod control_plane {
             assert!(!may(verb, resource, &["-A", &subresource]), "{verb} {resource} {subresource}");
         }
         assert!(may("create", "pods", &["-n", "kube-system"]));
+        // Whether a MachineHealthCheck would replace the machine.
+        for group in ["cluster.x-k8s.io", "machine.openshift.io"] {
+            for (verb, plural, is) in [
+                ("get", "machines", true),
+                ("list", "machinehealthchecks", true),
+                ("list", "machines", false),
+                ("delete", "machines", false),
+                ("patch", "machinehealthchecks", false),
+            ] {
+                // kubectl asks about no resource that the server does not have.
+                let review = world.request(
+                    "POST",
+                    "/apis/authorization.k8s.io/v1/subjectaccessreviews",
+                    "application/json",
+                    &json!({"apiVersion": "authorization.k8s.io/v1", "kind": "SubjectAccessReview", "spec": {
+                        "user": "system:serviceaccount:sciuro:sciuro-remediate",
+                        "resourceAttributes": {"group": group, "resource": plural, "verb": verb}}}),
+                );
+                assert_eq!(review["status"]["allowed"], is, "{verb} {plural}.{group}");
+            }
+        }
         // What lets its holder run anything anywhere is granted apart.
         let _kubelet = Applied::new(&world, "remediate-kubelet-rbac.yaml", &REMEDIATE_KUBELET);
         eventually("what the other manifest allows", || may("get", "nodes", &["--subresource=proxy"]));

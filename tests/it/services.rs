@@ -11,7 +11,7 @@ use sciuro::cluster::{Cluster, PodKey, ServiceKey};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use crate::support::{World, run, scenarios};
+use crate::support::{Fleet, World, run, scenarios};
 
 scenarios![
     the_ready_pods_of_a_service_are_found,
@@ -24,6 +24,7 @@ scenarios![
     a_connection_that_breaks_ends_and_the_next_one_works,
     more_than_one_buffer_goes_through_unchanged,
     sync_reaches_its_alertmanager_by_port_forward,
+    remediate_reaches_its_alertmanager_by_port_forward,
     sync_says_what_a_port_forward_needs,
 ];
 
@@ -371,6 +372,53 @@ fn sync_says_what_a_port_forward_needs(world: &World) {
         world.api().allow_all(); // there everybody is the same user
     }
     assert_eq!(world.condition(&node, "X"), None);
+}
+
+/// The plan asks it already, so that nobody learns after the reboot that it cannot be asked.
+fn remediate_reaches_its_alertmanager_by_port_forward(world: &World) {
+    let (node, address) = alerting_service(world);
+    world.bare_node("w2");
+    world.seed(&node, "X", "True", "[P1] hot", SignedDuration::from_mins(3));
+    let (prefix, short) = (world.prefix(), world.short(&address));
+    let plan = |address: &str| {
+        let run = [
+            "remediate",
+            &node,
+            "--dry-run",
+            "--skip=drain",
+            "--reboot-method=manual",
+            "--max-unavailable=100%",
+        ];
+        let source =
+            ["--prefix", &prefix, "--alertmanager", address, "--receiver=node-condition-k8s", "--warmup=0"];
+        world.run(&[&run[..], &source].concat()).exits(0)
+    };
+    let asked = plan(&address);
+    assert!(asked.stdout.contains(&format!("alerts:   have to be gone at {short}\n")), "{asked:#?}");
+    let said = [asked.stdout.as_str(), &asked.stderr].concat();
+    assert!(!said.contains("could not be verified"), "{asked:#?}");
+    let gone = plan("svc://default/no-such-service");
+    let said = [gone.stdout.as_str(), &gone.stderr].concat();
+    assert!(said.contains("that the alerts are gone could not be verified as it is now: "), "{gone:#?}");
+    assert!(said.contains("no-such-service"), "{gone:#?}");
+}
+
+/// On the sandbox only: other tests' Services are not to be found there.
+#[test]
+fn remediate_finds_its_alertmanager_and_verifies_there() {
+    let world = World::sandbox();
+    let fleet = Fleet::new(&world);
+    let pod = create_pod(&world, &fleet.second);
+    let to = world.alertmanager_url().strip_prefix("http://").unwrap().parse().unwrap();
+    world.forward(&fleet.second, &pod.name, 9093, to);
+    world.create(SERVICES, &service("alertmanager-operated", &json!({})));
+    let endpoint = endpoint(&pod.name, "10.1.0.7", true);
+    world.create(SLICES, &slice("s", "alertmanager-operated", "IPv4", &json!([endpoint])));
+    world.seed(&fleet.node, "X", "True", "[P1] hot", SignedDuration::from_mins(3));
+    let source = ["--alertmanager=auto", "--receiver=node-condition-k8s", "--warmup=0"];
+    fleet.remediate(&source).exits(0).says("✔ alerts are gone");
+    assert_eq!(fleet.orders(), (1, 1));
+    assert!(port_forwards(&world) > 0);
 }
 
 /// The address of the Alertmanager is that of a pod. On the sandbox only: a real API server takes no endpoint on loopback.

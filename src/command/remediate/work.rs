@@ -273,7 +273,7 @@ impl Worker<'_> {
 
     /// One order. The Leases are confirmed and the Node read right before it.
     async fn issue(&self, record: Record) -> Result<Product, Failure> {
-        let attempt = record.attempts.last().ok_or_else(|| failed("the record has no attempt".to_owned()))?;
+        let attempt = record.attempts.last().ok_or_else(|| failed("the record has no attempt"))?;
         self.locks.renew_now().await.map_err(|error| failed(error.explain().to_string()))?;
         let explain = |error: ApiError| failed(error.explain("get", &Rule::NODES).to_string());
         let node = self.cluster.remediated_node(&self.node).await.map_err(explain)?;
@@ -380,6 +380,8 @@ impl Worker<'_> {
 const PROBE_ENDS_WITHIN: Duration = Duration::from_secs(5);
 const LONGEST_COLLECT: Duration = Duration::from_secs(3600);
 
-fn failed(why: String) -> Failure {
-    Failure { kind: FailureKind::Failed, why }
+/// What it says of an error goes into a sentence.
+fn failed(why: impl AsRef<str>) -> Failure {
+    let why = why.as_ref();
+    Failure { kind: FailureKind::Failed, why: why.strip_prefix("error: ").unwrap_or(why).to_owned() }
 }

@@ -34,6 +34,8 @@ const SHORT: usize = 400;
 const NO_ENTRIES: &str = "-- No entries --";
 /// The container's name.
 const CONTAINER: &str = "collect";
+/// What goes before each command: the machine's files, name and network are those of its first process.
+const ENTER: [&str; 7] = ["nsenter", "-t", "1", "-m", "-u", "-n", "--"];
 /// Where the helper keeps what is under way: in memory, since the machine's disk may be what is broken.
 const SPOOL: &str = "/spool";
 
@@ -286,8 +288,7 @@ fn manifest(
     id: &str,
     left: Duration,
 ) -> Value {
-    let enter = ["nsenter", "-t", "1", "-m", "-u", "-n", "--"];
-    let words: Vec<&str> = [script, mark, SPOOL].into_iter().chain(enter).collect();
+    let words: Vec<&str> = [script, mark, SPOOL].into_iter().chain(ENTER).collect();
     let mut pod = pod::manifest(name, CONTAINER, &words, options, node, id);
     // If we are not there any more to delete it.
     pod["spec"]["activeDeadlineSeconds"] = (left.as_secs() + 60).into();

@@ -13,10 +13,11 @@ use super::pod::{HelperOptions, gone, manifest};
 use super::{RebootError, guard};
 use crate::cluster::Cluster;
 
-/// The machine's boot id, as its kubelet sees it: a container's own /proc may show another.
-const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
+/// Where the machine's boot id is, as its kubelet sees it: a container's own /proc may show another. The file alone cannot be
+/// mounted where it has no name, as in systemd-nspawn: its folder can.
+const FOLDER: &str = "/proc/sys/kernel/random";
 /// Where the pod has it. A container runtime mounts nothing over files of /proc.
-const BOOT_ID_IN_THE_POD: &str = "/machine/boot_id";
+const FOLDER_IN_THE_POD: &str = "/machine";
 
 /// After the guard has answered: three seconds, and the start of a container whose image is there.
 const SENDS_WITHIN: Duration = Duration::from_secs(15);
@@ -95,7 +96,7 @@ fn unprivileged(mut pod: Value) -> Value {
         "appArmorProfile": {"type": "Unconfined"},
         "seLinuxOptions": {"type": "spc_t"},
     });
-    spec["volumes"] = json!([{"name": "boot-id", "hostPath": {"path": BOOT_ID, "type": "File"}}]);
+    spec["volumes"] = json!([{"name": "boot-id", "hostPath": {"path": FOLDER, "type": "Directory"}}]);
     let container = &mut spec["containers"][0];
     container["securityContext"] = json!({
         "privileged": false,
@@ -103,7 +104,7 @@ fn unprivileged(mut pod: Value) -> Value {
         "capabilities": {"drop": ["ALL"], "add": ["KILL"]},
     });
     container["volumeMounts"] =
-        json!([{"name": "boot-id", "mountPath": BOOT_ID_IN_THE_POD, "readOnly": true}]);
+        json!([{"name": "boot-id", "mountPath": FOLDER_IN_THE_POD, "readOnly": true}]);
     pod
 }
 

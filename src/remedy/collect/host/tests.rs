@@ -87,6 +87,76 @@ fn this_machine_tells_what_it_is() {
     assert!(ps.contains("--db-password=") && !ps.contains("hunter2hunter2"), "{ps}");
 }
 
+/// A machine in namespaces of its own, with files, a name and a network that this one has not.
+struct Other(std::process::Child);
+
+impl Other {
+    fn start() -> Self {
+        const INIT: &str = "mount -t tmpfs none /etc && echo ID=other > /etc/os-release && hostname other && echo up && read -r x";
+        let mut init = Command::new("unshare")
+            .args(["--user", "--map-root-user", "--mount", "--uts", "--net", "sh", "-c", INIT])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        std::io::BufRead::read_line(&mut std::io::BufReader::new(init.stdout.as_mut().unwrap()), &mut line)
+            .unwrap();
+        assert_eq!(line, "up\n", "unshare(1) has no user namespace to give");
+        Self(init)
+    }
+}
+
+impl Drop for Other {
+    fn drop(&mut self) {
+        drop(self.0.stdin.take());
+        let _ended = self.0.wait();
+    }
+}
+
+/// By the helper's own words, but for the process that is entered, which is never this machine's first.
+#[test]
+fn the_machine_is_entered() {
+    let other = Other::start();
+    let pid = other.0.id().to_string();
+    assert_eq!(ENTER[..3], ["nsenter", "-t", "1"]);
+    let enter =
+        ["nsenter", "-t", &pid, "-U", "--preserve-credentials"].into_iter().chain(ENTER[3..].iter().copied());
+    let items: Vec<Item> = items(Moment::BeforeTheDrain)
+        .into_iter()
+        .filter(|item| {
+            ["uname.txt", "os-release.txt", "mounts.txt", "ip-addr.txt", "meminfo.txt"].contains(&item.file)
+        })
+        .collect();
+    let spool = tempfile::tempdir().unwrap();
+    let output = Command::new("/bin/sh")
+        .args(["-c", &script(&items, None), MARK, spool.path().to_str().unwrap()])
+        .args(enter)
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let frames = reader(&items).read(&output.stdout);
+    let judged: Vec<Judged> = items.iter().zip(frames).map(|(item, frame)| judge(item, frame)).collect();
+    let text = |file: &str| {
+        let place = items.iter().position(|item| item.file == file).unwrap();
+        match &judged[place] {
+            Judged::There { content, note: None } => String::from_utf8(content.clone()).unwrap(),
+            other => panic!("{file}: {other:?}"),
+        }
+    };
+    assert_eq!(text("os-release.txt"), "ID=other\n");
+    assert!(text("uname.txt").starts_with("Linux other "), "{}", text("uname.txt"));
+    assert!(
+        text("mounts.txt").lines().any(|line| line.starts_with("none /etc tmpfs ")),
+        "{}",
+        text("mounts.txt")
+    );
+    assert!(text("meminfo.txt").contains("MemTotal:"));
+    let addresses = text("ip-addr.txt");
+    assert!(addresses.contains("1: lo:") && !addresses.contains("2: "), "{addresses}");
+}
+
 #[test]
 fn each_command_stands_for_itself() {
     let items = [

@@ -49,6 +49,14 @@ fn by_a_pod() {
     goes_through_all_six_steps(&yard, yard.remediate(&[]));
 }
 
+/// PID 1 is the machine's own systemd, and the kubelet goes down with the rest.
+#[test]
+fn by_a_signal() {
+    let world = World::control_plane();
+    let yard = Yard::with_everything(&world);
+    goes_through_all_six_steps(&yard, yard.remediate(&["--reboot-method=signal"]));
+}
+
 #[test]
 fn over_ssh() {
     let world = World::control_plane();
