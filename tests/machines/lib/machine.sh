@@ -3,8 +3,8 @@
 
 address_of() { printf '%s.1%s' "$network" "$1"; } # NUMBER
 
-# Not a disk, if there is memory for it: when a container ends, its overlay is unmounted, and that waits until the disk has all that
-# anybody has written to it. While others compiled, 40 s (measured).
+# Not a disk, if there is memory for it: when a container ends, its overlay is unmounted, and that waits for what anybody has written to
+# the disk.
 default_dir() {
   local place=${TMPDIR:-/tmp}
   [[ ! -w /dev/shm || $(stat --file-system --format %T /dev/shm) != tmpfs ]] || place=/dev/shm
