@@ -34,8 +34,10 @@ const SHORT: usize = 400;
 const NO_ENTRIES: &str = "-- No entries --";
 /// The container's name.
 const CONTAINER: &str = "collect";
-/// What goes before each command: the machine's files, name and network are those of its first process.
-const ENTER: [&str; 7] = ["nsenter", "-t", "1", "-m", "-u", "-n", "--"];
+/// What goes before each command: the machine's files, name and network are those of its first process. Its own env starts what
+/// is asked: a busybox that prefers its applets to programs (Debian's busybox-static does) would run its own ps, df or grep there,
+/// which know other flags. A path is never an applet.
+const ENTER: [&str; 8] = ["nsenter", "-t", "1", "-m", "-u", "-n", "--", "/usr/bin/env"];
 /// Where the helper keeps what is under way: in memory, since the machine's disk may be what is broken.
 const SPOOL: &str = "/spool";
 

@@ -1,4 +1,5 @@
 mod crashes;
+mod diagnostics;
 mod faults;
 mod late;
 mod machine;

@@ -16,7 +16,7 @@ make_image() { # FILE
   chmod 1777 "$work/layer/tmp"
   tar --create --directory "$work/layer" --owner 0 --group 0 --mtime @0 --sort name --file "$work/image/layer.tar" .
   layer=$(sha256sum "$work/image/layer.tar" | cut --delimiter ' ' --fields 1)
-  printf '{"architecture":"%s","os":"linux","config":{"Entrypoint":["/bin/sh","-c","trap exit TERM; sleep infinity & wait"],"Env":["PATH=/bin"]},"rootfs":{"type":"layers","diff_ids":["sha256:%s"]},"history":[]}' \
+  printf '{"architecture":"%s","os":"linux","config":{"Entrypoint":["/bin/sh","-c","trap exit TERM; sleep infinity & wait"],"Env":["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"]},"rootfs":{"type":"layers","diff_ids":["sha256:%s"]},"history":[]}' \
     "$(dpkg --print-architecture)" "$layer" >"$work/image/config.json"
   tags=$(printf '"%s",' "${images[@]}")
   printf '[{"Config":"config.json","RepoTags":[%s],"Layers":["layer.tar"]}]' "${tags%,}" >"$work/image/manifest.json"

@@ -3,15 +3,30 @@
 
 address_of() { printf '%s.1%s' "$network" "$1"; } # NUMBER
 
+# Not a disk, if there is memory for it: when a container ends, its overlay is unmounted, and that waits for what anybody has written to
+# the disk.
+default_dir() {
+  local place=${TMPDIR:-/tmp}
+  [[ ! -w /dev/shm || $(stat --file-system --format %T /dev/shm) != tmpfs ]] || place=/dev/shm
+  printf '%s/kubectl-sciuro-machines' "$place"
+}
+
+# What all machines have of us, once: kubelet, and the images that they import.
+make_shared() {
+  local root=$directory/shared
+  mkdir -p "$root"/usr/local/{bin,share}
+  install -m 0755 "${binary[kubelet]}" "$root/usr/local/bin/kubelet"
+  make_image "$root/usr/local/share/image.tar"
+  find "$root" -type d -exec chmod 0755 {} +
+}
+
 # NUMBER is that of its addresses: NETWORK.1NUMBER, and pods in 10.244.NUMBER.0/24.
 make_machine() { # NAME NUMBER OF
   local name=$1 number=$2 of=$3 machine=$directory/machines/$1 root each
   root=$machine/overlay/upper
   mkdir -p "$machine"/{containerd,kubelet} "$root"/etc/{sciuro,cni/net.d,systemd/system/multi-user.target.wants} \
-    "$root"/usr/local/{bin,share} "$root/var/log/journal" "$root/root/.ssh"
+    "$root/var/log/journal" "$root/root/.ssh"
   cp -R "$machines/files/." "$root/"
-  ln "${binary[kubelet]}" "$root/usr/local/bin/kubelet" 2>/dev/null || cp "${binary[kubelet]}" "$root/usr/local/bin/kubelet"
-  cp "$directory/image.tar" "$root/usr/local/share/image.tar"
   echo 0.5 >"$machine/firmware-seconds"
   address_of "$number" >"$machine/address"
   tr -d - </proc/sys/kernel/random/uuid >"$machine/machine-id"
@@ -47,14 +62,13 @@ JSON
   ssh-keygen -q -t ed25519 -N '' -C '' -f "$root/etc/ssh/ssh_host_ed25519_key"
   cp "$directory/ssh/id_ed25519.pub" "$root/root/.ssh/authorized_keys"
   chmod -R go= "$root/root/.ssh"
-  chmod 0755 "$root" "$root"/{etc,usr,var,root} "$machine/overlay/upper"
+  chmod 0755 "$root" "$root"/{etc,var,root}
   printf '%s %s' "$(address_of "$number")" "$(cut -d ' ' -f 1,2 "$root/etc/ssh/ssh_host_ed25519_key.pub")" >>"$directory/ssh/known_hosts"
   printf '\n' >>"$directory/ssh/known_hosts"
   find "$root" -type d -exec chmod go+rx {} +
   find "$root"/etc -type f -exec chmod go+r {} +
   chmod 0600 "$root/etc/ssh/ssh_host_ed25519_key" "$root/etc/kubernetes/kubeconfig"
   chmod 0700 "$root/root/.ssh"
-  chmod 0755 "$root/usr/local/bin/kubelet"
 }
 
 # The pid of the machine's own init, as this machine sees it. It has to be in a PID namespace of its own: whatever is done to it

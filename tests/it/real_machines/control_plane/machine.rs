@@ -68,15 +68,24 @@ impl Machine {
         this.firmware("0.5");
         this.power("on");
         within(60, "a machine that is well", || this.is_ready(world));
-        let clean = json!({"spec": {"unschedulable": null}, "metadata": {"annotations": {"sciuro.dev/remediation": null}}});
-        world.request(
-            "PATCH",
-            &format!("/api/v1/nodes/{}", this.name),
-            "application/merge-patch+json",
-            &clean,
-        );
+        this.forget(world);
         this.boots_before = this.all_boots();
         this
+    }
+
+    /// Takes away what a run has left on the node that ended where a person has to look.
+    fn forget(&self, world: &World) {
+        let clean = json!({"spec": {"unschedulable": null}, "metadata": {"annotations": {"sciuro.dev/remediation": null}}});
+        let node = format!("/api/v1/nodes/{}", self.name);
+        world.request("PATCH", &node, "application/merge-patch+json", &clean);
+        let condition =
+            json!({"status": {"conditions": [{"type": "SciuroRemediation", "$patch": "delete"}]}});
+        world.patch_status(&self.name, "application/strategic-merge-patch+json", &condition);
+        let helpers = format!(
+            "/api/v1/namespaces/kube-system/pods?labelSelector=sciuro.dev%2Fremediation&fieldSelector=spec.nodeName%3D{}",
+            self.name
+        );
+        world.request("DELETE", &helpers, "application/json", &json!({"gracePeriodSeconds": 0}));
     }
 
     fn is_ready(&self, world: &World) -> bool {
@@ -111,10 +120,17 @@ impl Machine {
         }
     }
 
-    /// What a command on the machine prints.
+    /// What a command on the machine prints. Its sshd may start after its kubelet.
     #[track_caller]
     pub fn ssh(&self, command: &str) -> String {
-        self.try_ssh(command).unwrap()
+        let deadline = Instant::now() + Duration::from_secs(20);
+        loop {
+            match self.try_ssh(command) {
+                Ok(said) => return said,
+                Err(why) if why.contains("ssh: connect to host") && Instant::now() < deadline => {}
+                Err(why) => panic!("{why}"),
+            }
+        }
     }
 
     /// As the machine itself says it.
