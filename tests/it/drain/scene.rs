@@ -269,11 +269,12 @@ pub fn merge(into: &mut Value, more: &Value) {
     }
 }
 
+/// The controllers take turns with all else that runs: 30 s were once not enough.
 #[track_caller]
 pub fn until(what: &str, so: impl Fn() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(30);
+    let deadline = Instant::now() + Duration::from_secs(120);
     while !so() {
-        assert!(Instant::now() < deadline, "not in 30 s: {what}");
+        assert!(Instant::now() < deadline, "not in 120 s: {what}");
         std::thread::sleep(Duration::from_millis(50));
     }
 }
