@@ -142,8 +142,9 @@ impl<'w> Scene<'w> {
         });
     }
 
+    /// What stands before a test begins: busy controllers once took more than 30 s for it.
     fn until_running(&self, app: &str, count: usize) {
-        until(&format!("{count} pods of {app} on the node"), || {
+        within(120, &format!("{count} pods of {app} on the node"), || {
             let running = |pod: &&Value| {
                 pod["status"]["phase"] != "Pending" && pod["spec"]["nodeName"] == self.node.as_str()
             };
@@ -269,12 +270,16 @@ pub fn merge(into: &mut Value, more: &Value) {
     }
 }
 
-/// The controllers take turns with all else that runs: 30 s were once not enough.
 #[track_caller]
 pub fn until(what: &str, so: impl Fn() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(120);
+    within(30, what, so);
+}
+
+#[track_caller]
+fn within(seconds: u64, what: &str, so: impl Fn() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(seconds);
     while !so() {
-        assert!(Instant::now() < deadline, "not in 120 s: {what}");
+        assert!(Instant::now() < deadline, "not in {seconds} s: {what}");
         std::thread::sleep(Duration::from_millis(50));
     }
 }
