@@ -1,3 +1,4 @@
+mod chain;
 mod crashes;
 mod diagnostics;
 mod faults;

@@ -3,7 +3,7 @@
 # systemd, containerd and sshd. Uses: $machines, $cache_root, say, die, interruptibly, apt_download.
 
 suite=bookworm
-packages=systemd-sysv,dbus,containerd,containernetworking-plugins,openssh-server,iproute2,procps,kmod,util-linux,conntrack,iptables
+packages=systemd-sysv,dbus,containerd,containernetworking-plugins,openssh-server,iproute2,procps,kmod,util-linux,conntrack,iptables,prometheus-node-exporter
 
 # Whoever changes this file makes another base.
 base=$cache_root/machines-$suite-$(sha256sum "$machines/lib/base.sh" | cut --characters 1-12)

@@ -133,6 +133,11 @@ impl Machine {
         }
     }
 
+    /// Where Prometheus finds what it measures of itself.
+    pub fn node_exporter(&self) -> String {
+        format!("{}:9100", self.address)
+    }
+
     /// As the machine itself says it.
     pub fn boot_id(&self) -> String {
         self.ssh("cat /proc/sys/kernel/random/boot_id")
