@@ -40,7 +40,6 @@ fn an_alert_is_gone_because_the_machine_has_rebooted() {
     assert!(shown.contains(node.as_str()) && shown.contains("CalicoTooManyInterfacesEarly"), "{shown}");
 
     let run = yard.remediate(&[]).exits(0);
-    println!("{}", run.stderr);
     yard.is_remediated();
     run.says("CalicoTooManyInterfacesEarly");
     assert_eq!(yard.machine.ssh(interfaces), "0");

@@ -288,11 +288,13 @@ impl Begun {
     /// Waits for its end.
     pub fn end(mut self) -> Run {
         let output = self.0.take().unwrap().wait_with_output().unwrap();
-        Run {
+        let run = Run {
             code: output.status.code(),
             stdout: String::from_utf8(output.stdout).unwrap(),
             stderr: String::from_utf8(output.stderr).unwrap(),
-        }
+        };
+        println!("{}", run.stderr); // a transcript, with --nocapture
+        run
     }
 }
 

@@ -21,7 +21,6 @@ fn beside(yard: &Yard<'_>) -> Beside {
 #[track_caller]
 fn goes_through_all_six_steps(yard: &Yard<'_>, run: Run) {
     let run = run.exits(0);
-    println!("{}", run.stderr); // a transcript, with --nocapture
     yard.is_remediated();
     // The server said 429 until the other pod of the Deployment was Ready elsewhere.
     let run = run.says("The disruption budget web needs 1 healthy pods and has 1 currently");
