@@ -6,7 +6,7 @@ images=(sciuro.test/pause:1 registry.example/c:1 "$(sed -n 's/^.*DEFAULT_IMAGE: 
 
 # An archive as docker save makes it, of one layer with busybox. What it runs ends when it is told to: the first process of a container
 # ignores a SIGTERM that it has no handler for (pid_namespaces(7)).
-make_image() { # FILE
+make_image() { # FILE [FOLDER]: with what is in the folder, too
   local work layer name tags busybox=$base/tools/bin/busybox
   work=$(mktemp --directory)
   mkdir -p "$work/layer"/{bin,tmp,proc,sys,dev,etc} "$work/image"
@@ -14,6 +14,7 @@ make_image() { # FILE
   for name in $("$busybox" --list); do [[ $name == busybox ]] || ln -s busybox "$work/layer/bin/$name"; done
   printf 'root:x:0:0:root:/:/bin/sh\n' >"$work/layer/etc/passwd"
   chmod 1777 "$work/layer/tmp"
+  [[ ! ${2:-} ]] || cp -R "$2/." "$work/layer"
   tar --create --directory "$work/layer" --owner 0 --group 0 --mtime @0 --sort name --file "$work/image/layer.tar" .
   layer=$(sha256sum "$work/image/layer.tar" | cut --delimiter ' ' --fields 1)
   printf '{"architecture":"%s","os":"linux","config":{"Entrypoint":["/bin/sh","-c","trap exit TERM; sleep infinity & wait"],"Env":["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"]},"rootfs":{"type":"layers","diff_ids":["sha256:%s"]},"history":[]}' \
