@@ -36,10 +36,9 @@ fn the_kubelet_and_the_machine_before_and_after_the_boot() {
     for line in
         [&bundle["errors.txt"], &bundle["after/errors.txt"]].into_iter().flat_map(|errors| errors.lines())
     {
-        let is_known = ["nft", "crictl"].iter().any(|name| line.ends_with(&format!("the machine has no {name}")))
-                || line.contains("-1) is not available")
-            // containerd 1.6 sometimes takes 45 s to end a container that has the machine's PID namespace; why is not known.
-            || line.contains("(the helper pod)");
+        let is_known =
+            ["nft", "crictl"].iter().any(|name| line.ends_with(&format!("the machine has no {name}")))
+                || line.contains("-1) is not available");
         assert!(is_known, "{line}");
     }
 }
