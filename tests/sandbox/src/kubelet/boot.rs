@@ -20,10 +20,15 @@ const AGAIN: Duration = Duration::from_millis(200);
 /// only the boot id and an Event tell.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Boot {
+    /// Before that its kubelet takes so long to end all pods, says so on its way, and they are Failed; zero: it goes down with
+    /// the rest, as without `shutdownGracePeriod`.
+    pub shutdown: Duration,
     /// For so long it is silent.
     pub silence: Duration,
     /// Then for so long it says that it is not Ready; zero: at no time.
     pub not_ready: Duration,
+    /// So long after the boot its Lease is renewed for the first time, later than Ready.
+    pub lease_after: Duration,
     /// It does not come back, until it is powered on.
     pub never_back: bool,
     /// So often it then is Ready for a while and not Ready for a while.
@@ -37,8 +42,10 @@ pub struct Boot {
 impl Default for Boot {
     fn default() -> Self {
         Self {
+            shutdown: Duration::ZERO,
             silence: Duration::from_millis(200),
             not_ready: Duration::ZERO,
+            lease_after: Duration::ZERO,
             never_back: false,
             flaps: 0,
             pace: Duration::from_secs(1),
@@ -124,6 +131,9 @@ impl Machine {
     async fn reboot(&self) {
         let mut plan = lock(&self.boot).clone();
         loop {
+            if !plan.shutdown.is_zero() {
+                self.shut_down(plan.shutdown).await;
+            }
             if !self.power_off() {
                 return; // it was off already
             }
@@ -152,6 +162,21 @@ impl Machine {
             plan.flaps = 0;
             sleep(plan.pace).await;
         }
+    }
+
+    /// Its kubelet holds the shutdown until its pods have ended.
+    async fn shut_down(&self, takes: Duration) {
+        if !self.power.borrow().on {
+            return;
+        }
+        self.power.send_modify(|power| power.shuts_down = true);
+        {
+            let mut state = self.state.lock().await;
+            (state.health.ready, state.health.why) = (false, object::SHUTS_DOWN);
+            state.health.since = self.now();
+            _ = self.write_conditions(&mut state).await;
+        }
+        sleep(takes).await;
     }
 
     /// Pulls the plug. Whether it was on.
@@ -198,24 +223,29 @@ impl Machine {
             clock.ahead = Duration::ZERO;
         }
         let ready = not_ready.is_zero();
+        state.health.why = object::NO_RUNTIME;
         if state.health.ready != ready {
             state.health.ready = ready;
             state.health.since = self.now();
         }
         self.power.send_modify(|power| {
             power.on = true;
+            power.shuts_down = false;
             power.boots += 1;
         });
         let boot = self.power.borrow().boots;
         while self.is_in(boot) && self.write_boot(&mut state, &boot_id).await.is_err() {
             sleep(AGAIN).await;
         }
-        while self.is_in(boot) && self.renew(&mut state).await.is_err() {
-            sleep(AGAIN).await;
-        }
+        let lease_after = lock(&self.boot).lease_after;
+        state.lease_from = Instant::now() + lease_after;
         drop(state);
         if self.is_in(boot) {
             self.tell_rebooted(&boot_id).await;
+        }
+        sleep(lease_after).await;
+        while self.is_in(boot) && self.renew(&mut *self.state.lock().await).await.is_err() {
+            sleep(AGAIN).await;
         }
         if !ready {
             sleep(not_ready).await;

@@ -51,6 +51,8 @@ pub(super) struct Power {
     pub(super) on: bool,
     /// How often it has come up.
     pub(super) boots: u32,
+    /// Its kubelet ends all pods before it goes down.
+    pub(super) shuts_down: bool,
     pub(super) helpers: Helpers,
 }
 
@@ -59,6 +61,8 @@ pub(super) struct State {
     /// The uid of its Node; `None` before there is one and after it was deleted.
     pub(super) uid: Option<String>,
     lease_version: Option<String>,
+    /// Its Lease is not renewed earlier.
+    pub(super) lease_from: Instant,
     /// Somebody else was seen to have written another Ready than this machine's.
     contradicted: bool,
     next_heartbeat: Instant,
@@ -87,10 +91,11 @@ impl Machine {
                 health: Health::new(false, Timestamp::now()),
                 uid: None,
                 lease_version: None,
+                lease_from: Instant::now(),
                 contradicted: false,
                 next_heartbeat: Instant::now(),
             }),
-            power: watch::Sender::new(Power { on: true, boots: 0, helpers: Helpers::Run }),
+            power: watch::Sender::new(Power { on: true, boots: 0, shuts_down: false, helpers: Helpers::Run }),
             clock: std::sync::Mutex::default(),
             boot: std::sync::Mutex::default(),
             tasks: std::sync::Mutex::default(),
@@ -148,7 +153,9 @@ impl Machine {
             if !self.power.borrow().on {
                 // Silence.
             } else if state.uid.is_some() {
-                _ = self.renew(&mut state).await;
+                if Instant::now() >= state.lease_from {
+                    _ = self.renew(&mut state).await;
+                }
                 _ = self.report(&mut state).await;
             } else if self.options.register_again {
                 _ = self.register(&mut state).await;
@@ -162,6 +169,7 @@ impl Machine {
         let mut state = self.state.lock().await;
         if state.health.ready != ready {
             state.health.ready = ready;
+            state.health.why = object::NO_RUNTIME;
             state.health.since = self.now();
         }
         if !self.power.borrow().on {

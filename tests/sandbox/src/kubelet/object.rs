@@ -15,10 +15,18 @@ pub(super) const PORT: u16 = 10250;
 /// The conditions that a kubelet itself sets, in its order (`kubelet_node_status.go`, `defaultNodeStatusFuncs`).
 const OWN: [&str; 4] = ["MemoryPressure", "DiskPressure", "PIDPressure", "Ready"];
 
+/// Why a kubelet that has just registered is not Ready (`pkg/volume/csi/csi_plugin.go`).
+const NOT_YET: &str = "CSINode is not yet initialized";
+pub(super) const NO_RUNTIME: &str = "container runtime is down";
+/// On its way down (`pkg/kubelet/nodeshutdown`).
+pub(super) const SHUTS_DOWN: &str = "node is shutting down";
+
 /// What a Node's conditions say of a machine.
 #[derive(Clone)]
 pub(super) struct Health {
     pub(super) ready: bool,
+    /// What Ready says if it is False.
+    pub(super) why: &'static str,
     /// When `ready` became what it is.
     pub(super) since: Timestamp,
     /// When the machine joined: the other conditions never change.
@@ -27,7 +35,7 @@ pub(super) struct Health {
 
 impl Health {
     pub(super) fn new(ready: bool, now: Timestamp) -> Self {
-        Self { ready, since: now, joined: now }
+        Self { ready, why: NOT_YET, since: now, joined: now }
     }
 
     /// The kubelet's own conditions in full.
@@ -41,7 +49,7 @@ impl Health {
         let ready = if self.ready {
             condition("Ready", "True", "KubeletReady", "kubelet is posting ready status", self.since)
         } else {
-            condition("Ready", "False", "KubeletNotReady", "container runtime is down", self.since)
+            condition("Ready", "False", "KubeletNotReady", self.why, self.since)
         };
         vec![
             condition(

@@ -341,3 +341,57 @@ async fn machines_come_back_as_they_are_told() {
         scene.end().await;
     }
 }
+
+/// What the real ones of `tests/machines` were seen to do, too.
+#[tokio::test]
+async fn a_graceful_shutdown_says_so_and_fails_the_pods() {
+    for scene in Scene::all("graceful").await {
+        let (machines, node) = (scene.machines(), scene.node.clone());
+        let pod = scene.pod("a", &json!({})).await;
+        scene.until(&pod, "ready", |pod| ready(pod) == "True").await;
+        let shutdown = Duration::from_secs(1);
+        machines.boots(&node, Boot { shutdown, never_back: true, ..Boot::default() }).unwrap();
+        machines.reboot(&node).unwrap();
+        until("off", async || !machines.facts(&node).unwrap().powered).await;
+        let seen = scene.cluster.get(&format!("{NODES}/{node}")).await;
+        let mut conditions = seen["status"]["conditions"].as_array().unwrap().iter();
+        let said = conditions.find(|one| one["type"] == "Ready").unwrap();
+        assert_eq!((&said["status"], &said["message"]), (&json!("False"), &json!("node is shutting down")));
+        machines.power_on(&node).await.unwrap();
+        let failed = scene.until(&pod, "failed", |pod| pod["status"]["phase"] == "Failed").await;
+        assert_eq!(failed["status"]["reason"], "Terminated", "{}", scene.cluster.name);
+        let seen = scene.cluster.get(&format!("{NODES}/{node}")).await;
+        let mut conditions = seen["status"]["conditions"].as_array().unwrap().iter();
+        assert_eq!(conditions.find(|one| one["type"] == "Ready").unwrap()["status"], "True");
+        scene.cluster.delete(&pod).await;
+        scene.end().await;
+    }
+}
+
+#[tokio::test]
+async fn after_a_boot_ready_comes_before_the_lease_and_addresses_change() {
+    for scene in Scene::all("lease").await {
+        let (machines, node) = (scene.machines(), scene.node.clone());
+        let pod = scene.pod("a", &json!({})).await;
+        let before = scene.until(&pod, "ready", |pod| ready(pod) == "True").await;
+        let lease = format!("/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases/{node}");
+        let renewed = async || scene.cluster.get(&lease).await["spec"]["renewTime"].clone();
+        let old = renewed().await;
+        machines.boots(&node, Boot { lease_after: Duration::from_secs(2), ..Boot::default() }).unwrap();
+        let boot_id = machines.facts(&node).unwrap().boot_id;
+        machines.reboot(&node).unwrap();
+        until("another boot id in the API", async || {
+            let seen = scene.cluster.get(&format!("{NODES}/{node}")).await;
+            seen["status"]["nodeInfo"]["bootID"] != json!(boot_id)
+        })
+        .await;
+        assert_eq!(renewed().await, old, "{}: not yet", scene.cluster.name);
+        until("a renewal", async || renewed().await != old).await;
+        let restarted = |pod: &Value| pod["status"]["containerStatuses"][0]["restartCount"] == 1;
+        let after = scene.until(&pod, "restarted", restarted).await;
+        assert_eq!(after["metadata"]["name"], before["metadata"]["name"]);
+        assert_ne!(after["status"]["podIP"], before["status"]["podIP"], "{}", scene.cluster.name);
+        scene.cluster.delete(&pod).await;
+        scene.end().await;
+    }
+}

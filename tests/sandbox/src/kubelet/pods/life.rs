@@ -10,7 +10,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 
 use super::status::{self, Ended};
 use super::{Pod, STOPS_AFTER, helper};
-use crate::kubelet::machine::Machine;
+use crate::kubelet::machine::{Machine, Power};
 
 /// How long what failed waits for another try.
 const AGAIN: Duration = Duration::from_millis(200);
@@ -18,13 +18,28 @@ const AGAIN: Duration = Duration::from_millis(200);
 /// From its binding to its end, or until aborted. When the machine goes down, whatever went on there is over.
 pub(super) async fn run(machine: Arc<Machine>, seen: Receiver<Pod>) {
     let mut life = Life { ran_in: None, machine: Arc::clone(&machine), seen };
-    let mut power = machine.power();
+    let (mut power, mut shutdown) = (machine.power(), machine.power());
     loop {
         let Ok(boot) = power.wait_for(|power| power.on).await.map(|power| power.boots) else { return };
+        let is_over = |power: &Power| !power.on || power.boots != boot;
         tokio::select! {
             () = life.go_on(boot) => return,
-            down = power.wait_for(|power| !power.on || power.boots != boot) => if down.is_err() { return },
+            () = until(&mut shutdown, |power| is_over(power) || power.shuts_down) => {}
         }
+        if !is_over(&shutdown.borrow().clone()) {
+            tokio::select! {
+                () = life.terminate() => {}
+                () = until(&mut power, is_over) => {}
+            }
+        }
+        until(&mut power, is_over).await;
+    }
+}
+
+/// Until the machine is so; never if there is none any more.
+async fn until(power: &mut Receiver<Power>, so: impl FnMut(&Power) -> bool) {
+    if power.wait_for(so).await.is_err() {
+        std::future::pending::<()>().await;
     }
 }
 
@@ -64,6 +79,18 @@ impl Life {
         }
         ending(self.seen.clone()).await;
         self.end(true).await;
+    }
+
+    /// Its kubelet shuts down gracefully (`pkg/kubelet/nodeshutdown`, `nodeshutdown_manager.go`).
+    async fn terminate(&mut self) {
+        let pod = self.pod();
+        if pod.is_mirror() || matches!(pod.phase(), "Succeeded" | "Failed") {
+            return;
+        }
+        let mut patch = status::ended(&pod, "Failed", &Ended::of_code(143));
+        patch["status"]["reason"] = "Terminated".into();
+        patch["status"]["message"] = "Pod was terminated in response to imminent node shutdown.".into();
+        self.write(&patch).await;
     }
 
     /// For a moment the pod still shows what it was; then its containers have ended, then they run again.

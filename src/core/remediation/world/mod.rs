@@ -1,6 +1,9 @@
 //! A small world for the laws of the machine: one API server, one machine with a guard and a kubelet, one Lease, and
 //! processes that come and go. It plays by the rules that `Machine::next` names, and by no others; it judges each action.
 
+mod invariants;
+mod work;
+
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
@@ -341,125 +344,6 @@ impl World {
         if underway {
             self.processes[who].work = WorkSeen::Idle;
         }
-    }
-
-    /// The Node is read once more: what is on it by now comes before the order. Who was paused had read it before that.
-    fn send(&mut self, who: usize) {
-        let process = &self.processes[who];
-        let record = process.machine.record();
-        let Some(attempt) = record.attempts.last() else { return };
-        let looked_at = if process.deluded { &process.view.0 } else { &self.node };
-        if let Err(failure) = last_look(record, &looked_at.clone().unwrap_or_default()) {
-            self.processes[who].work = WorkSeen::Failed(Work::Issue, failure);
-            return;
-        }
-        let guard = attempt
-            .method
-            .is_guarded()
-            .then(|| (record.pre_boot_id.clone(), attempt.not_after_uptime.unwrap_or(u64::MAX)));
-        self.orders.push(Order { n: attempt.n, guard, arrived: None });
-        self.processes[who].order = self.orders.len() - 1;
-    }
-
-    pub(super) fn judge(&mut self, who: usize, seen: &Seen, action: &Action) {
-        let process = &self.processes[who];
-        let record = process.machine.record();
-        let view = if let NodeSeen::Here(view) = &seen.node { Some(view) } else { None };
-        if !matches!(action, Action::End(_)) {
-            let same = view.is_none_or(|view| view.uid == record.node_uid);
-            assert!(same, "LAW nothing is done to a node of another UID: {action:?}");
-        }
-        match action {
-            Action::Work(work) if seen.work != WorkSeen::Underway(*work) => {
-                let stored = self.stored.contains(record);
-                if *work == Work::Issue {
-                    self.judge_issue(process, view.map(Box::as_ref));
-                }
-                assert!(stored, "LAW write, then act: {work:?}");
-                assert!(seen.lease == LeaseSeen::Held && view.is_some(), "LAW nothing begins blindly");
-            }
-            Action::Write(write) => {
-                let process = &mut self.processes[who];
-                if let RecordWrite::Put(record) = &write.record {
-                    process.has_asked_to_abort |= record.state == State::Aborted;
-                }
-                if write.unschedulable == Some(false) {
-                    let keep = process.options.keep_cordon || process.cannot_recall;
-                    assert!(!keep, "LAW the cordon stays if it has to");
-                }
-            }
-            _ => {}
-        }
-    }
-
-    /// By what the API server has stored, whatever the machine takes for stored or intended.
-    fn judge_issue(&self, process: &Process, view: Option<&NodeView>) {
-        let record = process.machine.record();
-        let is_intent = |stored: &Record| {
-            stored.state == State::RebootIntent
-                && (&stored.id, &stored.holder) == (&record.id, &record.holder)
-                && stored.pre_boot_id == record.pre_boot_id
-                && stored.attempts.last().is_some_and(|attempt| record.attempts.last() == Some(attempt))
-        };
-        assert!(self.stored.iter().any(is_intent), "LAW no issue without a recorded intent");
-        if process.deluded {
-            return; // what has happened while it was paused it cannot know; the reboots of its attempt are counted all the same
-        }
-        let asked = view.is_some_and(|view| view.abort.as_ref() == Some(&record.id));
-        let aborted = self.aborted || asked || process.has_asked_to_abort;
-        assert!(!aborted || self.forged, "LAW no issue after an abort");
-        assert!(view.is_some_and(|view| view.unschedulable), "LAW no issue on an uncordoned node");
-    }
-
-    /// The work in hand comes to its end, if it can.
-    pub(super) fn end_work(&mut self, who: usize, ending: Ending) {
-        let WorkSeen::Underway(work) = self.processes[who].work else { return };
-        let ended = match ending {
-            Ending::Fails(kind) => Err(kind),
-            Ending::True => match self.outcome(who, work) {
-                Some(outcome) => outcome,
-                None => return,
-            },
-        };
-        let process = &mut self.processes[who];
-        process.cannot_recall |= ended == Ok(Product::Recalled(Recall::CannotBe));
-        process.work = match ended {
-            Ok(product) => WorkSeen::Done(work, product),
-            Err(kind) => WorkSeen::Failed(work, Failure { kind, why: format!("{work:?}: {kind:?}") }),
-        };
-    }
-
-    fn outcome(&mut self, who: usize, work: Work) -> Option<Result<Product, FailureKind>> {
-        let process = &self.processes[who];
-        let (record, order) = (process.machine.record().clone(), process.order);
-        let seen_boot = self.node.as_ref().map(|node| node.boot_id.clone()).unwrap_or_default();
-        let has_rebooted = seen_boot != record.pre_boot_id;
-        Some(Ok(match work {
-            Work::Collect => Product::Bundle(Some("a.tar.gz".to_owned())),
-            Work::Drain | Work::Verify | Work::Accept | Work::CleanUp => Product::Done,
-            Work::Admit if !record.method.is_guarded() => Product::Admitted { uptime: None },
-            Work::Admit if boot_id(self.boot) != record.pre_boot_id => return Some(Err(FailureKind::Failed)),
-            Work::Admit => Product::Admitted { uptime: Some(self.uptime) },
-            Work::Issue => {
-                self.arrive(order);
-                match self.orders[order].arrived? {
-                    Guard::Passed => Product::Issued,
-                    Guard::OtherBoot => return Some(Err(FailureKind::OtherBoot)),
-                    Guard::TooLate => return Some(Err(FailureKind::Failed)),
-                }
-            }
-            Work::AwaitBoot if has_rebooted => Product::Proven { boot_id: seen_boot },
-            Work::Recall if has_rebooted => Product::Recalled(Recall::Rebooted),
-            Work::Recall => match record.attempts.last() {
-                Some(last) if !last.method.is_guarded() => Product::Recalled(Recall::CannotBe),
-                // Three seconds pass between the guard and the reboot.
-                Some(last) if last.not_after_uptime? + 3 < self.uptime && self.going_down.is_none() => {
-                    Product::Recalled(Recall::Spent)
-                }
-                _ => return None,
-            },
-            Work::AwaitBoot => return None,
-        }))
     }
 
     /// A turn in which nothing goes wrong.

@@ -1,5 +1,9 @@
 //! Nodes, alerts and the binary between them.
 
+mod alerts;
+mod nodes;
+mod permissions;
+
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -8,10 +12,10 @@ use std::sync::{Arc, Mutex};
 
 use http::Request;
 use jiff::{SignedDuration, Timestamp};
-use sandbox::{Alertmanager, ApiServer, Kubelet, KubeletOptions};
+use sandbox::{Alertmanager, ApiServer, Kubelet};
 use sciuro::cli::KubernetesArgs;
 use sciuro::cluster::Cluster;
-use serde_json::{Value, json};
+use serde_json::Value;
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
@@ -191,34 +195,6 @@ impl World {
         format!("{}{alertname}", self.prefix())
     }
 
-    /// Registers nodes as kubelets do, which keep them Ready until the world ends.
-    pub fn nodes(&self, shorts: &[&str]) -> Vec<String> {
-        let names: Vec<String> = shorts.iter().map(|short| self.name(short)).collect();
-        let options = KubeletOptions::names(names.clone());
-        let kubelet = self.block_on(Kubelet::start(self.config(), options)).expect("kubelets");
-        self.keep(kubelet);
-        names
-    }
-
-    /// Lets kubelets run until the world ends, and takes their nodes away then.
-    pub fn keep(&self, kubelet: Kubelet) {
-        let paths = kubelet.names().map(|name| format!("/api/v1/nodes/{name}"));
-        self.leavings.lock().expect("a lock").extend(paths);
-        self.kubelets.lock().expect("a lock").push(kubelet);
-    }
-
-    /// A node whose kubelet registered it and then said no more.
-    pub fn bare_node(&self, short: &str) -> String {
-        let name = self.name(short);
-        self.create("/api/v1/nodes", &sandbox::node(&name));
-        name
-    }
-
-    /// A bare node with exactly this name.
-    pub fn node_named(&self, name: &str) {
-        self.create("/api/v1/nodes", &sandbox::node(name));
-    }
-
     /// Creates an object that goes with this world.
     pub fn create(&self, collection: &str, object: &Value) {
         let created = self.request("POST", collection, "application/json", object);
@@ -229,82 +205,6 @@ impl World {
     /// Deletes this when the world ends.
     pub fn leave(&self, path: String) {
         self.leavings.lock().expect("a lock").insert(path);
-    }
-
-    /// A user to impersonate who may do this (group, resource, verb) and nothing else.
-    pub fn user_who_may(&self, rules: &[(&str, &str, &str)]) -> String {
-        let user = self.name(&format!("user{}", rules.len()));
-        if let Some((api, _)) = &self.doubles {
-            let all = [
-                ("", "nodes", "get"),
-                ("", "nodes", "list"),
-                ("", "nodes", "watch"),
-                ("", "nodes", "patch"),
-                ("", "nodes/status", "patch"),
-                ("", "nodes/proxy", "get"),
-                ("coordination.k8s.io", "leases", "get"),
-                ("coordination.k8s.io", "leases", "create"),
-                ("coordination.k8s.io", "leases", "update"),
-                ("coordination.k8s.io", "leases", "watch"),
-                ("", "services", "get"),
-                ("", "services", "list"),
-                ("discovery.k8s.io", "endpointslices", "list"),
-                ("", "pods/portforward", "get"),
-                ("", "pods/portforward", "create"),
-                ("", "pods", "get"),
-                ("", "pods", "list"),
-                ("", "pods", "watch"),
-                ("", "pods", "create"),
-                ("", "pods", "delete"),
-                ("", "pods/eviction", "create"),
-                ("", "pods/log", "get"),
-                ("", "events", "create"),
-                ("", "events", "list"),
-                ("policy", "poddisruptionbudgets", "list"),
-                ("apps", "daemonsets", "get"),
-                ("storage.k8s.io", "volumeattachments", "list"),
-                ("storage.k8s.io", "volumeattachments", "watch"),
-                ("storage.k8s.io", "csinodes", "get"),
-            ];
-            api.allow_all();
-            for (_, resource, verb) in all.iter().filter(|rule| !rules.contains(rule)) {
-                api.deny(verb, resource);
-            }
-            return user;
-        }
-        let collection = "/apis/rbac.authorization.k8s.io/v1";
-        let rules: Vec<Value> = rules
-            .iter()
-            .map(|(group, resource, verb)| json!({"apiGroups": [group], "resources": [resource], "verbs": [verb]}))
-            .collect();
-        self.create(
-            &format!("{collection}/clusterroles"),
-            &json!({"metadata": {"name": user}, "rules": rules}),
-        );
-        self.create(
-            &format!("{collection}/clusterrolebindings"),
-            &json!({
-                "metadata": {"name": user},
-                "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": user},
-                "subjects": [{"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": user}],
-            }),
-        );
-        // The authorizer reads rules from a watch: they hold once a review says so.
-        let review = json!({"apiVersion": "authorization.k8s.io/v1", "kind": "SubjectAccessReview", "spec": {"user": user,
-            "resourceAttributes": {"resource": "nodes", "verb": "list"}}});
-        let path = "/apis/authorization.k8s.io/v1/subjectaccessreviews";
-        let wanted = !rules.is_empty();
-        let deadline = std::time::Instant::now() + std::time::Duration::from_secs(20);
-        while self.request("POST", path, "application/json", &review)["status"]["allowed"].as_bool()
-            != Some(wanted)
-        {
-            assert!(std::time::Instant::now() < deadline, "the rules of {user} do not take effect");
-        }
-        user
-    }
-
-    pub fn node(&self, short: &str) -> String {
-        self.nodes(&[short]).remove(0)
     }
 
     /// A request to the API server, by somebody who is not the tool.
@@ -347,97 +247,6 @@ impl World {
     pub fn request(&self, method: &str, path: &str, content_type: &str, body: &Value) -> Value {
         self.try_api(method, path, content_type, body)
             .unwrap_or_else(|error| panic!("{method} {path}: {error}"))
-    }
-
-    pub fn get_node(&self, node: &str) -> Value {
-        self.request("GET", &format!("/api/v1/nodes/{node}"), "application/json", &Value::Null)
-    }
-
-    pub fn delete_node(&self, node: &str) {
-        self.request("DELETE", &format!("/api/v1/nodes/{node}"), "application/json", &Value::Null);
-    }
-
-    pub fn patch_status(&self, node: &str, content_type: &str, patch: &Value) -> Value {
-        self.request("PATCH", &format!("/api/v1/nodes/{node}/status"), content_type, patch)
-    }
-
-    /// Conditions with this world's prefix, in the order in which the node has them.
-    pub fn owned(&self, node: &str) -> Vec<Value> {
-        self.conditions(node, true)
-    }
-
-    /// All other conditions.
-    pub fn foreign(&self, node: &str) -> Vec<Value> {
-        self.conditions(node, false)
-    }
-
-    fn conditions(&self, node: &str, ours: bool) -> Vec<Value> {
-        let prefix = self.prefix();
-        let node = self.get_node(node);
-        let conditions = node["status"]["conditions"].as_array().cloned().unwrap_or_default();
-        conditions
-            .into_iter()
-            .filter(|condition| condition["type"].as_str().unwrap_or_default().starts_with(&prefix) == ours)
-            .collect()
-    }
-
-    /// The owned condition of an alert's name.
-    pub fn condition(&self, node: &str, alertname: &str) -> Option<Value> {
-        let condition_type = self.condition_type(alertname);
-        self.owned(node).into_iter().find(|condition| condition["type"] == condition_type.as_str())
-    }
-
-    /// Writes an owned condition whose heartbeat and transition are this old.
-    pub fn seed(&self, node: &str, alertname: &str, status: &str, message: &str, age: SignedDuration) {
-        let reason = if status == "True" { "AlertIsFiring" } else { "AlertIsNotFiring" };
-        let time = seconds_ago(age);
-        self.patch_status(node, "application/strategic-merge-patch+json", &json!({"status": {"conditions": [{
-            "type": self.condition_type(alertname), "status": status, "reason": reason, "message": message,
-            "lastHeartbeatTime": time, "lastTransitionTime": time,
-        }]}}));
-    }
-
-    /// Posts an alert that fires, or has ended, for the receiver of nodes.
-    pub fn alert(&self, labels: &[(&str, &str)], summary: &str, fires: bool) {
-        let mut all = json!({"test": self.id, "notify": RECEIVER});
-        for (name, value) in labels {
-            all[*name] = (*value).into();
-        }
-        let ends_at = if fires {
-            seconds_ago(SignedDuration::from_hours(-1))
-        } else {
-            seconds_ago(SignedDuration::ZERO)
-        };
-        let mut alert =
-            json!({"labels": all, "startsAt": seconds_ago(SignedDuration::from_mins(5)), "endsAt": ends_at});
-        if !summary.is_empty() {
-            alert["annotations"] = json!({"summary": summary});
-        }
-        let body = serde_json::to_vec(&json!([alert])).expect("JSON");
-        self.block_on(async {
-            let url = format!("{}/api/v2/alerts", self.alertmanager);
-            let posted =
-                reqwest::Client::new().post(url).header("content-type", "application/json").body(body);
-            posted.send().await.and_then(reqwest::Response::error_for_status).expect("a posted alert");
-        });
-    }
-
-    /// Silences the alerts with this label for an hour.
-    pub fn silence(&self, label: &str, value: &str) {
-        let silence = json!({
-            "matchers": [{"name": label, "value": value, "isRegex": false, "isEqual": true}],
-            "startsAt": seconds_ago(SignedDuration::from_mins(1)),
-            "endsAt": seconds_ago(SignedDuration::from_hours(-1)),
-            "createdBy": "test", "comment": "maintenance",
-        });
-        self.block_on(async {
-            let url = format!("{}/api/v2/silences", self.alertmanager);
-            let posted = reqwest::Client::new()
-                .post(url)
-                .header("content-type", "application/json")
-                .body(silence.to_string());
-            posted.send().await.and_then(reqwest::Response::error_for_status).expect("a posted silence");
-        });
     }
 
     /// The binary with this world's kubeconfig and nothing else.
