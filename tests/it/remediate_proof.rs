@@ -12,6 +12,8 @@ use crate::support::{Fleet, Relay, Running, World, scenarios};
 scenarios![
     a_boot_so_short_that_ready_stays_true,
     a_ready_that_nobody_renews_any_more,
+    a_graceful_shutdown_of_the_node,
+    a_lease_that_is_renewed_later_than_ready,
     a_new_boot_id_beside_an_old_ready,
     a_new_boot_that_is_not_ready,
     a_ready_that_comes_late_is_waited_for,
@@ -76,6 +78,25 @@ fn a_ready_that_nobody_renews_any_more(world: &World) {
     let mut conditions = node["status"]["conditions"].as_array().into_iter().flatten();
     assert!(conditions.any(|one| one["type"] == "Ready" && one["status"] == "True"), "{node:#}");
     needs_a_person(&fleet, "WaitBoot");
+}
+
+/// Its kubelet ends the pods first, and says that it is not Ready.
+fn a_graceful_shutdown_of_the_node(world: &World) {
+    let fleet = Fleet::new(world);
+    boots(&fleet, Boot { shutdown: Duration::from_secs(3), ..Boot::default() });
+    let run = fleet.remediate(&[]).exits(0);
+    assert!(run.stderr.contains("boot id unchanged, Ready=False"), "{run:#?}");
+    assert_eq!(fleet.orders(), (1, 1));
+    is_remediated(&fleet, 1);
+}
+
+/// As on real machines: the condition may still be that of the boot before.
+fn a_lease_that_is_renewed_later_than_ready(world: &World) {
+    let fleet = Fleet::new(world);
+    boots(&fleet, Boot { lease_after: Duration::from_secs(3), ..Boot::default() });
+    let run = fleet.remediate(&[]).exits(0);
+    assert!(run.stderr.contains("rebooted, Ready=True, its Lease not renewed yet"), "{run:#?}");
+    is_remediated(&fleet, 1);
 }
 
 /// The boot id is new, but Ready is of the boot before.
