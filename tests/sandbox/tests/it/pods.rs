@@ -369,11 +369,9 @@ async fn a_graceful_shutdown_says_so_and_fails_the_pods() {
 }
 
 #[tokio::test]
-async fn after_a_boot_ready_comes_before_the_lease_and_addresses_change() {
+async fn after_a_boot_ready_comes_before_the_lease() {
     for scene in Scene::all("lease").await {
         let (machines, node) = (scene.machines(), scene.node.clone());
-        let pod = scene.pod("a", &json!({})).await;
-        let before = scene.until(&pod, "ready", |pod| ready(pod) == "True").await;
         let lease = format!("/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases/{node}");
         let renewed = async || scene.cluster.get(&lease).await["spec"]["renewTime"].clone();
         let old = renewed().await;
@@ -387,11 +385,6 @@ async fn after_a_boot_ready_comes_before_the_lease_and_addresses_change() {
         .await;
         assert_eq!(renewed().await, old, "{}: not yet", scene.cluster.name);
         until("a renewal", async || renewed().await != old).await;
-        let restarted = |pod: &Value| pod["status"]["containerStatuses"][0]["restartCount"] == 1;
-        let after = scene.until(&pod, "restarted", restarted).await;
-        assert_eq!(after["metadata"]["name"], before["metadata"]["name"]);
-        assert_ne!(after["status"]["podIP"], before["status"]["podIP"], "{}", scene.cluster.name);
-        scene.cluster.delete(&pod).await;
         scene.end().await;
     }
 }

@@ -138,10 +138,7 @@ fn status(pod: &Pod, phase: &str, ready: bool, reason: &str, containers: &[Value
     })
     .collect();
     let host = internal_ip(pod.node()).to_string();
-    // Another one after each restart of all its containers, as by a boot: names stay, addresses need not.
-    let restarts = containers.first().map_or(0, |one| one["restartCount"].as_i64().unwrap_or(0));
-    let hash = fnv::hash(format!("{}{restarts}", pod.uid()).bytes());
-    let [high, low] = u16::try_from(hash & 0xffff).unwrap_or(0).to_be_bytes();
+    let [high, low] = u16::try_from(fnv::hash(pod.uid().bytes()) & 0xffff).unwrap_or(0).to_be_bytes();
     let ip = if pod.0["spec"]["hostNetwork"] == true { host.clone() } else { format!("10.244.{high}.{low}") };
     let started = match pod.text("/status/startTime") {
         "" => time::seconds(Timestamp::now()),
