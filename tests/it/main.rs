@@ -53,6 +53,7 @@ mod remediate_proof;
 mod remediate_refusals;
 mod remediate_report;
 mod restart;
+mod safety;
 mod schemas;
 mod services;
 mod sources;

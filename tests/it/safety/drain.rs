@@ -1,0 +1,1 @@
+//! Drains that wait for what cannot come, or fail for what passes.

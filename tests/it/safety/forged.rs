@@ -1,0 +1,1 @@
+//! A kubelet that lies about its own Node, and what it reaches.

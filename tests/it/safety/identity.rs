@@ -1,0 +1,1 @@
+//! Addresses, boot IDs and names that a Node says of itself.

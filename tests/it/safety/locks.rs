@@ -1,0 +1,1 @@
+//! Answers that are final, and Leases that are released whatever happens.

@@ -1,0 +1,1 @@
+//! Runs that go on, and the lines that say how.

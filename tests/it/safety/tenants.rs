@@ -1,0 +1,1 @@
+//! What tenants and the accounts of deploy/ can do.
