@@ -61,5 +61,6 @@ mod status;
 mod sync;
 mod transcripts;
 mod trust;
+mod truth;
 mod upstream;
 mod watch;

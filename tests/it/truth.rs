@@ -1,0 +1,9 @@
+//! What sync, connections, output and manifests say has to be so. Each test carries the row that it came from.
+
+mod connections;
+mod credentials;
+mod deploy;
+mod documents;
+mod kubeconfigs;
+mod rounds;
+mod sources;

@@ -1,0 +1,1 @@
+//! Certificates, servers and signals.

@@ -1,0 +1,1 @@
+//! Files and plugins that hold secrets.

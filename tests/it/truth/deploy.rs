@@ -1,0 +1,1 @@
+//! Manifests, used as delivered by their own accounts.

@@ -1,0 +1,1 @@
+//! The same files through kubectl and through us.

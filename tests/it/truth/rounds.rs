@@ -1,0 +1,1 @@
+//! Which conditions a round sets, holds and clears.

@@ -1,0 +1,1 @@
+//! What alert sources answer.
