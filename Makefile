@@ -1,6 +1,6 @@
 # What can be done here; CONTRIBUTING.md says what each needs.
 
-.PHONY: demo generate docs check test dist bench
+.PHONY: demo generate docs lint check test dist bench
 
 # Shows the main job on an embedded sandbox: no cluster, no tools but cargo.
 demo:
@@ -15,11 +15,14 @@ generate:
 docs:
 	UPDATE=1 cargo test --quiet --locked --test it -- docs::transcripts_and_tables_are_up_to_date docs::picture_is_up_to_date
 
-# Format, lints, unit tests, and every scenario on the sandbox.
-check:
+# Format, lints, and the links of the code's documentation.
+lint:
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --locked -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked --quiet
+
+# `lint`, unit tests, and every scenario on the sandbox.
+check: lint
 	cargo test --workspace --locked --quiet -- --skip control_plane::
 
 # Everything, the real control plane included.
