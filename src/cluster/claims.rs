@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use http::{Request, StatusCode};
+use http::Request;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
@@ -96,7 +96,7 @@ impl Cluster {
             Request::get(path).body(Vec::new()).map_err(|error| ApiError::Unexpected(error.to_string()))?;
         match self.call(request).await {
             Ok(object) => Ok(Some(object)),
-            Err(error) if error.code() == Some(StatusCode::NOT_FOUND) => Ok(None),
+            Err(error) if error.is_not_found() => Ok(None),
             Err(error) => Err(error),
         }
     }

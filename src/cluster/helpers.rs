@@ -92,7 +92,7 @@ impl Cluster {
     pub async fn helper_pod(&self, namespace: &str, name: &str) -> Result<Option<HelperPod>, ApiError> {
         match self.call::<Value>(request("GET", &format!("{}/{name}", pods(namespace)), Vec::new())?).await {
             Ok(pod) => Ok(Some((&pod).into())),
-            Err(error) if error.code() == Some(StatusCode::NOT_FOUND) => Ok(None),
+            Err(error) if error.is_not_found() => Ok(None),
             Err(error) => Err(error),
         }
     }

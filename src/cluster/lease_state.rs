@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use http::StatusCode;
 use jiff::Timestamp;
 use k8s_openapi::api::coordination::v1::Lease;
 use kube::api::{GetParams, PostParams};
@@ -32,7 +31,7 @@ impl Cluster {
                 annotations: lease.metadata.annotations.unwrap_or_default(),
                 version: lease.metadata.resource_version,
             })),
-            Err(error) if error.code() == Some(StatusCode::NOT_FOUND) => Ok(None),
+            Err(error) if error.is_not_found() => Ok(None),
             Err(error) => Err(error),
         }
     }

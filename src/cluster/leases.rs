@@ -109,7 +109,7 @@ impl LeaseError {
             Self::Api { key, verb, error } => {
                 let leases = Rule { group: GROUP, resource: "leases", namespace: Some(&key.namespace) };
                 let explained = error.explain(verb, &leases);
-                if error.code() == Some(StatusCode::NOT_FOUND) {
+                if error.is_not_found() {
                     explained
                         .hint(format!("kubectl create namespace {}, or --lease-namespace", key.namespace))
                 } else {

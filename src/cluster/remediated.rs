@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::StatusCode;
 use jiff::Timestamp;
 use kube::api::GetParams;
 use serde::Deserialize;
@@ -146,7 +145,7 @@ impl Cluster {
         let request = kube::core::Request::new(NODES).get(name, &GetParams::default())?;
         match self.call::<Received<RemediatedNode>>(request).await {
             Ok(received) => Ok(Some(received.node)),
-            Err(error) if error.code() == Some(StatusCode::NOT_FOUND) => Ok(None),
+            Err(error) if error.is_not_found() => Ok(None),
             Err(error) => Err(error),
         }
     }

@@ -3,7 +3,7 @@
 mod only {
     mod control_plane;
 }
-mod scene;
+pub mod scene;
 
 use std::time::Duration;
 

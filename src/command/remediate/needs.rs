@@ -14,6 +14,7 @@ const KUBELET: Rule<'static> = rule("", "nodes/proxy");
 const EVENTS: Rule<'static> = rule("", "events");
 const BUDGETS: Rule<'static> = rule("policy", "poddisruptionbudgets");
 const DAEMON_SETS: Rule<'static> = rule("apps", "daemonsets");
+const CLAIMS: Rule<'static> = rule("", "persistentvolumeclaims");
 const ATTACHMENTS: Rule<'static> = rule("storage.k8s.io", "volumeattachments");
 const CSI_NODES: Rule<'static> = rule("storage.k8s.io", "csinodes");
 
@@ -79,6 +80,8 @@ pub(in crate::command) fn needs(run: &Run<'_>) -> Vec<Need> {
         permission: Permission::of(verb, rule).within(namespace),
         is_optional: true,
     };
+    // Which volumes stay with pods that stay: without it as many of those of evicted pods may not be waited for.
+    needs.extend((!run.skips_drain).then(|| optional("get", &CLAIMS, None)));
     needs.extend([
         optional("patch", &Rule::NODES_STATUS, None),
         optional("create", &EVENTS, Some(NODE_EVENTS)),

@@ -55,13 +55,13 @@ async fn wait(
     if here.is_empty() {
         return Ok(());
     }
-    let stay = staying_volumes(cluster, node, options, stay).await?;
+    let Staying { volumes, unread } = staying_volumes(cluster, node, options, stay, tell).await?;
     let is_awaited = |attachment: &Attachment| {
-        attachment.node == node && attachment.volume.as_ref().is_none_or(|volume| !stay.contains(volume))
+        attachment.node == node && attachment.volume.as_ref().is_none_or(|volume| !volumes.contains(volume))
     };
     here.retain(is_awaited);
     attached.extend(here.into_iter().map(|attachment| attachment.name));
-    if attached.is_empty() {
+    if attached.len() <= unread {
         return Ok(());
     }
     let (to, mut changes) = mpsc::channel(64);
@@ -69,7 +69,7 @@ async fn wait(
     following.spawn(async move { follower.follow_attachments(listed.version, &to).await });
     let names: Vec<_> = attached.iter().map(String::as_str).collect();
     tell.tell(News::Line(&format!("waiting for volumes to be detached: {}", names.join(", "))));
-    while !attached.is_empty() {
+    while attached.len() > unread {
         match changes.recv().await {
             Some(Change::Put(attachment)) if is_awaited(&attachment) => {
                 attached.insert(attachment.name);
@@ -95,23 +95,39 @@ async fn wait(
     Ok(())
 }
 
-/// The `PersistentVolumes` of the pods that stay on the node.
+/// What the pods that stay on the node keep attached.
+#[derive(Default)]
+struct Staying {
+    /// `PersistentVolumes`.
+    volumes: BTreeSet<String>,
+    /// So many more, which cannot be told from those of pods that left.
+    unread: usize,
+}
+
 async fn staying_volumes(
     cluster: &Cluster,
     node: &str,
     options: &DrainOptions,
     mut stay: Vec<Pod>,
-) -> Result<BTreeSet<String>, ApiError> {
+    tell: &dyn Tell,
+) -> Result<Staying, ApiError> {
     if options.pod_selector.is_some() {
         // Those that the selector does not match stay, too.
         let all = PodSelection { node: node.to_owned(), labels: None, chunk: options.chunk_size };
         stay = cluster.list_pods(&all).await?.items;
     }
-    let mut volumes = BTreeSet::new();
-    for pod in stay {
-        for claim in &pod.claims {
-            volumes.extend(cluster.volume_of_claim(&pod.namespace, claim).await?);
+    let claims: BTreeSet<(&str, &String)> =
+        stay.iter().flat_map(|pod| pod.claims.iter().map(|claim| (pod.namespace.as_str(), claim))).collect();
+    let mut staying = Staying::default();
+    for (namespace, claim) in claims {
+        match cluster.volume_of_claim(namespace, claim).await {
+            Ok(volume) => staying.volumes.extend(volume),
+            Err(error) => {
+                // One that is gone has no volume.
+                staying.unread += usize::from(!error.is_not_found());
+                tell.tell(News::Warning(&format!("cannot read PVC {namespace}/{claim}: {error}")));
+            }
         }
     }
-    Ok(volumes)
+    Ok(staying)
 }

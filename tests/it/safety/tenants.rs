@@ -1,1 +1,3 @@
 //! What tenants and the accounts of deploy/ can do.
+
+mod volumes;

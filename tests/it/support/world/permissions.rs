@@ -36,6 +36,7 @@ impl World {
                 ("", "events", "list"),
                 ("policy", "poddisruptionbudgets", "list"),
                 ("apps", "daemonsets", "get"),
+                ("", "persistentvolumeclaims", "get"),
                 ("storage.k8s.io", "volumeattachments", "list"),
                 ("storage.k8s.io", "volumeattachments", "watch"),
                 ("storage.k8s.io", "csinodes", "get"),
