@@ -1,5 +1,7 @@
 //! Why a request failed, and what to do about it.
 
+mod class;
+
 use std::fmt;
 
 use http::StatusCode;
@@ -7,6 +9,8 @@ use kube::core::Status;
 
 use crate::error::{Error, Exit};
 use crate::json::ReadError;
+
+pub use class::{Class, Denier};
 
 /// Why a request did not succeed, after its retries.
 #[derive(Debug)]
@@ -90,10 +94,9 @@ impl ApiError {
 
     /// Whether the same request may succeed a moment later.
     pub(super) fn may_pass(&self) -> bool {
-        match self.code() {
-            Some(code) => code == StatusCode::TOO_MANY_REQUESTS || code.is_server_error(),
-            None => matches!(self, Self::Transport(_)),
-        }
+        // One that timed out has taken long enough.
+        !matches!(self, Self::Broken(_))
+            && matches!(self.class(), Class::Passing | Class::WebhookDown(_) | Class::Busy)
     }
 
     /// Nobody answered, or not in time: other requests fare no better.
@@ -103,7 +106,7 @@ impl ApiError {
 
     /// The server knows us not, or not as one who may do this.
     pub fn is_refusal(&self) -> bool {
-        matches!(self.code(), Some(StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN))
+        self.class() == Class::Forbidden
     }
 
     /// Whether the next request would fail as well: permission is missing, or nobody answers.
@@ -122,16 +125,22 @@ impl ApiError {
         let resource = rule.resource;
         let as_kubectl = || Error::in_kubectls_words(self.to_string());
         match self {
-            Self::Status(status) => match status.code {
-                401 => Error::in_kubectls_words(format!(
+            Self::Status(status) => match (self.class(), status.code) {
+                (Class::WebhookDown(_) | Class::Denied(Denier::Webhook(_)), _) => {
+                    as_kubectl().hint(class::WEBHOOKS)
+                }
+                (Class::Denied(Denier::Policy(name)), _) => {
+                    as_kubectl().hint(format!("kubectl get validatingadmissionpolicy {name} -o yaml"))
+                }
+                (_, 401) => Error::in_kubectls_words(format!(
                     "error: You must be logged in to the server ({})",
                     status.message
                 ))
                 .hint("kubectl auth whoami"),
-                403 => verbs
+                (Class::Forbidden, _) => verbs
                     .iter()
                     .fold(as_kubectl().hint(rule.missing(verbs)), |error, verb| error.hint(rule.can_i(verb))),
-                429 | 500.. => as_kubectl().hint("kubectl get --raw '/readyz?verbose'"),
+                (_, 429 | 500..) => as_kubectl().hint("kubectl get --raw '/readyz?verbose'"),
                 _ => as_kubectl(),
             },
             Self::Transport(_) => as_kubectl().hint("kubectl cluster-info"),

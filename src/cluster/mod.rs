@@ -33,7 +33,7 @@ pub use claims::ClaimsElsewhere;
 pub use clock::Clock;
 pub use config::{KubeconfigNames, kubeconfig_names};
 pub use diagnostics::{LogOf, LogTail, Part, whole_lines};
-pub use error::{ApiError, Rule};
+pub use error::{ApiError, Class, Denier, Rule};
 pub use evictions::Eviction;
 pub use follow::{Change, Listed};
 pub use helpers::HelperPod;
