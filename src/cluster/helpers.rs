@@ -15,6 +15,9 @@ use super::watch::{DENIED_FOR_GOOD, Lines};
 /// After a watch broke off.
 const PAUSE: Duration = Duration::from_millis(500);
 
+/// What a kubelet has to create its pods with (`NodeRestriction`), and nobody can add or remove later.
+const MIRROR: &str = "kubernetes.io/config.mirror";
+
 /// What is known of a pod at one moment.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct HelperPod {
@@ -25,6 +28,9 @@ pub struct HelperPod {
     /// RFC 3339, as spelt.
     pub created: String,
     pub labels: std::collections::BTreeMap<String, String>,
+    /// It has an owner, or is the mirror of a static pod: no run of ours makes such a one, and a kubelet no other.
+    pub is_others: bool,
+    pub spec: Value,
     /// Its container has started: the first of two, if it has an init container, which is then the one that answers.
     pub runs: bool,
     /// Why that container waits, such as `ErrImagePull: …`.
@@ -53,7 +59,11 @@ impl From<&Value> for HelperPod {
             let code = i32::try_from(ended["exitCode"].as_i64()?).unwrap_or(i32::MAX);
             Some((code, text(&ended["message"])))
         };
+        let owners = metadata["ownerReferences"].as_array();
         Self {
+            is_others: owners.is_some_and(|owners| !owners.is_empty())
+                || !metadata["annotations"][MIRROR].is_null(),
+            spec: pod["spec"].clone(),
             namespace: text(&metadata["namespace"]),
             name: text(&metadata["name"]),
             uid: text(&metadata["uid"]),
@@ -99,13 +109,26 @@ impl Cluster {
 
     /// The pods with these labels.
     pub async fn helper_pods(&self, namespace: &str, labels: &str) -> Result<Vec<HelperPod>, ApiError> {
+        self.selected_pods(namespace, "labelSelector", labels).await
+    }
+
+    /// All pods of the namespace that are bound to this node, whatever they are.
+    pub async fn pods_beside(&self, namespace: &str, node: &str) -> Result<Vec<HelperPod>, ApiError> {
+        self.selected_pods(namespace, "fieldSelector", &format!("spec.nodeName={node}")).await
+    }
+
+    async fn selected_pods(
+        &self,
+        namespace: &str,
+        selector: &str,
+        value: &str,
+    ) -> Result<Vec<HelperPod>, ApiError> {
         #[derive(Deserialize)]
         struct List {
             items: Vec<Value>,
         }
-        let query = url::form_urlencoded::Serializer::new(String::new())
-            .append_pair("labelSelector", labels)
-            .finish();
+        let query =
+            url::form_urlencoded::Serializer::new(String::new()).append_pair(selector, value).finish();
         let list: List =
             self.call(request("GET", &format!("{}?{query}", pods(namespace)), Vec::new())?).await?;
         Ok(list.items.iter().map(HelperPod::from).collect())
@@ -125,14 +148,15 @@ impl Cluster {
         }
     }
 
-    /// Follows a pod until `answer` has one; `None` is a pod that is gone. What breaks is opened again; it has no end of
-    /// its own, unless it is not allowed.
+    /// Follows this very pod until `answer` has one; `None`: it is gone, whatever has its name now. What breaks is opened
+    /// again; it has no end of its own, unless it is not allowed.
     pub async fn follow_pod<T>(
         &self,
-        namespace: &str,
-        name: &str,
+        pod: &HelperPod,
         mut answer: impl FnMut(Option<&HelperPod>) -> Option<T>,
     ) -> Result<T, ApiError> {
+        let HelperPod { namespace, name, uid, .. } = pod;
+        let mut answer = |seen: Option<&HelperPod>| answer(seen.filter(|seen| seen.uid == *uid));
         let mut denied_since: Option<Instant> = None;
         loop {
             match self.follow_pod_once(namespace, name, &mut answer).await {

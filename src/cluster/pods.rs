@@ -18,9 +18,6 @@ use super::follow::{Change, Collection, Listed, Wire};
 use super::nodes::{lenient_time, null_is_default};
 use crate::core::drain::{DaemonSet, Owner, Phase, Pod};
 
-/// The labels of our own helper pods.
-const MANAGED_BY: (&str, &str) = ("app.kubernetes.io/managed-by", "kubectl-sciuro");
-const REMEDIATION: &str = "sciuro.dev/remediation";
 /// The taint of a cordoned node; its effect is `NoSchedule`.
 const UNSCHEDULABLE: &str = "node.kubernetes.io/unschedulable";
 
@@ -197,8 +194,6 @@ impl Wire for WirePod {
     fn into_object(self) -> Pod {
         let Self { metadata, spec, status } = self;
         let owner = metadata.owner_references.into_iter().find(|owner| owner.controller == Some(true));
-        let is_helper = metadata.labels.get(MANAGED_BY.0).is_some_and(|value| value == MANAGED_BY.1)
-            && metadata.labels.contains_key(REMEDIATION);
         let pod_name = &metadata.name;
         let claim = |volume: &Volume| match &volume.persistent_volume_claim {
             Some(claim) => Some(claim.claim_name.clone()),
@@ -229,7 +224,6 @@ impl Wire for WirePod {
                 .iter()
                 .any(|condition| condition.r#type == "Ready" && condition.status == "True"),
             is_mirror: metadata.annotations.mirror.is_some(),
-            is_helper,
             empty_dirs: spec
                 .volumes
                 .iter()

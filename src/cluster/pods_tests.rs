@@ -24,7 +24,7 @@ fn a_drain_reads_this_much_of_a_pod() {
         "status": {"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}]},
     }));
     assert_eq!(pod.owner.map(|owner| owner.kind), Some("StatefulSet".to_owned()));
-    assert_eq!((pod.phase, pod.ready, pod.is_mirror, pod.is_helper), (Phase::Running, true, true, false));
+    assert_eq!((pod.phase, pod.ready, pod.is_mirror), (Phase::Running, true, true));
     assert_eq!(pod.empty_dirs, ["scratch"], "not host paths");
     assert_eq!(pod.claims, ["data-web-0", "web-0-tmp"]);
     assert_eq!((pod.grace_seconds, pod.finalizers), (Some(30), vec!["f".to_owned()]));
@@ -41,16 +41,6 @@ fn little_is_enough_and_null_is_nothing() {
     );
     assert_eq!(bare, nulls);
     assert_eq!((bare.phase, bare.owner), (Phase::Unknown, None));
-}
-
-#[test]
-fn our_helpers_are_known_by_both_labels() {
-    let pod =
-        |labels| read(json!({"metadata": {"name": "p", "namespace": "ns", "uid": "u", "labels": labels}}));
-    let managed = "app.kubernetes.io/managed-by";
-    assert!(pod(json!({managed: "kubectl-sciuro", "sciuro.dev/remediation": "id"})).is_helper);
-    assert!(!pod(json!({managed: "kubectl-sciuro"})).is_helper);
-    assert!(!pod(json!({managed: "Helm", "sciuro.dev/remediation": "id"})).is_helper);
 }
 
 #[test]

@@ -192,7 +192,7 @@ fn worker<'w>(
         prompts,
         reboot: begin::reboot(settings, node)?,
         verify_command: begin::verify_command(settings, node)?,
-        drain: drain_plan::options(drain),
+        drain: drain_plan::options(drain, settings),
         steps: Steps::new(Progress::new(ui.clone(), settings.progress, &node.name), report),
         node: node.name.clone(),
         id: id.to_owned(),

@@ -12,6 +12,7 @@ pub mod drain;
 pub mod expression;
 pub mod findings;
 pub mod gates;
+pub mod helper;
 mod labels;
 pub mod matcher;
 pub mod matching;

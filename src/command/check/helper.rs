@@ -25,7 +25,7 @@ async fn of(options: &HelperOptions, cluster: &Cluster) -> Line {
             Err(error) => return Line::unreadable(&name, &error),
         }
         // The server does not look whether the node is there.
-        match pod::rehearse(cluster, options, "check", "rehearsal").await {
+        match pod::rehearse(cluster, options, "check").await {
             Ok(()) => {
                 let way = if options.by_signal { ", which sends a signal," } else { "" };
                 Line::ok(&name, format!("{}{way} would be admitted (remediate)", options.image))

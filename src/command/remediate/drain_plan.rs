@@ -112,7 +112,7 @@ pub(super) async fn rehearse(
         return DrainPlan::default();
     }
     let asks_server = settings.dry_run != DryRun::Client;
-    let options = DrainOptions { asks_server, ..options(drain) };
+    let options = DrainOptions { asks_server, ..options(drain, settings) };
     let plan = match drain::rehearse(cluster, node, &options).await {
         Ok(plan) => plan,
         Err(error) => return DrainPlan { obstacles: vec![not_rehearsed(&error)], ..DrainPlan::default() },
@@ -198,7 +198,7 @@ fn answer(answer: Option<&Answer>, returns: bool) -> String {
 }
 
 /// As the drain takes them.
-pub(super) fn options(drain: &DrainSettings) -> DrainOptions {
+pub(super) fn options(drain: &DrainSettings, settings: &RemediateSettings) -> DrainOptions {
     DrainOptions {
         policy: Policy {
             ignore_daemonsets: drain.ignore_daemonsets,
@@ -211,6 +211,7 @@ pub(super) fn options(drain: &DrainSettings) -> DrainOptions {
         grace_period: drain.grace_period,
         timeout: drain.timeout,
         pod_selector: drain.pod_selector.clone(),
+        helper_namespace: settings.reboot.helper_namespace.clone(),
         disable_eviction: drain.disable_eviction,
         chunk_size: drain.chunk_size,
         max_concurrent_evictions: drain.max_concurrent_evictions,

@@ -274,7 +274,7 @@ async fn helper(name: &str, settings: &RemediateSettings, cluster: &Cluster) -> 
     let mut all: Vec<HelperOptions> = reboots.into_iter().chain(privileged).collect();
     all.dedup();
     for options in all {
-        if let Err(error) = pod::rehearse(cluster, &options, name, "rehearsal").await {
+        if let Err(error) = pod::rehearse(cluster, &options, name).await {
             return Some(obstacle("helper", error));
         }
     }

@@ -66,7 +66,7 @@ impl Worker<'_> {
             Work::AwaitBoot => Box::pin(self.await_boot(record, views)),
             Work::Verify => Box::pin(self.verify(node, record, views)),
             Work::Accept => Box::pin(self.accept()),
-            Work::CleanUp => Box::pin(self.clean_up(record)),
+            Work::CleanUp => Box::pin(self.clean_up()),
             Work::Recall => Box::pin(self.recall(record, views)),
         }
     }
@@ -248,7 +248,7 @@ impl Worker<'_> {
     /// Deletes the pod that probes, if that was stopped. Its image may never come.
     pub(super) async fn end_probe(&self) {
         let target = self.target();
-        let ended = reboot::clean_up(&self.reboot, &target, 0);
+        let ended = reboot::end_probe(&self.reboot, &target);
         // The next start-up sweep takes what is left.
         let _swept_later = tokio::time::timeout(PROBE_ENDS_WITHIN, ended).await;
     }
@@ -351,9 +351,8 @@ impl Worker<'_> {
         }
     }
 
-    async fn clean_up(&self, record: Record) -> Result<Product, Failure> {
-        let attempts = record.attempts.last().map_or(0, |attempt| attempt.n);
-        reboot::clean_up(&self.reboot, &self.target(), attempts).await.map_err(|error| self.told(&error))?;
+    async fn clean_up(&self) -> Result<Product, Failure> {
+        reboot::clean_up(&self.reboot, &self.target()).await.map_err(|error| self.told(&error))?;
         self.silencing.end().await;
         Ok(Product::Done)
     }

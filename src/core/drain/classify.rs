@@ -122,9 +122,10 @@ pub fn needs_daemon_set(pod: &Pod) -> bool {
     !pod.is_finished() && pod.owner.as_ref().is_some_and(super::Owner::is_daemon_set)
 }
 
-/// The first filter that does not let a pod be evicted decides. `daemon_set` counts only if [`needs_daemon_set`].
-pub fn classify(pod: &Pod, policy: Policy, daemon_set: &DaemonSet, now: Timestamp) -> Verdict {
-    if pod.is_helper {
+/// The first filter that does not let a pod be evicted decides. `daemon_set` counts only if [`needs_daemon_set`]; `helpers` is the
+/// namespace of helper pods.
+pub fn classify(pod: &Pod, policy: Policy, helpers: &str, daemon_set: &DaemonSet, now: Timestamp) -> Verdict {
+    if pod.is_helper_in(helpers) {
         return Verdict::Skip(Skip::Helper);
     }
     if is_skipped(pod, policy, now) {

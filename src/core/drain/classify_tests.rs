@@ -2,6 +2,9 @@
 
 use super::super::pod::{Owner, Phase};
 use super::*;
+use crate::core::helper::{Job, MANAGED_BY, MANAGER, REMEDIATION};
+
+const HELPERS: &str = "kube-system";
 
 fn at(second: i64) -> Timestamp {
     Timestamp::from_second(second).unwrap_or_default()
@@ -14,6 +17,21 @@ fn owned_by(api_version: &str, kind: &str) -> Pod {
 
 fn alone() -> Pod {
     Pod { namespace: "ns".into(), name: "p".into(), phase: Phase::Running, ..Pod::default() }
+}
+
+fn named(name: &str, pod: Pod) -> Pod {
+    Pod { name: name.into(), ..pod }
+}
+
+fn in_namespace(namespace: &str, pod: Pod) -> Pod {
+    Pod { namespace: namespace.into(), ..pod }
+}
+
+fn helper() -> Pod {
+    let id = "0b5e3f5a-7a53-4d0b-8f43-0b9c7a1f0c11";
+    let labels = [(MANAGED_BY, MANAGER), (REMEDIATION, id)];
+    let labels = labels.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
+    in_namespace(HELPERS, Pod { labels, ..named(&Job::Probe.name(id), alone()) })
 }
 
 fn with_empty_dir(pod: Pod) -> Pod {
@@ -63,10 +81,24 @@ fn each_kind_of_pod_has_its_verdict() {
         ("a DaemonSet's that is static too", mirror(daemon()), none(), blocked(Blocked::DaemonSet)),
         ("another group's DaemonSet", owned_by("apps.kruise.io/v1", "DaemonSet"), none(), evict(&[])),
         ("an old DaemonSet", owned_by("extensions/v1beta1", "DaemonSet"), none(), evict(&[])),
-        ("a helper pod", Pod { is_helper: true, ..alone() }, none(), Verdict::Skip(Skip::Helper)),
+        ("a helper pod", helper(), none(), Verdict::Skip(Skip::Helper)),
+        (
+            "c1: with its labels and name, a tenant's",
+            in_namespace("ns", helper()),
+            all(),
+            evict(&[UNMANAGED]),
+        ),
+        ("c1: with its labels, under another name", named("web", helper()), all(), evict(&[UNMANAGED])),
+        (
+            "c1: with its labels and name, a controller's",
+            Pod { owner: set().owner, ..helper() },
+            none(),
+            evict(&[]),
+        ),
+        ("c1: with its labels and name, static", mirror(helper()), none(), Verdict::Skip(Skip::Mirror)),
     ];
     for (what, pod, policy, expected) in table {
-        assert_eq!(classify(&pod, policy, &DaemonSet::Exists, at(0)), expected, "{what}");
+        assert_eq!(classify(&pod, policy, HELPERS, &DaemonSet::Exists, at(0)), expected, "{what}");
     }
 }
 
@@ -76,18 +108,19 @@ fn a_daemon_set_that_is_gone_takes_force() {
     let words = "daemonsets.apps \"agent\" not found";
     let gone = DaemonSet::NotFound(words.into());
     let blocked = Verdict::Blocked(Blocked::DaemonSetUnknown(words.into()));
-    assert_eq!(classify(&pod, Policy { force: false, ..all() }, &gone, at(0)), blocked);
-    assert_eq!(classify(&pod, all(), &gone, at(0)), evict(&[words]));
+    assert_eq!(classify(&pod, Policy { force: false, ..all() }, HELPERS, &gone, at(0)), blocked);
+    assert_eq!(classify(&pod, all(), HELPERS, &gone, at(0)), evict(&[words]));
     let denied = DaemonSet::Unknown("forbidden".into());
     let blocked = Verdict::Blocked(Blocked::DaemonSetUnknown("forbidden".into()));
-    assert_eq!(classify(&pod, all(), &denied, at(0)), blocked, "--force is for those that are gone");
+    assert_eq!(classify(&pod, all(), HELPERS, &denied, at(0)), blocked, "--force is for those that are gone");
 }
 
 #[test]
 fn pods_that_end_for_long_are_skipped() {
     let policy = Policy { skip_wait_for_delete: 10, ..none() };
     let ending = Pod { deletion: Some(at(100)), ..alone() };
-    let verdict = |pod: &Pod, policy: Policy, now| classify(pod, policy, &DaemonSet::Exists, at(now));
+    let verdict =
+        |pod: &Pod, policy: Policy, now| classify(pod, policy, HELPERS, &DaemonSet::Exists, at(now));
     assert_eq!(verdict(&ending, policy, 111), Verdict::Skip(Skip::Ending));
     for (pod, policy, now) in [(&ending, policy, 110), (&ending, policy, 90), (&ending, none(), 999)] {
         assert_eq!(verdict(pod, policy, now), Verdict::Blocked(Blocked::Unmanaged));
@@ -97,7 +130,6 @@ fn pods_that_end_for_long_are_skipped() {
 
 #[test]
 fn messages_are_kubectls() {
-    let named = |name: &str, pod: Pod| Pod { name: name.into(), ..pod };
     let pods = [
         named("a", owned_by("apps/v1", "DaemonSet")),
         named("b", owned_by("apps/v1", "DaemonSet")),
@@ -108,7 +140,7 @@ fn messages_are_kubectls() {
     let classified = |policy: Policy| {
         let of = |pod: &Pod| Classified {
             pod: pod.clone(),
-            verdict: classify(pod, policy, &DaemonSet::Exists, at(0)),
+            verdict: classify(pod, policy, HELPERS, &DaemonSet::Exists, at(0)),
         };
         pods.iter().map(of).collect::<Vec<_>>()
     };

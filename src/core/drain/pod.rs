@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 
+use crate::core::helper;
+
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[allow(clippy::struct_excessive_bools)] // facts, independent of each other
 pub struct Pod {
@@ -18,8 +20,6 @@ pub struct Pod {
     pub ready: bool,
     /// A static pod's image at the API server: only the node's own files can end it.
     pub is_mirror: bool,
-    /// A helper pod of a remediation.
-    pub is_helper: bool,
     /// The names of its emptyDir volumes.
     pub empty_dirs: Vec<String>,
     /// The names of the claims that its volumes are made of.
@@ -37,6 +37,14 @@ impl Pod {
     /// `namespace/name`, as kubectl prints it.
     pub fn key(&self) -> String {
         format!("{}/{}", self.namespace, self.name)
+    }
+
+    /// A helper pod of a remediation, if helpers are in this namespace: anywhere else our labels are a tenant's to set.
+    pub fn is_helper_in(&self, helpers: &str) -> bool {
+        self.namespace == helpers
+            && self.owner.is_none()
+            && !self.is_mirror
+            && helper::remediation(&self.name, &self.labels).is_some()
     }
 
     pub fn is_finished(&self) -> bool {

@@ -18,8 +18,9 @@ use self::commands::{Item, Keep};
 use self::frames::{Frame, Reader};
 use super::{Collecting, Moment, Subject};
 use crate::cluster::{Cluster, HelperPod, whole_lines};
-use crate::remedy::reboot::pod::{self, HelperOptions};
-use crate::remedy::reboot::{Target, one_line};
+use crate::core::helper::Job;
+use crate::remedy::reboot::pod::{self, HelperOptions, Removed};
+use crate::remedy::reboot::{RebootError, Target, one_line};
 use crate::remedy::{News, Tell};
 
 /// More than all items together may take, as base64.
@@ -42,21 +43,19 @@ const ENTER: [&str; 8] = ["nsenter", "-t", "1", "-m", "-u", "-n", "--", "/usr/bi
 const SPOOL: &str = "/spool";
 
 impl Moment {
-    fn name(self) -> &'static str {
+    fn job(self) -> Job {
         match self {
-            Self::BeforeTheDrain => "before",
-            Self::AfterTheBoot => "after",
+            Self::BeforeTheDrain => Job::CollectBefore,
+            Self::AfterTheBoot => Job::CollectAfter,
         }
     }
 }
 
 /// Deletes the helpers that a collection which was stopped has left.
 pub async fn clean_up(target: &Target<'_>, options: &HelperOptions) {
-    for moment in [Moment::BeforeTheDrain, Moment::AfterTheBoot] {
-        let name = pod::collect_name(target.id, moment.name());
-        // The next start-up sweep takes what is left.
-        let _swept_later = pod::remove(target, options, &name).await;
-    }
+    // The next start-up sweep takes what is left.
+    let _swept_later =
+        pod::remove(target, options, |job| matches!(job, Job::CollectBefore | Job::CollectAfter)).await;
 }
 
 impl Collecting<'_> {
@@ -68,7 +67,7 @@ impl Collecting<'_> {
     ) -> std::io::Result<()> {
         let began = Instant::now();
         let target = Target { cluster: self.cluster, node: &subject.node, id: &subject.id, tell };
-        let name = pod::collect_name(target.id, subject.moment.name());
+        let job = subject.moment.job();
         let left = self.deadline.saturating_duration_since(began);
         let until = began + left.saturating_sub(DELETES_WITHIN.min(left / 4));
         let items = commands::items(subject.moment);
@@ -76,11 +75,11 @@ impl Collecting<'_> {
         let mut reading = Reading { items: &items, done: 0, mark: &mark };
 
         let asked = async {
-            self.start(&target, options, &name, &reading, until).await?;
-            reading.log(self, options, &name, until, tell).await
+            let pod = self.start(&target, options, job, &reading, until).await?;
+            reading.log(self, options, &pod.name, until, tell).await
         };
         let asked = asked.await;
-        if let Err(left) = pod::remove(&target, options, &name).await {
+        if let Err(left) = pod::remove(&target, options, |other| other == job).await.and_then(Removed::all) {
             self.miss("host (the helper pod)", left.to_string(), began.elapsed());
         }
         match asked {
@@ -103,20 +102,20 @@ impl Collecting<'_> {
         &self,
         target: &Target<'_>,
         options: &HelperOptions,
-        name: &str,
+        job: Job,
         reading: &Reading<'_>,
         until: Instant,
-    ) -> Result<(), Stopped> {
+    ) -> Result<HelperPod, Stopped> {
         let since = self.since.map(|since| since.as_secs().max(1));
         let script = commands::script(reading.items, since);
         let left = until.saturating_duration_since(Instant::now());
-        let object = manifest(name, &script, reading.mark, options, target.node, target.id, left);
-        pod::remove(target, options, name).await.map_err(|error| Stopped::Why(error.to_string()))?;
-        pod::create(target.cluster, options, &object)
-            .await
-            .map_err(|error| Stopped::Why(error.to_string()))?;
+        let pod = |name: &str| manifest(name, &script, reading.mark, options, target.node, target.id, left);
+        let why = |error: RebootError| Stopped::Why(error.to_string());
+        pod::remove(target, options, |other| other == job).await.and_then(Removed::all).map_err(why)?;
+        let pod = pod::create(target, options, job, pod).await.map_err(why)?;
         let options = HelperOptions { starts_within: options.starts_within.min(left), ..options.clone() };
-        pod::until_started(target, &options, name).await.map_err(|error| Stopped::Why(error.to_string()))
+        pod::until_started(target, &options, &pod).await.map_err(why)?;
+        Ok(pod)
     }
 }
 

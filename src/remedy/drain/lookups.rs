@@ -14,12 +14,14 @@ const AT_ONCE: usize = 8;
 
 pub(super) struct Lookups {
     cluster: Arc<Cluster>,
+    /// The namespace of helper pods.
+    helpers: String,
     known: BTreeMap<(String, String), DaemonSet>,
 }
 
 impl Lookups {
-    pub(super) fn new(cluster: Arc<Cluster>) -> Self {
-        Self { cluster, known: BTreeMap::new() }
+    pub(super) fn new(cluster: Arc<Cluster>, helpers: &str) -> Self {
+        Self { cluster, helpers: helpers.to_owned(), known: BTreeMap::new() }
     }
 
     pub(super) async fn classify(&mut self, pods: Vec<Pod>, policy: Policy) -> Vec<Classified> {
@@ -41,7 +43,7 @@ impl Lookups {
         pods.into_iter()
             .map(|pod| {
                 let daemon_set = key(&pod).and_then(|key| self.known.get(&key)).unwrap_or(&DaemonSet::Exists);
-                let verdict = classify(&pod, policy, daemon_set, now);
+                let verdict = classify(&pod, policy, &self.helpers, daemon_set, now);
                 Classified { pod, verdict }
             })
             .collect()

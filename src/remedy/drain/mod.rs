@@ -29,6 +29,8 @@ pub struct DrainOptions {
     /// `None` = for ever.
     pub timeout: Option<Duration>,
     pub pod_selector: Option<String>,
+    /// Where helper pods are: those stay.
+    pub helper_namespace: String,
     /// Pods are deleted: disruption budgets are not asked.
     pub disable_eviction: bool,
     /// How many pods come in one answer; `None`: all.
@@ -48,6 +50,7 @@ impl Default for DrainOptions {
             grace_period: None,
             timeout: Some(Duration::from_secs(15 * 60)),
             pod_selector: None,
+            helper_namespace: "kube-system".to_owned(),
             disable_eviction: false,
             chunk_size: Some(500),
             max_concurrent_evictions: 20,

@@ -98,7 +98,8 @@ pub(super) async fn rehearse(
         async { cluster.list_budgets().await.map_err(|error| error.explain("list", &Rule::BUDGETS)) };
     let (pods, budgets, unreachable) = tokio::try_join!(pods, budgets, reach::is_unreachable(cluster, node))?;
     let policy = reach::policy(options, unreachable);
-    let mut classified = Lookups::new(cluster.clone()).classify(pods.items, policy).await;
+    let mut classified =
+        Lookups::new(cluster.clone(), &options.helper_namespace).classify(pods.items, policy).await;
     classified.sort_by_cached_key(|classified| classified.pod.key());
     let evicted = classified.iter().filter(|classified| matches!(classified.verdict, Verdict::Evict(_)));
     let findings = if options.disable_eviction {

@@ -140,7 +140,7 @@ impl<'r> Run<'r> {
             shortens: options.grace_period.is_some(),
         };
         let mut run = Self {
-            lookups: Lookups::new(cluster.clone()),
+            lookups: Lookups::new(cluster.clone(), &options.helper_namespace),
             policy: options.policy,
             queue: Queue::new(limits, options.policy, known),
             evictions: JoinSet::new(),

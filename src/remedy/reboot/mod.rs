@@ -115,9 +115,17 @@ pub async fn issue(
 }
 
 /// Removes what this run left for its orders.
-pub async fn clean_up(reboot: &Reboot, target: &Target<'_>, attempts: u32) -> Result<(), RebootError> {
+pub async fn clean_up(reboot: &Reboot, target: &Target<'_>) -> Result<(), RebootError> {
     match reboot {
-        Reboot::Pod(options) => pod::clean_up(target, options, attempts).await,
+        Reboot::Pod(options) => pod::clean_up(target, options).await,
+        Reboot::Ssh(_) | Reboot::Command(_) | Reboot::Manual => Ok(()),
+    }
+}
+
+/// Removes what a probe that was stopped has left.
+pub async fn end_probe(reboot: &Reboot, target: &Target<'_>) -> Result<(), RebootError> {
+    match reboot {
+        Reboot::Pod(options) => pod::end_probe(target, options).await,
         Reboot::Ssh(_) | Reboot::Command(_) | Reboot::Manual => Ok(()),
     }
 }

@@ -25,7 +25,7 @@ pub async fn recall(
     tell: &dyn Tell,
 ) -> Result<Recall, RebootError> {
     match reboot {
-        Reboot::Pod(options) => pod::clean_up(target, options, attempt.n).await?,
+        Reboot::Pod(options) => pod::clean_up(target, options).await?,
         Reboot::Ssh(_) => {}
         // Nobody knows what a command has set in motion, nor what a person has.
         Reboot::Command(_) | Reboot::Manual => return Ok(Recall::CannotBe),

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use super::pod::{HelperOptions, gone, manifest};
 use super::{RebootError, guard};
-use crate::cluster::Cluster;
+use crate::cluster::{Cluster, HelperPod};
 
 /// Where the machine's boot id is, as its kubelet sees it: a container's own /proc may show another. The file alone cannot be
 /// mounted where it has no name, as in systemd-nspawn: its folder can.
@@ -119,14 +119,13 @@ pub(super) fn instead(options: &HelperOptions) -> &'static str {
 
 /// Waits for what the second container says. It need not: the machine may go down first, and then it has no exit code, or
 /// one that a kubelet makes up after the boot.
-pub(super) async fn sent(cluster: &Cluster, options: &HelperOptions, name: &str) -> Result<(), RebootError> {
-    let namespace = options.namespace.as_str();
-    let ended = cluster.follow_pod(namespace, name, |pod| match pod {
+pub(super) async fn sent(cluster: &Cluster, pod: &HelperPod) -> Result<(), RebootError> {
+    let ended = cluster.follow_pod(pod, |seen| match seen {
         None => Some(None),
-        Some(pod) => pod.then_ended.clone().map(Some),
+        Some(seen) => seen.then_ended.clone().map(Some),
     });
     match tokio::time::timeout(SENDS_WITHIN, ended).await {
-        Ok(Ok(None)) => Err(gone(namespace, name)),
+        Ok(Ok(None)) => Err(gone(pod)),
         Ok(Ok(Some((code, message)))) if is_refusal(code) => super::read_answer(code, &message).map(drop),
         Ok(Ok(Some(_)) | Err(_)) | Err(_) => Ok(()),
     }

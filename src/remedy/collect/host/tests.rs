@@ -279,7 +279,7 @@ fn the_pod() {
 
 fn manifest_of(options: &HelperOptions) -> Value {
     let script = script(&items(Moment::BeforeTheDrain), Some(86_400));
-    let name = pod::collect_name("0b5e3f5a-7a53-4d0b-8f43-0b9c7a1f0c11", "before");
+    let name = Job::CollectBefore.name("0b5e3f5a-7a53-4d0b-8f43-0b9c7a1f0c11");
     let (node, id) = ("w1", "0b5e3f5a-7a53-4d0b-8f43-0b9c7a1f0c11");
     manifest(&name, &script, MARK, options, node, id, Duration::from_secs(290))
 }

@@ -17,22 +17,22 @@ const HOPELESS: [&str; 2] = ["InvalidImageName", "ErrImageNeverPull"];
 pub(in crate::remedy) async fn until_started(
     target: &Target<'_>,
     options: &HelperOptions,
-    name: &str,
+    pod: &HelperPod,
 ) -> Result<(), RebootError> {
-    started(target, options, name).await.map(drop)
+    started(target, options, pod).await.map(drop)
 }
 
 /// The same; exit code and message if it has ended.
 async fn started(
     target: &Target<'_>,
     options: &HelperOptions,
-    name: &str,
+    pod: &HelperPod,
 ) -> Result<Option<(i32, String)>, RebootError> {
-    let namespace = options.namespace.as_str();
+    let (made, name) = (pod, pod.name.as_str());
     let mut last = HelperPod::default();
     let mut said = false;
-    let started = target.cluster.follow_pod(namespace, name, |pod| {
-        let Some(pod) = pod else { return Some(Err(gone(namespace, name))) };
+    let started = target.cluster.follow_pod(made, |pod| {
+        let Some(pod) = pod else { return Some(Err(gone(made))) };
         last = pod.clone();
         if let Some(ended) = &pod.ended {
             return Some(Ok(Some(ended.clone())));
@@ -65,15 +65,15 @@ async fn started(
 pub(super) async fn answer(
     target: &Target<'_>,
     options: &HelperOptions,
-    name: &str,
+    pod: &HelperPod,
 ) -> Result<(i32, String), RebootError> {
-    if let Some(ended) = started(target, options, name).await? {
+    if let Some(ended) = started(target, options, pod).await? {
         return Ok(ended);
     }
-    let namespace = options.namespace.as_str();
+    let HelperPod { namespace, name, .. } = pod;
     let denied = |error: ApiError| explained("watch", &error, options);
-    let ended = target.cluster.follow_pod(namespace, name, |pod| match pod {
-        None => Some(Err(gone(namespace, name))),
+    let ended = target.cluster.follow_pod(pod, |seen| match seen {
+        None => Some(Err(gone(pod))),
         Some(pod) => pod.ended.clone().map(Ok),
     });
     match tokio::time::timeout(ANSWERS_WITHIN, ended).await {

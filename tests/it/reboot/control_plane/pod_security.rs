@@ -25,11 +25,11 @@ fn privileged_pods_are_admitted_where_they_may_be() {
         });
         name
     };
-    let ask = |namespace: &str| world.block_on(pod::rehearse(&cluster, &options(namespace), &node, &id));
+    let ask = |namespace: &str| world.block_on(pod::rehearse(&cluster, &options(namespace), &node));
     assert_eq!(ask(&namespace("privileged")), Ok(()));
     assert_eq!(ask("kube-system"), Ok(()));
     let signals = HelperOptions { by_signal: true, ..options("kube-system") };
-    assert_eq!(world.block_on(pod::rehearse(&cluster, &signals, &node, &id)), Ok(()));
+    assert_eq!(world.block_on(pod::rehearse(&cluster, &signals, &node)), Ok(()));
 
     let nowhere = ask(&world.name("nowhere")).unwrap_err();
     assert!(nowhere.hints.iter().any(|hint| hint.contains("kubectl create namespace")), "{nowhere:?}");
@@ -43,7 +43,7 @@ fn privileged_pods_are_admitted_where_they_may_be() {
         ] {
             let Reboot::Pod(options) = &reboot else { continue };
             for refused in [
-                world.block_on(pod::rehearse(&cluster, options, &node, &id)).unwrap_err(),
+                world.block_on(pod::rehearse(&cluster, options, &node)).unwrap_err(),
                 world.block_on(reboot::probe(&reboot, &target)).unwrap_err(),
                 world.block_on(reboot::issue(&reboot, &target, 1, BOOT, Some(9))).unwrap_err(),
             ] {

@@ -224,6 +224,16 @@ impl World {
         self.block_on(async { kube::Client::try_from(config) }).expect("a client")
     }
 
+    /// What a node's kubelet may do: its user, and what admits it (`NodeRestriction`). The double has neither.
+    pub fn kubelet_of(&self, node: &str) -> kube::Client {
+        let mut config = self.config.clone();
+        if self.doubles.is_none() {
+            config.auth_info.impersonate = Some(format!("system:node:{node}"));
+            config.auth_info.impersonate_groups = Some(vec!["system:nodes".to_owned()]);
+        }
+        self.block_on(async { kube::Client::try_from(config) }).expect("a client")
+    }
+
     /// A request to the API server by another account.
     pub fn try_as(
         &self,
