@@ -43,6 +43,11 @@ pub fn run(arguments: Vec<OsString>) -> Exit {
     let loops = matches!(&cli.command, cli::Command::Sync(args) if args.loops);
     let cli::GlobalArgs { verbosity, log_format, color, .. } = cli.global;
     telemetry::install(verbosity, log_format, loops);
+    let panics = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        ui::leave_terminal();
+        panics(panic);
+    }));
     let ui = Ui::terminal(color);
     let ui = Arc::new(if loops { ui.into_log() } else { ui });
     for variable in ignored {
@@ -57,7 +62,7 @@ pub fn run(arguments: Vec<OsString>) -> Exit {
         Err(error) => return fail(Error::new(Exit::Failed, format!("cannot start: {error}")).into()),
     };
     let outcome = runtime.block_on(async {
-        signal::listen(ui::show_cursor)
+        signal::listen(ui::leave_terminal)
             .map_err(|error| Error::new(Exit::Failed, format!("cannot listen for signals: {error}")))?;
         Box::pin(command::run(cli, ui.clone())).await
     });

@@ -37,9 +37,10 @@ use crate::cluster::{Cluster, Hold, RemediatedNode, Rule, holder_identity};
 use crate::core::remediation::{End, Machine};
 use crate::error::{Error, Exit, Result};
 use crate::settings::{DrainSettings, RemediateSettings, Targets, Task};
-use crate::ui::{Progress, Ui};
+use crate::ui::{self, Progress, Ui};
 
 pub(super) async fn run(settings: &RemediateSettings, cluster: &Arc<Cluster>, ui: &Arc<Ui>) -> Result<Exit> {
+    let _until_its_end = ui::quiet();
     let mut reports = Reports::new(&settings.targets);
     let outcome = Box::pin(all(settings, cluster, ui, &mut reports)).await;
     if settings.dry_run == DryRun::None {

@@ -3,8 +3,11 @@
 mod custom_columns;
 mod journal;
 pub mod jsonpath;
+#[cfg_attr(not(unix), path = "keyboard_elsewhere.rs")]
+mod keyboard;
 mod live;
 mod progress;
+mod prompt;
 mod table;
 mod text;
 mod verdict;
@@ -13,11 +16,10 @@ use std::borrow::Cow;
 use std::io::{IsTerminal, Write};
 use std::sync::{Mutex, PoisonError};
 
-use indicatif::{MultiProgress, ProgressDrawTarget};
+use indicatif::MultiProgress;
 
 use crate::cli::Color;
-use crate::error::{Error, Exit, Result};
-use crate::signal::{self, Signal};
+use crate::error::Error;
 
 use journal::{Journal, Level};
 use live::Frame;
@@ -25,6 +27,8 @@ use live::Frame;
 pub use custom_columns::CustomColumns;
 pub use live::{Footer, Live};
 pub use progress::{Progress, Step};
+pub use prompt::leave_terminal;
+pub(crate) use prompt::{nobody_answers, quiet};
 pub use table::{Cell, Table};
 pub use text::escape;
 pub use verdict::Verdict;
@@ -196,77 +200,5 @@ impl Ui {
             }),
             None => error.lines().for_each(|line| self.note(&line)),
         }
-    }
-
-    /// Whether somebody can answer.
-    pub fn can_ask(&self) -> bool {
-        std::io::stdin().is_terminal()
-    }
-
-    /// Asks, default No. Fails with [`Exit::Declined`] if nobody can answer, naming `flag`, or if the answer is no.
-    pub async fn confirm(&self, question: String, flag: &str) -> Result<()> {
-        if !self.can_ask() {
-            return Err(Error::new(Exit::Declined, "this needs a confirmation, and stdin is no terminal")
-                .hint(format!("add {flag} to go on without a prompt")));
-        }
-        match self.ask(&question).await {
-            Ok(true) => Ok(()),
-            Ok(false) => Err(Error::new(Exit::Declined, "declined; nothing was changed")),
-            Err(signal) => Err(Error::new(signal.exit(), "interrupted; nothing was changed")),
-        }
-    }
-
-    /// Asks, default No; only where somebody [can answer](Self::can_ask).
-    pub(crate) async fn ask(&self, question: &str) -> Result<bool, Signal> {
-        let question = escape(question).into_owned();
-        let prompt = move || dialoguer::Confirm::new().with_prompt(question).default(false).interact_opt();
-        Ok(self.prompt(prompt).await? == Some(true))
-    }
-
-    /// Asks for `expected` to be typed; anything else is no.
-    pub(crate) async fn ask_for(&self, question: &str, expected: &str) -> Result<bool, Signal> {
-        let question = escape(question).into_owned();
-        let prompt =
-            move || dialoguer::Input::<String>::new().with_prompt(question).allow_empty(true).interact_text();
-        Ok(self.prompt(prompt).await?.trim() == expected)
-    }
-
-    /// Nothing is drawn while a prompt waits for its answer.
-    async fn prompt<T: Send + 'static>(
-        &self,
-        prompt: impl FnOnce() -> dialoguer::Result<T> + Send + 'static,
-    ) -> Result<T, Signal> {
-        let _ends = Asking::begin(self);
-        tokio::select! {
-            answer = tokio::task::spawn_blocking(prompt) => answer.ok().and_then(Result::ok).ok_or(Signal::Interrupt),
-            signal = signal::received() => Err(signal),
-        }
-    }
-}
-
-/// A prompt that waits for its answer. Whoever drops that wait gets the terminal back as it was, too.
-struct Asking<'u>(&'u Ui);
-
-impl<'u> Asking<'u> {
-    fn begin(ui: &'u Ui) -> Self {
-        let _ = ui.bars.clear();
-        ui.bars.set_draw_target(ProgressDrawTarget::hidden());
-        Self(ui)
-    }
-}
-
-impl Drop for Asking<'_> {
-    fn drop(&mut self) {
-        self.0.bars.set_draw_target(ProgressDrawTarget::stderr());
-        show_cursor();
-    }
-}
-
-/// dialoguer leaves the cursor hidden when Ctrl-C ends a prompt, and so does a frame that was not drawn to its end.
-pub fn show_cursor() {
-    let _ = console::Term::stderr().show_cursor();
-    let stdout = console::Term::stdout();
-    if stdout.is_term() {
-        let _ = stdout.show_cursor();
     }
 }

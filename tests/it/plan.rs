@@ -315,7 +315,7 @@ fn at_the_prompt(world: &World, more: &[&str]) -> (String, PtySession) {
     session.exp_string("preflight (").unwrap();
     session.exp_string("will be cordoned, and uncordoned at the end").unwrap();
     session.exp_string("Remediate node").unwrap();
-    session.exp_string("as planned?").unwrap();
+    session.exp_string("as planned? [y/N] ").unwrap();
     (nodes[0].clone(), session)
 }
 
@@ -353,14 +353,13 @@ fn drain_exceptions_are_asked_for_one_by_one() {
     let node = world.name("w1");
     pod(&world, "bare", &node, &json!({"volumes": [{"name": "cache", "emptyDir": {}}]}), &json!({}));
     let (_, mut session) = at_the_prompt(&world, &[]);
-    let mut answer = |question: &str, key: &str| {
+    let mut answer = |question: &str, line: &str| {
         session.exp_string(question).unwrap();
-        session.send(key).unwrap();
-        session.flush().unwrap();
+        session.send_line(line).unwrap();
     };
     answer("", "y");
-    answer("Evict these pods, and lose the data in their emptyDir volumes?", "y");
-    answer("Evict these pods, which no controller starts again?", "n");
+    answer("Evict these pods, and lose the data in their emptyDir volumes? [y/N] ", "y");
+    answer("Evict these pods, which no controller starts again? [y/N] ", "n");
     session.exp_string("declined; nothing was changed").unwrap();
     ends(&mut session, 4);
     let run = remediate(&world, &[&node, "--yes"]).exits(3).says("is refused (local-storage)");

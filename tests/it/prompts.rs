@@ -15,7 +15,7 @@ fn at_the_prompt(world: &World) -> (String, PtySession) {
     command.stdin(Stdio::inherit()); // the terminal's
     let mut session = spawn_command(command, Some(10_000)).unwrap();
     session.exp_string("Delete 1 condition with the prefix").unwrap();
-    session.exp_string("from 1 node?").unwrap();
+    session.exp_string("from 1 node? [y/N] ").unwrap();
     (node, session)
 }
 
@@ -30,8 +30,7 @@ fn exit_code(session: &PtySession) -> Option<i32> {
 fn yes_deletes() {
     let world = World::sandbox();
     let (node, mut session) = at_the_prompt(&world);
-    session.send("y").unwrap();
-    session.flush().unwrap();
+    session.send_line("y").unwrap();
     session.exp_string("deleted (was True)").unwrap();
     session.exp_eof().unwrap();
     assert_eq!(exit_code(&session), Some(0));

@@ -1,11 +1,11 @@
 //! `kubectl sciuro remediate` from its plan to its end.
 
-mod asked;
+pub(crate) mod asked;
 pub(crate) mod ground;
 pub(crate) mod scene;
 mod signal;
-mod stopped;
-mod terminal;
+pub(crate) mod stopped;
+pub(crate) mod terminal;
 mod tiers;
 pub(crate) mod transcript;
 

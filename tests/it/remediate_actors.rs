@@ -96,13 +96,8 @@ fn person(fleet: &Fleet<'_>) -> PtySession {
     command.args(["--stable-for", "1s", "--progress", "plain"]).env("USER", "alice");
     command.stdin(Stdio::inherit()); // the terminal's
     let mut session = spawn_command(command, Some(40_000)).unwrap();
-    session.exp_string("as planned?").unwrap();
+    session.exp_string("as planned? [y/N] ").unwrap();
     session
-}
-
-fn yes(session: &mut PtySession) {
-    session.send("y").unwrap();
-    session.flush().unwrap();
 }
 
 fn exit_code(session: &PtySession) -> Option<i32> {
@@ -119,7 +114,7 @@ fn a_person_and_a_cron_job(world: &World) {
     let mut person = person(&fleet);
     let mut job = fleet.begin_as("cron", &[]);
     fleet.until_in("RebootIntent");
-    yes(&mut person);
+    person.send_line("y").unwrap();
     person.exp_string("cron@").unwrap();
     person.exp_eof().unwrap();
     assert_eq!(exit_code(&person), Some(9));
@@ -132,12 +127,12 @@ fn a_person_and_a_cron_job(world: &World) {
 fn a_cron_job_while_a_person_thinks(world: &World) {
     let fleet = Fleet::new(world);
     let mut person = person(&fleet);
-    yes(&mut person);
-    person.exp_string("Reboot node").unwrap();
+    person.send_line("y").unwrap();
+    person.exp_string("Type yes to reboot: ").unwrap();
     let mut job = fleet.command(&[&fleet.node]);
     run(job.env("USER", "cron")).exits(9).says("alice@").says("--resume");
     assert_eq!(fleet.orders(), (0, 0));
-    yes(&mut person);
+    person.send_line("yes").unwrap();
     person.exp_string("remediated").unwrap();
     person.exp_eof().unwrap();
     assert_eq!(exit_code(&person), Some(0));

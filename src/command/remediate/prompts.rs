@@ -9,7 +9,7 @@ use crate::core::remediation::Method;
 use crate::error::{Error, Exit, Result};
 use crate::settings::{DrainSettings, RemediateSettings};
 use crate::signal::Signal;
-use crate::ui::Ui;
+use crate::ui::{Ui, nobody_answers};
 
 /// Before anything is looked at: nobody is there to answer.
 pub(super) fn refuse_without_answers(settings: &RemediateSettings, ui: &Ui) -> Result<()> {
@@ -20,8 +20,7 @@ pub(super) fn refuse_without_answers(settings: &RemediateSettings, ui: &Ui) -> R
 }
 
 fn no_terminal(hint: &str) -> Error {
-    Error::new(Exit::Declined, "this needs a confirmation, and stdin is no terminal; nothing was changed")
-        .hint(hint)
+    nobody_answers("; nothing was changed").hint(hint)
 }
 
 /// Asks about one node.
@@ -70,7 +69,11 @@ impl<'p> Prompts<'p> {
 
     /// The plan was shown: is it to be carried out?
     pub(super) async fn plan(&self) -> Result<()> {
-        self.must_be_yes(&format!("Remediate node {} as planned?", self.node), "nothing was changed").await
+        if self.settings.yes {
+            return Ok(());
+        }
+        let question = format!("Remediate node {} as planned?", self.node);
+        judge(self.ui.ask(&question).await, "nothing was changed")
     }
 
     /// Asks for each flag that the drain would need; what is granted is added to `granted`.
@@ -105,28 +108,29 @@ impl<'p> Prompts<'p> {
             let answer = self.ui.ask_for(&question, node).await;
             return judge(answer, &undo);
         }
+        if self.settings.yes {
+            return Ok(());
+        }
         let question = match self.settings.reboot.method {
-            Method::Pod => format!("Reboot node {node} now, by a pod on it?"),
-            Method::Signal => format!("Reboot node {node} now, by a signal to its systemd?"),
-            Method::Ssh => format!("Reboot node {node} now, over ssh?"),
-            Method::Command => format!("Reboot node {node} now, by the command of the plan? It is run once."),
-            Method::Manual => format!("Will you reboot node {node} now?"),
+            Method::Pod => format!("Reboot node {node} now, by a pod on it? Type yes to reboot"),
+            Method::Signal => {
+                format!("Reboot node {node} now, by a signal to its systemd? Type yes to reboot")
+            }
+            Method::Ssh => format!("Reboot node {node} now, over ssh? Type yes to reboot"),
+            Method::Command => {
+                format!(
+                    "Reboot node {node} now, by the command of the plan? It runs once. Type yes to reboot"
+                )
+            }
+            Method::Manual => format!("Will you reboot node {node} now? Type yes if so"),
         };
-        self.must_be_yes(&question, &undo).await
+        judge(self.ui.ask_for(&question, "yes").await, &undo)
     }
 
     /// It did not verify, and what is not as it was before was shown.
     pub(super) async fn uncordon(&self) -> Result<()> {
         let question = format!("Uncordon node {} all the same?", self.node);
         judge(self.ui.ask(&question).await, "it stays cordoned")
-    }
-
-    async fn must_be_yes(&self, question: &str, after_no: &str) -> Result<()> {
-        if self.settings.yes {
-            return Ok(());
-        }
-        let answer = self.ui.ask(question).await;
-        judge(answer, after_no)
     }
 }
 

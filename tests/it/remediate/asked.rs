@@ -15,12 +15,12 @@ scenarios!(
     nobody_is_asked_about_a_node_that_did_not_verify,
 );
 
-const EMPTY_DIR: &str = "Evict these pods, and lose the data in their emptyDir volumes?";
-const UNMANAGED: &str = "Evict these pods, which no controller starts again?";
-const DAEMON_SETS: &str = "Leave the pods of DaemonSets, which end with the reboot?";
+pub(crate) const EMPTY_DIR: &str = "Evict these pods, and lose the data in their emptyDir volumes?";
+pub(crate) const UNMANAGED: &str = "Evict these pods, which no controller starts again?";
+pub(crate) const DAEMON_SETS: &str = "Leave the pods of DaemonSets, which end with the reboot?";
 
 /// A node for whose drain everything has to be asked.
-fn scene(world: &World) -> Scene<'_> {
+pub(crate) fn scene(world: &World) -> Scene<'_> {
     let scene = Scene::new(world);
     scene.bare_pod("shell");
     scene.workload("daemonsets", "DaemonSet", "agent", 0, &json!({}));
@@ -32,25 +32,24 @@ fn scene(world: &World) -> Scene<'_> {
     scene
 }
 
-const ASK_ALL: [&str; 1] = ["--ignore-daemonsets=false"];
+pub(crate) const ASK_ALL: [&str; 1] = ["--ignore-daemonsets=false"];
 
-fn plan(scene: &Scene<'_>) -> String {
+pub(crate) fn plan(scene: &Scene<'_>) -> String {
     format!("Remediate node {} as planned?", scene.node)
 }
 
-fn reboot(scene: &Scene<'_>) -> String {
+pub(crate) fn reboot(scene: &Scene<'_>) -> String {
     format!("Reboot node {} now, by a pod on it?", scene.node)
 }
 
 /// Says yes to so many questions.
 fn answer_the_first(terminal: &mut Terminal, scene: &Scene<'_>, count: usize) {
     for question in questions(scene).into_iter().take(count) {
-        terminal.sees(&question);
-        terminal.types("y");
+        terminal.answers(&question, "y");
     }
 }
 
-fn questions(scene: &Scene<'_>) -> [String; 5] {
+pub(crate) fn questions(scene: &Scene<'_>) -> [String; 5] {
     [plan(scene), DAEMON_SETS.into(), EMPTY_DIR.into(), UNMANAGED.into(), reboot(scene)]
 }
 
@@ -59,18 +58,18 @@ fn each_exception_is_asked_for(world: &World) {
     let before = scene.facts();
     let mut terminal = Terminal::of(&scene, &ASK_ALL);
     answer_the_first(&mut terminal, &scene, 4);
-    terminal.sees(&reboot(&scene));
+    terminal.asks(&reboot(&scene));
     assert!(scene.is_cordoned(), "drained by now");
     assert_eq!(scene.facts().reboots, before.reboots, "and not rebooted");
     assert_eq!(scene.apps(&scene.node), ["agent"]);
-    terminal.types("y");
+    terminal.types("yes\r");
     let shown = terminal.ends(0);
     assert!(shown.contains(&format!("node/{} remediated", scene.node)), "{shown}");
     scene.is_remediated(&before);
 }
 
 #[track_caller]
-fn is_untouched(scene: &Scene<'_>, question: &str) {
+pub(crate) fn is_untouched(scene: &Scene<'_>, question: &str) {
     assert!(!scene.is_cordoned() && scene.record().is_none(), "after {question}");
     assert_eq!((scene.lease_holder(), scene.helpers()), (None, vec![]));
     assert_eq!(scene.events().len(), 0, "after {question}");
@@ -83,7 +82,7 @@ fn ctrl_c_before_the_first_change(world: &World) {
     for (place, question) in questions(&scene).iter().enumerate().take(4) {
         let mut terminal = Terminal::of(&scene, &ASK_ALL);
         answer_the_first(&mut terminal, &scene, place);
-        terminal.sees(question);
+        terminal.asks(question);
         terminal.ctrl_c();
         let shown = terminal.ends(130);
         assert!(shown.contains("interrupted; nothing was changed"), "{shown}");
@@ -99,15 +98,14 @@ fn no_leaves_what_was_done(world: &World) {
     for (place, question) in questions(&scene).iter().enumerate().take(4) {
         let mut terminal = Terminal::of(&scene, &ASK_ALL);
         answer_the_first(&mut terminal, &scene, place);
-        terminal.sees(question);
-        terminal.types("\r");
+        terminal.answers(question, "");
         let shown = terminal.ends(4);
         assert!(shown.contains("declined; nothing was changed"), "{shown}");
         is_untouched(&scene, question);
     }
     let mut terminal = Terminal::of(&scene, &ASK_ALL);
     answer_the_first(&mut terminal, &scene, 4);
-    terminal.sees(&reboot(&scene));
+    terminal.asks(&reboot(&scene));
     terminal.types("\r");
     let shown = terminal.ends(4);
     assert!(shown.contains("declined; it stays cordoned"), "{shown}");
@@ -118,8 +116,7 @@ fn no_leaves_what_was_done(world: &World) {
     assert_eq!(scene.facts().reboots, before.reboots);
 
     let mut terminal = Terminal::of(&scene, &["--resume"]);
-    terminal.sees(&reboot(&scene));
-    terminal.types("y");
+    terminal.answers(&reboot(&scene), "yes");
     terminal.ends(0);
     scene.is_remediated(&before);
 }
@@ -128,10 +125,8 @@ fn no_at_the_reboot_can_be_undone(world: &World) {
     let scene = Scene::new(world);
     let before = scene.facts();
     let mut terminal = Terminal::of(&scene, &[]);
-    terminal.sees(&plan(&scene));
-    terminal.types("y");
-    terminal.sees(&reboot(&scene));
-    terminal.types("n");
+    terminal.answers(&plan(&scene), "y");
+    terminal.answers(&reboot(&scene), "n");
     terminal.ends(4);
     scene.remediate(&["--abort", "--yes"]).exits(0);
     scene.is_over("aborted");
@@ -139,27 +134,25 @@ fn no_at_the_reboot_can_be_undone(world: &World) {
     assert_eq!(scene.facts().reboots, before.reboots);
 }
 
-const SHORT: [&str; 2] = ["--skip=collect", "--verify-timeout=1s"];
+pub(crate) const SHORT: [&str; 2] = ["--skip=collect", "--verify-timeout=1s"];
 
 /// Its kubelet is not as well as before.
-fn does_not_verify(scene: &Scene<'_>) {
+pub(crate) fn does_not_verify(scene: &Scene<'_>) {
     scene.until_state("Verifying");
     scene.world.block_on(scene.machines.set_ready(&scene.node, false)).expect("a machine");
 }
 
 fn a_node_that_did_not_verify(world: &World) {
     let scene = Scene::new(world);
-    for answer in ["\r", "y"] {
+    for answer in ["", "y"] {
         let mut terminal = Terminal::of(&scene, &SHORT);
-        terminal.sees(&plan(&scene));
-        terminal.types("y");
-        terminal.sees(&reboot(&scene));
-        terminal.types("y");
+        terminal.answers(&plan(&scene), "y");
+        terminal.answers(&reboot(&scene), "yes");
         does_not_verify(&scene);
         terminal.sees("Ready is False");
-        terminal.sees(&format!("Uncordon node {} all the same?", scene.node));
+        terminal.asks(&format!("Uncordon node {} all the same?", scene.node));
         assert!(scene.is_cordoned());
-        terminal.types(answer);
+        terminal.types(&format!("{answer}\r"));
         let shown = terminal.ends(7);
         if answer == "y" {
             assert!(shown.contains("it is uncordoned again, and nothing is left of the run"), "{shown}");
@@ -196,17 +189,14 @@ fn a_control_plane_node_is_rebooted_by_its_name_only() {
     let before = scene.facts();
     let question = format!("{} is a control-plane node. Type its name to reboot it", scene.node);
     let mut terminal = Terminal::of(&scene, &[]);
-    terminal.sees(&plan(&scene));
-    terminal.types("y");
-    terminal.sees(&question);
-    terminal.types("yes\r");
+    terminal.answers(&plan(&scene), "y");
+    terminal.answers(&question, "yes");
     let shown = terminal.ends(4);
     assert!(shown.contains("declined; it stays cordoned"), "{shown}");
     assert_eq!(scene.facts().reboots, before.reboots);
 
     let mut terminal = Terminal::of(&scene, &["--resume", "--yes"]);
-    terminal.sees(&question);
-    terminal.types(&format!("{}\r", scene.node));
+    terminal.answers(&question, &scene.node);
     terminal.ends(0);
     scene.is_remediated(&before);
 }

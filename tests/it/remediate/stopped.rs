@@ -55,9 +55,8 @@ fn at_the_reboot_prompt(world: &World) {
     let scene = Scene::new(world);
     let before = scene.facts();
     let mut terminal = Terminal::of(&scene, &[]);
-    terminal.sees(" as planned?");
-    terminal.types("y");
-    terminal.sees("now, by a pod on it?");
+    terminal.answers(" as planned?", "y");
+    terminal.asks("now, by a pod on it?");
     stops(&scene, terminal, "interrupted during drain", "Draining");
     assert_eq!(scene.facts().reboots, before.reboots);
     scene.remediate(&["--resume", "--yes"]).exits(0);
@@ -65,7 +64,7 @@ fn at_the_reboot_prompt(world: &World) {
 }
 
 /// A budget that never frees holds the drain.
-fn held(world: &World) -> (Scene<'_>, Facts) {
+pub(crate) fn held(world: &World) -> (Scene<'_>, Facts) {
     let scene = Scene::new(world);
     scene.cordon(&scene.spare, true);
     scene.workload("deployments", "Deployment", "web", 1, &json!({}));
