@@ -120,7 +120,7 @@ fn decide<'n>(
     trust::say_sources(trust, source, ui);
     let situation = Situation { nodes, selection: &selection, mixes_clusters, trust, memory, now };
     let mut round = round::round(&situation, &settings.round);
-    warn_of_odd_alerts(&selection, round.notices.contains(&Notice::NothingMatches), ui);
+    warn_of_odd_alerts(&selection, &round.notices, ui);
 
     let plans: Vec<NodePlan<'_>> = nodes
         .iter()
@@ -199,10 +199,18 @@ fn refuse_mixed_clusters(
     .hint(format!("choose this cluster's: --filter '{label}=\"{example}\"'")))
 }
 
-fn warn_of_odd_alerts(selection: &Selection, matches_nothing: bool, ui: &Ui) {
+fn warn_of_odd_alerts(selection: &Selection, notices: &[Notice], ui: &Ui) {
     let counts = &selection.counts;
-    if matches_nothing {
-        ui.warning("alerts fire, but none of them names a node here; nothing is cleared. Some of them:");
+    let held = notices.iter().find_map(|notice| match notice {
+        Notice::NothingMatches { held } => Some(*held),
+        _ => None,
+    });
+    if let Some(held) = held {
+        let effect = match held {
+            0 => String::new(),
+            held => format!("; {} of the same name not cleared", render::count(held, "condition")),
+        };
+        ui.warning(&format!("alerts fire, but none of them names a node here{effect}. Some of them:"));
         for alert in &selection.unmatched_examples {
             ui.note(&format!("  {alert}"));
         }

@@ -6,6 +6,10 @@ use jiff::Timestamp;
 
 pub use super::labels::Labels;
 
+/// The annotations that say what an alert is about, the shortest first. Rules written before summaries were usual have only
+/// the others.
+pub const TEXTS: [&str; 3] = ["summary", "message", "description"];
+
 /// One alert, firing unless it says otherwise.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Alert {
@@ -32,6 +36,11 @@ impl Alert {
     /// The annotation's value; a blank one is absent.
     pub fn annotation(&self, name: &str) -> Option<&str> {
         self.annotations.get(name).map(str::trim).filter(|value| !value.is_empty())
+    }
+
+    /// What it says: the first of [`TEXTS`] that is not blank.
+    pub fn text(&self) -> Option<&str> {
+        TEXTS.iter().find_map(|name| self.annotation(name))
     }
 
     /// Alertmanager's identity of an alert: FNV-1a 64 over the sorted labels, `name 0xFF value 0xFF`

@@ -99,8 +99,14 @@ impl AlertsGone {
             let mut conditions = nodes.iter().flat_map(|node| &node.conditions);
             conditions.any(|one| one.status != FALSE && self.policy.prefix.owns(&one.type_))
         };
-        if selection.matches_nothing() && shows_something() {
-            return AlertsSeen::Untrusted("other alerts fire, and none of them names a node here".to_owned());
+        let fires_elsewhere = self.reasons.iter().find(|type_| selection.unmatched_types.contains(*type_));
+        if let Some(type_) = fires_elsewhere
+            && selection.matches_nothing()
+            && shows_something()
+        {
+            return AlertsSeen::Untrusted(format!(
+                "an alert of {type_} fires, and none that fires names a node here"
+            ));
         }
         self.found_none = found_none.saturating_add(1);
         if trust.has_unasked_members && self.found_none < 2 {

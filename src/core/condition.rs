@@ -122,7 +122,7 @@ enum Outcome {
 }
 
 /// Plans one node: `firing` is type → message of the conditions that should be True, `held` are types whose
-/// True stays as it is. An empty plan means that nothing is to be written.
+/// entry stays as it is unless it is False. An empty plan means that nothing is to be written.
 pub fn plan(
     node: &Node,
     firing: &BTreeMap<String, String>,
@@ -139,7 +139,7 @@ pub fn plan(
     for (condition_type, entries) in &observed {
         let current = entries.current;
         let outcome = match firing.get(*condition_type) {
-            None if current.is_true() && held.contains(*condition_type) => Outcome::Keep,
+            None if current.status != FALSE && held.contains(*condition_type) => Outcome::Keep,
             message => outcome(current, message, known, policy),
         };
         match step(current, outcome, entries.duplicated, now) {

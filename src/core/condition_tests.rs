@@ -236,9 +236,9 @@ fn s7_an_alert_without_alertname_is_skipped_alone() {
 }
 
 #[test]
-fn s8_without_a_summary_the_message_is_the_priority() {
+fn s8_without_a_text_the_message_is_the_priority() {
     let mut described = alert();
-    described.annotations = [("description".to_owned(), SUMMARY.to_owned())].into();
+    described.annotations = [("runbook_url".to_owned(), SUMMARY.to_owned())].into();
     let expected = Condition { message: "[P9]".into(), ..firing(9).since(now()).seen(now()) };
     given([]).alert(described).becomes([expected]);
 }

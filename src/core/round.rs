@@ -7,9 +7,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::Timestamp;
 
 use super::brake::{self, Brake, Evidence};
-use super::condition::{Change, ConditionPolicy, Knowledge, SourceState, observed, plan};
+use super::condition::{Change, ConditionPolicy, Entries, Knowledge, SourceState, observed, plan};
 use super::memory::{ConditionId, Held, Memory};
 use super::node::{FALSE, Node};
+use super::prefix::Prefix;
 use super::selection::Selection;
 use super::source::{Canary, Trust, WATCHDOG};
 
@@ -59,14 +60,18 @@ pub struct Round {
     pub held: Vec<(usize, String)>,
     now: Timestamp,
     memory: Memory,
+    is_complete: bool,
     is_brake_believed: bool,
 }
 
 /// What a person should know of a round besides its changes and its sources.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Notice {
-    /// Alerts fire, and none of them names a node here.
-    NothingMatches,
+    /// Alerts fire, and none of them names a node here. So many conditions stay as they are, because one of these alerts
+    /// has their name.
+    NothingMatches {
+        held: usize,
+    },
     MixedClusters,
     /// The brake holds `count` clears of `total` conditions, until this time and so many further full rounds.
     ClearsHeld {
@@ -87,23 +92,30 @@ pub fn round(situation: &Situation<'_>, policy: &RoundPolicy) -> Round {
     let Situation { nodes, selection, trust, now, .. } = *situation;
     let memory = situation.memory.for_round(&policy.conditions.prefix, now);
     let mut notices = Vec::new();
-    let mut state = trust.state;
     let prefix = &policy.conditions.prefix;
-    let (clears, total) = brake::clears(nodes, selection, prefix);
+    let (mut clears, total) = brake::clears(nodes, selection, prefix);
+    let misnamed = shown_by_unmatched(nodes, selection, prefix);
+    let held_by_name = misnamed.iter().map(BTreeSet::len).sum();
+    clears.retain(|clear| !misnamed[clear.place].contains(clear.condition_type.as_str()));
     if selection.matches_nothing() && shows_something(nodes, policy) {
-        notices.push(Notice::NothingMatches);
+        notices.push(Notice::NothingMatches { held: held_by_name });
     }
     if situation.mixes_clusters {
         notices.push(Notice::MixedClusters);
     }
-    if state == SourceState::Full && !notices.is_empty() {
-        state = SourceState::Partial;
-    }
+    let heard = match trust.state {
+        SourceState::Full if situation.mixes_clusters => SourceState::Partial,
+        heard => heard,
+    };
+    let state = match heard {
+        SourceState::Full if held_by_name > 0 => SourceState::Partial,
+        state => state,
+    };
 
     let mut held = vec![BTreeSet::new(); nodes.len()];
     let mut next = Memory { wanted: BTreeSet::new(), full_rounds: 0, ..memory.clone() };
     let mut is_brake_believed = false;
-    if state == SourceState::Full {
+    if heard == SourceState::Full {
         next.full_rounds = memory.full_rounds.saturating_add(1);
         let unexplained = clears.iter().filter(|clear| clear.evidence == Evidence::None);
         let count = unexplained.clone().count();
@@ -146,7 +158,7 @@ pub fn round(situation: &Situation<'_>, policy: &RoundPolicy) -> Round {
     next.canary = remembered_canary(&policy.canary, trust, &memory);
 
     let known = Knowledge {
-        state,
+        state: heard,
         now,
         last_full: memory.last_full,
         is_holding: memory.held.is_some() || !memory.wanted.is_empty(),
@@ -154,15 +166,17 @@ pub fn round(situation: &Situation<'_>, policy: &RoundPolicy) -> Round {
     let changes = nodes
         .iter()
         .zip(&selection.firing)
-        .zip(held.iter_mut().zip(&selection.pending))
-        .map(|((node, firing), (held, pending))| {
-            held.extend(pending.iter().cloned());
+        .zip(held.iter_mut().zip(&misnamed).zip(&selection.pending))
+        .map(|((node, firing), ((held, misnamed), pending))| {
+            held.extend(misnamed.iter().map(|condition_type| (*condition_type).to_owned()));
+            held.extend(pending.iter().filter(|pending| is_true(node, pending)).cloned());
             let firing =
                 if situation.mixes_clusters { known_ones(firing, node) } else { Cow::Borrowed(firing) };
             plan(node, &firing, held, &known, &policy.conditions)
         })
         .collect();
-    Round { state, changes, notices, held: waiting, now, memory: next, is_brake_believed }
+    let is_complete = heard == SourceState::Full;
+    Round { state, changes, notices, held: waiting, now, memory: next, is_complete, is_brake_believed }
 }
 
 impl Round {
@@ -171,11 +185,16 @@ impl Round {
         let mut memory = self.memory.clone();
         if is_all_written && self.state == SourceState::Full {
             memory.last_full = Some(self.now);
-            if self.is_brake_believed {
-                memory.held = None; // done; what is wanted next is another matter
-            }
+        }
+        if is_all_written && self.is_brake_believed {
+            memory.held = None; // done; what is wanted next is another matter
         }
         memory
+    }
+
+    /// Whether all sources were heard: what they do not list has ended, but for what is held.
+    pub fn is_complete(&self) -> bool {
+        self.is_complete
     }
 
     /// Whether the brake holds something back.
@@ -199,15 +218,36 @@ fn shows_something(nodes: &[Node], policy: &RoundPolicy) -> bool {
     nodes.iter().any(|node| observed(node, prefix).values().any(|entries| entries.current.status != FALSE))
 }
 
+/// For each node what it shows, not False, under the name of an alert that names no node here, if none does: it may be that
+/// node's alert, by a name that nobody here knows.
+fn shown_by_unmatched<'n>(
+    nodes: &'n [Node],
+    selection: &Selection,
+    prefix: &Prefix,
+) -> Vec<BTreeSet<&'n str>> {
+    if !selection.matches_nothing() {
+        return vec![BTreeSet::new(); nodes.len()];
+    }
+    let of = |node: &'n Node| {
+        let shown = observed(node, prefix).into_iter();
+        let is_held = |(name, entries): &(&str, Entries<'_>)| {
+            entries.current.status != FALSE && selection.unmatched_types.contains(*name)
+        };
+        shown.filter(is_held).map(|(name, _)| name).collect()
+    };
+    nodes.iter().map(of).collect()
+}
+
+fn is_true(node: &Node, condition_type: &str) -> bool {
+    node.conditions.iter().any(|condition| condition.is_true() && condition.type_ == condition_type)
+}
+
 /// What fires and is True already: it is confirmed, and nothing is added.
 fn known_ones<'f>(firing: &BTreeMap<String, String>, node: &Node) -> Cow<'f, BTreeMap<String, String>> {
-    let is_true = |condition_type: &String| {
-        node.conditions.iter().any(|condition| condition.is_true() && condition.type_ == *condition_type)
-    };
     Cow::Owned(
         firing
             .iter()
-            .filter(|(condition_type, _)| is_true(condition_type))
+            .filter(|(condition_type, _)| is_true(node, condition_type))
             .map(|(condition_type, message)| (condition_type.clone(), message.clone()))
             .collect(),
     )

@@ -428,10 +428,10 @@ fn row_81_alerts_of_several_clusters_add_nothing_and_clear_nothing() {
 }
 
 #[test]
-fn row_82_alerts_that_match_nothing_clear_nothing() {
+fn row_82_alerts_that_match_nothing_clear_nothing_of_their_names() {
     let mut world = world(1, "True", MINUTE);
     let round = world.lists(&[alert("X", "elsewhere")]);
-    assert_eq!((round.state, round.notices), (Partial, vec![Notice::NothingMatches]));
+    assert_eq!((round.state, round.notices), (Partial, vec![Notice::NothingMatches { held: 1 }]));
     assert_eq!(world.count("True"), 1);
 }
 
@@ -474,3 +474,5 @@ fn row_84_what_one_of_several_members_does_not_list_needs_a_second_round() {
 
 #[path = "round_properties.rs"]
 mod properties;
+#[path = "round_unmatched_tests.rs"]
+mod unmatched;

@@ -1,8 +1,10 @@
 //! Which alerts count, and which one speaks for a condition: alerts × nodes → the conditions that should be True.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::LazyLock;
 
 use jiff::Timestamp;
+use regex::Regex;
 
 use super::alert::{Alert, Priority, Severity};
 use super::expression::{self, Expression, Verdict};
@@ -11,7 +13,7 @@ use super::matching::{Match, NodeIndex};
 use super::node::{FALSE, Node};
 use super::prefix::Prefix;
 
-/// The longest condition type that Kubernetes' own validation of conditions would take.
+/// The longest condition type that Kubernetes' own validation of conditions would take, in bytes.
 const MAX_TYPE: usize = 316;
 
 /// How alerts are selected (spec §6.2).
@@ -70,7 +72,9 @@ pub struct Selection {
     pub counts: Counts,
     /// Values of the cluster label that the matched alerts carry; none if an expression decides by that label.
     pub clusters: BTreeSet<String>,
-    /// Up to three alerts that no node answers to, as text.
+    /// The condition types of alerts that no node answers to, or more than one.
+    pub unmatched_types: BTreeSet<String>,
+    /// Up to three of these alerts, as text.
     pub unmatched_examples: Vec<String>,
 }
 
@@ -121,8 +125,7 @@ struct Candidate<'a> {
 impl Candidate<'_> {
     /// A total order, so that the order in which alerts arrive never matters.
     fn rank(&self) -> (Priority, Severity, Timestamp, u64, Option<&str>) {
-        let summary = self.alert.annotation("summary");
-        (self.priority, self.severity, self.starts_at, self.fingerprint, summary)
+        (self.priority, self.severity, self.starts_at, self.fingerprint, self.alert.text())
     }
 }
 
@@ -222,6 +225,7 @@ pub fn select(alerts: &[Alert], nodes: &[Node], policy: &SelectionPolicy, cluste
                 *selection.counts.of(reason) += 1;
                 if matches!(reason, Unapplied::Unmatched | Unapplied::Ambiguous) {
                     keep_smallest(&mut unmatched, fingerprint, alert);
+                    selection.unmatched_types.insert(condition_type);
                 }
                 continue;
             }
@@ -329,10 +333,19 @@ fn default_priority(alert: &Alert, policy: &SelectionPolicy) -> Priority {
         .unwrap_or(Priority::DEFAULT)
 }
 
+/// What cannot be part of a type: neither letters, their accents and digits, of whatever script, nor `_.:/-`; and what
+/// nobody would see.
+#[expect(clippy::expect_used, reason = "a constant, and a test uses it")]
+static NOT_IN_A_TYPE: LazyLock<Regex> = LazyLock::new(|| {
+    Regex::new(r"[^\p{L}\p{M}\p{N}_.:/-]|\p{Default_Ignorable_Code_Point}").expect("a regular expression")
+});
+
 fn condition_type(prefix: &Prefix, alertname: &str) -> String {
-    let name =
-        alertname.chars().map(|c| if c.is_ascii_alphanumeric() || "_.:/-".contains(c) { c } else { '_' });
-    prefix.as_str().chars().chain(name).take(MAX_TYPE).collect()
+    let mut condition_type = format!("{prefix}{}", NOT_IN_A_TYPE.replace_all(alertname, "_"));
+    let end =
+        (0..=MAX_TYPE.min(condition_type.len())).rev().find(|end| condition_type.is_char_boundary(*end));
+    condition_type.truncate(end.unwrap_or_default());
+    condition_type
 }
 
 /// Leaves out the least urgent conditions beyond `max`; those that the node already shows stay, so that the
@@ -354,12 +367,12 @@ fn limit<'a>(
     kept
 }
 
-/// `[P5] the summary`, one line of at most `max` characters.
+/// `[P5] what the alert says`, one line of at most `max` characters.
 fn message(winner: &Candidate<'_>, max: usize) -> String {
     let mut text = format!("[{}]", winner.priority);
-    if let Some(summary) = winner.alert.annotation("summary") {
+    if let Some(said) = winner.alert.text() {
         text.push(' ');
-        text.push_str(summary);
+        text.push_str(said);
     }
     let breaks_the_line = |c: char| c.is_control() || matches!(c, '\u{2028}' | '\u{2029}');
     let mut cut: String = text.chars().map(|c| if breaks_the_line(c) { ' ' } else { c }).take(max).collect();

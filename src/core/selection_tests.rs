@@ -134,7 +134,7 @@ fn row_53_equal_alerts_in_any_order_give_the_same_message() {
 #[test]
 fn row_54_alertnames_become_types() {
     for (alertname, expected) in [
-        ("Платформа перегрев", "AlertManager___________________"),
+        ("Платформа перегрев", "AlertManager_Платформа_перегрев"),
         ("a-b.c:d/e_F9", "AlertManager_a-b.c:d/e_F9"),
         ("a b\n(c)", "AlertManager_a_b__c_"),
     ] {
@@ -498,3 +498,6 @@ fn row_81_an_expression_may_choose_the_cluster() {
         assert_eq!(by_expression(expression, &alerts).clusters.len(), clusters, "{expression}");
     }
 }
+
+#[path = "selection_text_tests.rs"]
+mod text;

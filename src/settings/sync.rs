@@ -28,7 +28,7 @@ pub struct SourceSettings {
     pub warmup: SignedDuration,
     /// The longest that one member may take, with all of its requests.
     pub timeout: Duration,
-    /// Whether an expression wants to see all annotations; otherwise only `summary` is kept.
+    /// Whether an expression wants to see all annotations; otherwise only those with a text are kept.
     pub keep_annotations: bool,
     pub http_config: Option<PathBuf>,
     pub via: Via,

@@ -6,7 +6,7 @@ use std::marker::PhantomData;
 use serde::Deserialize;
 use serde::de::{DeserializeSeed, Deserializer, SeqAccess, Visitor};
 
-use crate::core::alert::Labels;
+use crate::core::alert::{Labels, TEXTS};
 
 /// Each element `R` of a list as a `T`, or left out. `null` is an empty list, as Go writes it.
 pub(super) struct Each<R, T, F> {
@@ -54,7 +54,7 @@ impl<'de, R: Deserialize<'de>, T, F: FnMut(R) -> Option<T>> Visitor<'de> for Eac
     }
 }
 
-/// Annotations may be long, and only the summary is shown; an expression may want them all.
+/// Annotations may be long, and only one text is shown; an expression may want them all.
 pub(super) fn annotations(all: Labels, keep_all: bool) -> Labels {
-    if keep_all { all } else { all.iter().filter(|(name, _)| *name == "summary").collect() }
+    if keep_all { all } else { all.iter().filter(|(name, _)| TEXTS.contains(name)).collect() }
 }
