@@ -8,6 +8,7 @@ use serde::de::DeserializeOwned;
 
 use super::api::Cluster;
 use super::error::ApiError;
+use super::leases::LeaseKey;
 use super::remediated::Taint;
 
 /// Annotations on a node, and whose they are.
@@ -29,6 +30,9 @@ const KURED: &str = "/apis/apps/v1/namespaces/kube-system/daemonsets/kured";
 const KURED_LOCK: &str = "weave.works/kured-node-lock";
 
 const NODE_MAINTENANCES: &str = "/apis/nodemaintenance.medik8s.io/v1beta1/nodemaintenances";
+
+/// What the groups of medik8s' custom resources end with, such as `self-node-remediation.medik8s.io`.
+const MEDIK8S: &str = ".medik8s.io";
 
 /// Claims that are not written on the Node itself.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -62,11 +66,14 @@ pub(super) fn on_node(
 }
 
 impl Cluster {
-    /// Asks for the claims that are not on the Node: two requests. What is not installed claims nothing.
+    /// Asks for the claims that are not on the Node. What is not installed claims nothing.
     pub async fn claims_elsewhere(&self, node: &str) -> ClaimsElsewhere {
-        let (kured, maintenances) = futures::join!(
+        let medik8s =
+            async { if self.has_medik8s().await? { self.medik8s_holder(node).await } else { Ok(None) } };
+        let (kured, maintenances, medik8s) = futures::join!(
             self.read_if_there::<KuredDaemonSet>(KURED),
-            self.read_if_there::<NodeMaintenances>(NODE_MAINTENANCES)
+            self.read_if_there::<NodeMaintenances>(NODE_MAINTENANCES),
+            medik8s
         );
         let mut found = ClaimsElsewhere::default();
         match kured.map(|daemon_set| daemon_set.map_or(Ok(Vec::new()), KuredDaemonSet::owners)) {
@@ -84,7 +91,20 @@ impl Cluster {
             Ok(list) => found.claims.extend(list.unwrap_or_default().naming(node)),
             Err(error) => found.unread.push(format!("NodeMaintenances: {error}")),
         }
+        let LeaseKey { namespace, name } = LeaseKey::of_medik8s(node);
+        match medik8s {
+            Ok(holder) => found.claims.extend(
+                holder.map(|holder| format!("medik8s has it: {holder} holds the Lease {namespace}/{name}")),
+            ),
+            Err(error) => found.unread.push(format!("the Lease {namespace}/{name} of medik8s: {error}")),
+        }
         found
+    }
+
+    /// Whether one of medik8s' operators is installed. Its namespace does not tell: a tenant may be allowed to make any.
+    pub async fn has_medik8s(&self) -> Result<bool, ApiError> {
+        let groups: Groups = self.call(get("/apis")?).await?;
+        Ok(groups.groups.iter().any(|group| group.name.ends_with(MEDIK8S)))
     }
 
     /// `None` if there is no such thing.
@@ -92,14 +112,26 @@ impl Cluster {
         &self,
         path: &str,
     ) -> Result<Option<T>, ApiError> {
-        let request =
-            Request::get(path).body(Vec::new()).map_err(|error| ApiError::Unexpected(error.to_string()))?;
-        match self.call(request).await {
+        match self.call(get(path)?).await {
             Ok(object) => Ok(Some(object)),
             Err(error) if error.is_not_found() => Ok(None),
             Err(error) => Err(error),
         }
     }
+}
+
+fn get(path: &str) -> Result<Request<Vec<u8>>, ApiError> {
+    Request::get(path).body(Vec::new()).map_err(|error| ApiError::Unexpected(error.to_string()))
+}
+
+#[derive(Deserialize)]
+struct Groups {
+    groups: Vec<Group>,
+}
+
+#[derive(Deserialize)]
+struct Group {
+    name: String,
 }
 
 #[derive(Deserialize)]

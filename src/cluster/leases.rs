@@ -73,6 +73,12 @@ pub fn holder_identity(actor: &str) -> String {
     format!("{actor}#{}", &unique[..16])
 }
 
+/// Whether a process of this tool has called itself so.
+fn is_identity(holder: &str) -> bool {
+    let unique = holder.rsplit_once('#').map(|(_, unique)| unique);
+    unique.is_some_and(|unique| unique.len() == 16 && unique.bytes().all(|byte| byte.is_ascii_hexdigit()))
+}
+
 /// Why a Lease is not ours.
 #[derive(Debug)]
 pub enum LeaseError {
@@ -234,6 +240,16 @@ impl Cluster {
         }
     }
 
+    /// Who else has the node among medik8s' operators. A process of ours keeps others of ours off by a Lease of its own.
+    pub(super) async fn medik8s_holder(&self, node: &str) -> Result<Option<String>, ApiError> {
+        let lease = match self.lease(&LeaseKey::of_medik8s(node)).await {
+            Ok(lease) => lease.filter(|lease| !candidate::has_run_out(lease)),
+            Err(LeaseError::Api { error, .. }) => return Err(error),
+            Err(LeaseError::Held { .. }) => None, // reading never says so
+        };
+        Ok(lease.as_ref().and_then(holder).filter(|holder| !is_identity(holder)).map(str::to_owned))
+    }
+
     /// Whether the Lease was renewed within its duration, by its own clock: good enough for a warning.
     pub async fn seems_renewed(&self, key: &LeaseKey) -> bool {
         let Ok(Some(lease)) = self.lease(key).await else { return false };
@@ -285,5 +301,6 @@ mod tests {
     fn no_two_processes_are_the_same_holder() {
         let (one, other) = (holder_identity("ops@host"), holder_identity("ops@host"));
         assert!(one.starts_with("ops@host#") && one != other);
+        assert!(is_identity(&one) && !is_identity("self-node-remediation") && !is_identity("a#b"));
     }
 }

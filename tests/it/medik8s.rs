@@ -11,6 +11,41 @@ fn cordon(world: &World, node: &str) -> Run {
     world.run(&[&["remediate", node][..], &flags].concat())
 }
 
+/// The custom resources of one of its operators; the double serves none, but can say so.
+pub fn install(world: &World) {
+    if world.doubles.is_some() {
+        let group = "self-node-remediation.medik8s.io";
+        let version = json!({"groupVersion": format!("{group}/v1alpha1"), "version": "v1alpha1"});
+        let groups = json!({"kind": "APIGroupList", "apiVersion": "v1",
+            "groups": [{"name": group, "versions": [version], "preferredVersion": version}]});
+        world.api().faults().on("GET", "/apis").body("application/json", groups.to_string());
+        return;
+    }
+    let crd = json!({
+        "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
+        "metadata": {"name": "nodemaintenances.nodemaintenance.medik8s.io"},
+        "spec": {"group": "nodemaintenance.medik8s.io", "scope": "Cluster",
+            "names": {"kind": "NodeMaintenance", "plural": "nodemaintenances", "singular": "nodemaintenance"},
+            "versions": [{"name": "v1beta1", "served": true, "storage": true, "schema": {"openAPIV3Schema": {
+                "type": "object", "x-kubernetes-preserve-unknown-fields": true}}}]},
+    });
+    world.create("/apis/apiextensions.k8s.io/v1/customresourcedefinitions", &crd);
+    crate::watch::eventually("a group that is served", || {
+        world.request("GET", "/apis", "application/json", &Value::Null).to_string().contains("medik8s.io")
+    });
+}
+
+/// Makes its namespace, and Leases of nodes in it.
+pub fn put(world: &World, node: &str, holder: &str, renewed: jiff::Timestamp) {
+    let namespace = json!({"metadata": {"name": "medik8s-leases"}});
+    let _there = world.try_api("POST", "/api/v1/namespaces", "application/json", &namespace);
+    let renewed = renewed.strftime("%Y-%m-%dT%H:%M:%S%.6fZ").to_string();
+    let lease = json!({"apiVersion": "coordination.k8s.io/v1", "kind": "Lease",
+        "metadata": {"name": format!("node-{node}"), "namespace": "medik8s-leases"},
+        "spec": {"holderIdentity": holder, "leaseDurationSeconds": 3600, "leaseTransitions": 4, "renewTime": renewed}});
+    world.create(LEASES, &lease);
+}
+
 fn lease(world: &World, node: &str) -> Value {
     world.request("GET", &format!("{LEASES}/node-{node}"), "application/json", &Value::Null)["spec"].clone()
 }
@@ -23,29 +58,20 @@ fn is_cordoned(world: &World, node: &str) -> bool {
 fn sandbox_a_node_that_medik8s_has_is_left_alone() {
     let world = World::sandbox();
     let nodes = world.nodes(&["w1", "w2", "w3"]);
-    let put = |node: &str, renewed: jiff::Timestamp| {
-        let renewed = renewed.strftime("%Y-%m-%dT%H:%M:%S%.6fZ").to_string();
-        let lease = json!({"apiVersion": "coordination.k8s.io/v1", "kind": "Lease",
-            "metadata": {"name": format!("node-{node}"), "namespace": "medik8s-leases"},
-            "spec": {"holderIdentity": "self-node-remediation", "leaseDurationSeconds": 3600,
-            "leaseTransitions": 4, "renewTime": renewed}});
-        world.create(LEASES, &lease);
-    };
+    install(&world);
     cordon(&world, &nodes[2]).exits(0).never_says("medik8s");
-    world.create("/api/v1/namespaces", &json!({"metadata": {"name": "medik8s-leases"}}));
 
-    put(&nodes[0], jiff::Timestamp::now());
+    put(&world, &nodes[0], "self-node-remediation", jiff::Timestamp::now());
     cordon(&world, &nodes[0])
-        .exits(9)
-        .says("the Lease medik8s-leases/node-w1 is held by self-node-remediation");
+        .exits(3)
+        .says("medik8s has it: self-node-remediation holds the Lease medik8s-leases/node-w1")
+        .says("--override foreign-owner");
     assert!(!is_cordoned(&world, &nodes[0]));
     assert_eq!(lease(&world, &nodes[0])["holderIdentity"], "self-node-remediation");
-    let ours = format!("/apis/coordination.k8s.io/v1/namespaces/kube-system/leases/sciuro-node-{}", nodes[0]);
-    let ours = world.request("GET", &ours, "application/json", &Value::Null);
-    assert_eq!(ours["spec"]["holderIdentity"], "", "given back");
 
     // One that nobody renews is free; ours for the run, and nobody's after it.
-    put(&nodes[1], jiff::Timestamp::now() - jiff::SignedDuration::from_hours(2));
+    let long_ago = jiff::Timestamp::now() - jiff::SignedDuration::from_hours(2);
+    put(&world, &nodes[1], "self-node-remediation", long_ago);
     cordon(&world, &nodes[1]).exits(0);
     assert!(is_cordoned(&world, &nodes[1]));
     let after = lease(&world, &nodes[1]);
@@ -64,6 +90,7 @@ fn hold(world: &World, node: &str, holder: &str) {
 fn sandbox_one_that_is_taken_during_the_run_stops_the_order() {
     let world = World::sandbox();
     world.create("/api/v1/namespaces", &json!({"metadata": {"name": "medik8s-leases"}}));
+    install(&world);
     let fleet = Fleet::new(&world);
     let namespace = fleet.stubborn_pod();
     let mut running = fleet.begin(&["--force"]);
@@ -72,14 +99,16 @@ fn sandbox_one_that_is_taken_during_the_run_stops_the_order() {
     assert!(ours.starts_with("tester@"), "{ours}");
     hold(&world, &fleet.node, "self-node-remediation");
     fleet.free(&namespace);
-    let held = format!("the Lease medik8s-leases/node-{} is held by self-node-remediation", fleet.node);
-    running.says(&format!("it was not rebooted: {held}; it stays cordoned"));
+    let claim =
+        format!("medik8s has it: self-node-remediation holds the Lease medik8s-leases/node-{}", fleet.node);
+    running.says(&format!("it was not rebooted: foreign-owner: {claim}; it stays cordoned"));
     running.ends(6);
     fleet.never_rebooted();
     assert!(fleet.is_cordoned());
     assert_eq!(lease(&world, &fleet.node)["holderIdentity"], "self-node-remediation", "not given back");
 
-    fleet.remediate(&["--resume"]).exits(9).says(&held);
+    let held = format!("the Lease medik8s-leases/node-{} is held by self-node-remediation", fleet.node);
+    fleet.remediate(&["--resume"]).exits(9).says(&held).says("--override foreign-owner");
     fleet.never_rebooted();
     hold(&world, &fleet.node, "");
     fleet.remediate(&["--resume"]).exits(0);
@@ -197,12 +226,10 @@ mod machine_health_checks {
 fn sandbox_one_who_may_not_ask_goes_on_and_says_so() {
     let world = World::sandbox();
     let nodes = world.nodes(&["w1", "w2", "w3"]);
-    world.api().faults().on("GET", &format!("{LEASES}/*")).forbid();
-    world.api().faults().on("POST", LEASES).forbid();
-    let flags = ["--until", "cordon", "--reboot-method", "manual", "--max-unavailable", "100%", "--yes"];
+    let [get, post] = [("GET", format!("{LEASES}/*")), ("POST", LEASES.to_owned())];
+    let [get, post] = [get, post].map(|(verb, path)| world.api().faults().on(verb, &path).forbid());
     cordon(&world, &nodes[0]).exits(0).never_says("medik8s");
-    world
-        .run(&[&["remediate", nodes[1].as_str(), "-v", "2"][..], &flags].concat())
-        .exits(0)
-        .says("if medik8s is installed, it may act on the node, too");
+    assert_eq!((get.hits(), post.hits()), (0, 0), "not installed");
+    install(&world);
+    cordon(&world, &nodes[1]).exits(0).says("not looked at: the Lease medik8s-leases/node-w2 of medik8s: ");
 }

@@ -191,7 +191,8 @@ impl Candidate {
     }
 }
 
-fn has_run_out(lease: &Lease) -> bool {
+/// By the time of day.
+pub(super) fn has_run_out(lease: &Lease) -> bool {
     let renewed = lease.spec.as_ref().and_then(|spec| spec.renew_time.as_ref());
     let age = renewed.map(|renewed| Timestamp::now().duration_since(renewed.0));
     age.is_some_and(|age| age.is_positive() && age.unsigned_abs() > duration(lease))

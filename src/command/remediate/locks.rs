@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::Context;
 use crate::cluster::{Candidate, Hold, LeaseError, LeaseKey, Pace, RemediatedNode};
 use crate::command::stop::until_stopped;
+use crate::core::gates::Gate;
 use crate::error::Result;
 
 /// The Leases of one node.
@@ -88,24 +89,32 @@ async fn of_node(node: &RemediatedNode, context: &Context<'_>) -> Result<Hold> {
     })
 }
 
-/// Where medik8s is not installed there is no such namespace, and no Lease to take.
+/// Where medik8s is not installed there is no Lease to take.
 async fn of_medik8s(node: &RemediatedNode, context: &Context<'_>) -> Result<Option<Hold>> {
     let key = LeaseKey::of_medik8s(&node.name);
+    // Where that cannot be told, its Lease is respected.
+    if !context.cluster.has_medik8s().await.unwrap_or(true) {
+        return Ok(None);
+    }
     match candidate(key.clone(), node, context).take_unless_held().await {
         Ok(hold) => Ok(Some(hold)),
         Err(error) if error.is_missing_namespace() => Ok(None),
+        Err(LeaseError::Held { .. }) if context.settings.overridden.contains(&Gate::ForeignOwner) => Ok(None),
         Err(error) if error.is_forbidden() => {
-            // RBAC says so too where there is no such namespace, which is nearly everywhere.
+            // The plan has told that it may not be read.
             tracing::info!(
-                "may not take the Lease {}/{}: if medik8s is installed, it may act on the node, too",
+                "may not take the Lease {}/{}: medik8s may act on the node, too",
                 key.namespace,
                 key.name
             );
             Ok(None)
         }
         Err(error) => {
-            let explained = error.explain();
-            Err(explained.hint(format!("kubectl get lease -n {} {} -o yaml", key.namespace, key.name)))
+            let is_held = matches!(error, LeaseError::Held { .. });
+            let explained =
+                error.explain().hint(format!("kubectl get lease -n {} {} -o yaml", key.namespace, key.name));
+            let nevertheless = format!("to go on nevertheless: add --override {}", Gate::ForeignOwner);
+            Err(if is_held { explained.hint(nevertheless) } else { explained })
         }
     }
 }
