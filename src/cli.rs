@@ -41,7 +41,7 @@ Exit codes:
   11   no alert source could be trusted, or it is configured wrongly
   12   some alert source could not be trusted, or too many conditions would be
        cleared at once
-  130, 143   interrupted by SIGINT, SIGTERM
+  130, 143   interrupted by SIGINT; by SIGTERM or SIGHUP
 Under systemd: SuccessExitStatus=9 12
 
 Use \"kubectl sciuro options\" for the flags that every command takes.";

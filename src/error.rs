@@ -35,7 +35,7 @@ pub enum Exit {
     SourcePartial = 12,
     /// SIGINT.
     Interrupted = 130,
-    /// SIGTERM.
+    /// SIGTERM or SIGHUP.
     Terminated = 143,
 }
 

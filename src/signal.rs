@@ -13,13 +13,16 @@ pub(crate) enum Signal {
     Interrupt,
     /// SIGTERM.
     Terminate,
+    /// SIGHUP: the terminal or the ssh session is gone. It asks as SIGTERM does and never insists: a shell and the kernel
+    /// both send it.
+    Hangup,
 }
 
 impl Signal {
     pub(crate) fn exit(self) -> Exit {
         match self {
             Self::Interrupt => Exit::Interrupted,
-            Self::Terminate => Exit::Terminated,
+            Self::Terminate | Self::Hangup => Exit::Terminated,
         }
     }
 }
@@ -32,7 +35,12 @@ pub(crate) fn listen(at_once: impl FnOnce() + Send + 'static) -> std::io::Result
     let mut signals = Signals::new()?;
     tokio::spawn(async move {
         RECEIVED.send_replace(Some(signals.next().await));
-        let second = signals.next().await;
+        let second = loop {
+            match signals.next().await {
+                Signal::Hangup => {}
+                insists => break insists,
+            }
+        };
         at_once();
         std::process::exit(second.exit() as i32);
     });
@@ -61,22 +69,37 @@ pub(crate) fn came() -> Option<Signal> {
 struct Signals {
     interrupt: tokio::signal::unix::Signal,
     terminate: tokio::signal::unix::Signal,
+    hangup: Option<tokio::signal::unix::Signal>,
 }
 
 #[cfg(unix)]
 impl Signals {
     fn new() -> std::io::Result<Self> {
         use tokio::signal::unix::{SignalKind, signal};
-        Ok(Self { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? })
+        Ok(Self {
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+            hangup: if ignores_hangup() { None } else { Some(signal(SignalKind::hangup())?) },
+        })
     }
 
     async fn next(&mut self) -> Signal {
         tokio::select! {
             Some(()) = self.interrupt.recv() => Signal::Interrupt,
             Some(()) = self.terminate.recv() => Signal::Terminate,
+            Some(()) = async { self.hangup.as_mut()?.recv().await } => Signal::Hangup,
             else => std::future::pending().await,
         }
     }
+}
+
+/// Whether `nohup` began us. A handler of ours would undo that, and only Linux can be asked without unsafe code.
+#[cfg(unix)]
+fn ignores_hangup() -> bool {
+    std::fs::read_to_string("/proc/self/status").is_ok_and(|status| {
+        let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+        mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).is_some_and(|mask| mask & 1 == 1)
+    })
 }
 
 #[cfg(windows)]

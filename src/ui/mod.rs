@@ -1,6 +1,7 @@
 //! What a person sees: results on stdout, everything else on stderr, prompts only where somebody can answer.
 
 mod custom_columns;
+mod drawing;
 mod journal;
 pub mod jsonpath;
 #[cfg_attr(not(unix), path = "keyboard_elsewhere.rs")]
@@ -60,7 +61,7 @@ impl Ui {
         Self {
             out: Mutex::new(Box::new(std::io::stdout())),
             frame: Mutex::default(),
-            bars: MultiProgress::new(),
+            bars: MultiProgress::with_draw_target(drawing::target()),
             journal: None,
             redraws: std::io::stdout().is_terminal() && !is_dumb,
             colors_result: colors(std::io::stdout().is_terminal()),

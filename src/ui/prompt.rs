@@ -6,7 +6,7 @@ use dialoguer::theme::{SimpleTheme, Theme};
 use indicatif::ProgressDrawTarget;
 
 use super::keyboard::{self, Question, Quiet};
-use super::{Ui, escape};
+use super::{Ui, drawing, escape};
 use crate::error::{Error, Exit, Result};
 use crate::signal::{self, Signal};
 
@@ -99,7 +99,7 @@ impl<'u> Asking<'u> {
 
 impl Drop for Asking<'_> {
     fn drop(&mut self) {
-        self.0.bars.set_draw_target(ProgressDrawTarget::stderr());
+        self.0.bars.set_draw_target(drawing::target());
         show_cursor();
     }
 }

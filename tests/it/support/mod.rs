@@ -10,6 +10,7 @@ mod machines;
 mod relay;
 mod running;
 mod screen;
+mod session;
 mod world;
 
 pub use binary::{Run, command, run};
@@ -20,6 +21,7 @@ pub use generated::is_current;
 pub use relay::Relay;
 pub use running::Running;
 pub use screen::screen;
+pub use session::Session;
 pub use world::{World, seconds_ago};
 
 /// Runs each scenario on the sandbox and on the real control plane.

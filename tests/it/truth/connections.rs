@@ -1,1 +1,3 @@
 //! Certificates, servers and signals.
+
+mod hangups;
