@@ -12,6 +12,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::api::Cluster;
 use super::error::ApiError;
+use super::events::NAMESPACE as NODE_EVENTS;
 
 /// One container of a pod, for its log.
 #[derive(Debug, Clone, Copy)]
@@ -69,10 +70,17 @@ impl Cluster {
         self.items("/api/v1/pods", &[("fieldSelector", &selector)]).await
     }
 
-    /// Events about the node itself.
-    pub async fn node_events(&self, node: &str) -> Result<Vec<Value>, ApiError> {
+    /// Events about the node itself, where such Events are: in any other namespace they are a tenant's. Kubelets and others
+    /// give the node's name for its UID, or none (kubernetes#29289, #139921).
+    pub async fn node_events(&self, node: &str, uid: Option<&str>) -> Result<Vec<Value>, ApiError> {
         let selector = format!("involvedObject.kind=Node,involvedObject.name={node}");
-        self.items("/api/v1/events", &[("fieldSelector", &selector), ("limit", "500")]).await
+        let path = format!("/api/v1/namespaces/{NODE_EVENTS}/events");
+        let mut events = self.items(&path, &[("fieldSelector", &selector), ("limit", "500")]).await?;
+        events.retain(|event| {
+            let about = event["involvedObject"]["uid"].as_str().unwrap_or_default();
+            about.is_empty() || about == node || uid.is_none_or(|uid| about == uid)
+        });
+        Ok(events)
     }
 
     /// Events of kubelets and schedulers about pods, at most 5,000 of them: which are of this node's is for the caller.

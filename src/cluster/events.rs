@@ -16,7 +16,7 @@ use super::nodes::FIELD_MANAGER;
 use super::remediated::{RemediatedNode, UNDER_WAY};
 
 /// Where Events of objects without a namespace are, by convention.
-const NAMESPACE: &str = "default";
+pub(super) const NAMESPACE: &str = "default";
 
 const PATIENCE: Duration = Duration::from_secs(3);
 

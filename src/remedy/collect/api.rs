@@ -47,7 +47,8 @@ impl Collecting<'_> {
         self.object("node/csinode.yaml", cluster.csi_node_object(node)).await?;
         let pods =
             self.fetch("pods", cluster.pod_objects(node)).await.map(|(pods, _)| pods).unwrap_or_default();
-        let events = self.events(node, &pods).await?;
+        let uid = object.as_ref().and_then(|object| object["metadata"]["uid"].as_str());
+        let events = self.events(node, uid, &pods).await?;
         for pod in &pods {
             let (namespace, name) = names(pod);
             self.add_object(&format!("pods/{namespace}/{name}/pod.yaml"), pod.clone(), Duration::ZERO)?;
@@ -56,9 +57,10 @@ impl Collecting<'_> {
         Ok(Found { node: object, pods, events })
     }
 
-    async fn events(&mut self, node: &str, pods: &[Value]) -> std::io::Result<Vec<Value>> {
+    async fn events(&mut self, node: &str, uid: Option<&str>, pods: &[Value]) -> std::io::Result<Vec<Value>> {
         let mut events = Vec::new();
-        if let Some((of_node, _)) = self.fetch("events of the node", self.cluster.node_events(node)).await {
+        let of_node = self.cluster.node_events(node, uid);
+        if let Some((of_node, _)) = self.fetch("events of the node", of_node).await {
             events.extend(of_node);
         }
         if let Some((of_pods, _)) = self.fetch("events of pods", self.cluster.pod_events()).await {
