@@ -125,13 +125,13 @@ async fn one(name: &str, context: &Context<'_>) -> Result<String> {
 /// A new remediation, from its plan to its end.
 async fn remediate(name: &str, context: &Context<'_>) -> Result<String> {
     let Context { settings, ui, .. } = *context;
-    let found = until_stopped(None, Box::pin(look(name, context))).await??;
+    let mut found = until_stopped(None, Box::pin(look(name, context))).await??;
     plan::show(&found, settings, ui);
     let prompts = Prompts::new(&found, settings, ui);
     found.refused(settings, prompts.can_ask()).inspect_err(|_| context.report.refused(&found))?;
     prompts.refuse_without_answers()?;
     prompts.plan().await?;
-    let drain = drain_flags(&found, &prompts, context).await?;
+    let drain = drain_flags(&mut found, &prompts, context).await?;
 
     let locks = Locks::take(&found.node, context).await?;
     let id = begin::new_id();
@@ -155,21 +155,21 @@ async fn remediate(name: &str, context: &Context<'_>) -> Result<String> {
     ending::ending(name, outcome?, context).await
 }
 
-/// The flags of the drain, with what a person allows besides. What one of them was not reached for may need another.
+/// The flags of the drain, with what a person allows besides. What they lead to is planned again, shown and judged as before.
 async fn drain_flags(
-    found: &Preflight,
+    found: &mut Preflight,
     prompts: &Prompts<'_>,
     context: &Context<'_>,
 ) -> Result<DrainSettings> {
-    let Context { settings, cluster, .. } = *context;
+    let Context { settings, cluster, ui, .. } = *context;
     let mut flags = settings.drain.clone();
-    let mut rehearsed;
-    let mut plan = &found.drain;
-    while plan.has_exceptions() {
-        prompts.drain_exceptions(plan, &mut flags).await?;
+    while !found.drain.exceptions().is_empty() {
+        prompts.drain_exceptions(&found.drain, &mut flags).await?;
         let again = drain_plan::rehearse(&found.node.name, &flags, settings, cluster);
-        rehearsed = until_stopped(None, Box::pin(again)).await?;
-        plan = &rehearsed;
+        let again = until_stopped(None, Box::pin(again)).await?;
+        let before = std::mem::replace(&mut found.drain, again);
+        plan::show_drain(found, &before, ui);
+        found.refused(settings, true).inspect_err(|_| context.report.refused(found))?;
     }
     Ok(flags)
 }

@@ -362,7 +362,7 @@ fn drain_exceptions_are_asked_for_one_by_one() {
     answer("Evict these pods, which no controller starts again? [y/N] ", "n");
     session.exp_string("declined; nothing was changed").unwrap();
     ends(&mut session, 4);
-    let run = remediate(&world, &[&node, "--yes"]).exits(3).says("is refused (local-storage)");
+    let run = remediate(&world, &[&node, "--yes"]).exits(3).says("is refused (local-storage, unmanaged)");
     assert!(run.stderr.contains("refused: local-storage: cannot delete Pods with local storage"), "{run:#?}");
     remediate(&world, &[&node, "--yes", "--delete-emptydir-data"]).exits(3).says("is refused (unmanaged)");
     assert_eq!(world.get_node(&node)["spec"]["unschedulable"], Value::Null);

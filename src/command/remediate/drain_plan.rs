@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use crate::cli::DryRun;
 use crate::cluster::Cluster;
-use crate::core::drain::{Answer, Policy, Verdict};
+use crate::core::drain::{Answer, Blocked, Policy, Verdict};
 use crate::error::Error;
 use crate::remedy::drain::{self, DrainOptions, PlannedPod, Refusal};
 use crate::settings::{DrainSettings, RemediateSettings};
@@ -36,6 +36,9 @@ pub(super) struct PodPlan {
     pub(super) budget: Option<BudgetPlan>,
     pub(super) grace_period_seconds: Option<i64>,
     pub(super) empty_dir: bool,
+    /// It is blocked only as long as nobody allows its eviction.
+    #[serde(skip)]
+    pub(super) needs_consent: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -74,6 +77,8 @@ pub(super) struct Obstacle {
     pub(super) hint: Option<String>,
     /// What a flag allows, if one does.
     pub(super) exception: Option<Exception>,
+    /// Which pods that lets go.
+    pub(super) pods: Option<String>,
 }
 
 /// What kubectl drain does only with a flag.
@@ -95,9 +100,15 @@ impl Exception {
 }
 
 impl DrainPlan {
-    /// Whether a person could be asked for something that lets the drain begin.
-    pub(super) fn has_exceptions(&self) -> bool {
-        self.obstacles.iter().any(|obstacle| obstacle.exception.is_some())
+    /// What a person can be asked for before the drain can begin, each once.
+    pub(super) fn exceptions(&self) -> Vec<Exception> {
+        let mut found: Vec<Exception> = Vec::new();
+        for exception in self.obstacles.iter().filter_map(|obstacle| obstacle.exception) {
+            if !found.contains(&exception) {
+                found.push(exception);
+            }
+        }
+        found
     }
 }
 
@@ -133,7 +144,7 @@ fn not_rehearsed(error: &Error) -> Obstacle {
     let mut lines = error.lines();
     let reason = lines.next().unwrap_or_default();
     let hint = lines.next().map(|hint| hint.trim_start_matches("hint: ").to_owned());
-    Obstacle { name: "not-rehearsed", reason, hint, exception: None }
+    Obstacle { name: "not-rehearsed", reason, hint, exception: None, pods: None }
 }
 
 /// The server said no, and no budget is the reason.
@@ -148,18 +159,18 @@ fn refused(planned: &PlannedPod) -> Option<String> {
 
 fn obstacle(refusal: Refusal) -> Obstacle {
     let exceptions = [Exception::IgnoreDaemonsets, Exception::DeleteEmptydirData, Exception::Force];
-    let exception = exceptions
-        .into_iter()
-        .find(|exception| refusal.hint.strip_prefix("add ").is_some_and(|flag| flag == exception.flag()));
-    let hint = exception.is_none().then_some(refusal.hint);
-    Obstacle { name: refusal.gate, reason: refusal.text, hint, exception }
+    let (flag, pods) = refusal.consent.unzip();
+    let exception = exceptions.into_iter().find(|exception| flag == Some(exception.flag()));
+    Obstacle { name: refusal.gate, reason: refusal.text, hint: Some(refusal.hint), exception, pods }
 }
 
 fn pod(planned: &PlannedPod, drain: &DrainSettings) -> PodPlan {
-    let PlannedPod { pod, verdict, budgets, rehearsed, returns } = planned;
+    let PlannedPod { pod, needs, verdict, budgets, rehearsed, returns } = planned;
     let own_grace = pod.grace_seconds;
     let grace = drain.grace_period.map(i64::from).or(own_grace);
+    let blocked: Vec<&str> = planned.blocked().map(Blocked::gate).collect();
     let (action, reason) = match verdict {
+        _ if !blocked.is_empty() => (PodAction::Blocked, blocked.join(", ")),
         Verdict::Evict(_) => (PodAction::Evict, answer(rehearsed.as_ref(), *returns)),
         Verdict::Skip(skip) => (PodAction::Skip, skip.reason().to_owned()),
         Verdict::Blocked(blocked) => (PodAction::Blocked, blocked.gate().to_owned()),
@@ -178,6 +189,7 @@ fn pod(planned: &PlannedPod, drain: &DrainSettings) -> PodPlan {
         }),
         grace_period_seconds: if action == PodAction::Evict { grace } else { own_grace },
         empty_dir: !pod.empty_dirs.is_empty(),
+        needs_consent: !needs.is_empty() && !matches!(verdict, Verdict::Blocked(_)),
     }
 }
 

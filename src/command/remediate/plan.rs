@@ -80,6 +80,9 @@ pub(super) struct Refused {
     /// What lifts it.
     #[serde(skip_serializing_if = "Option::is_none")]
     flag: Option<String>,
+    /// The pods that a person may let go.
+    #[serde(skip)]
+    consent: Option<String>,
 }
 
 /// The plans as the result.
@@ -94,14 +97,23 @@ pub(super) fn print_all(all: &[Preflight], settings: &RemediateSettings, ui: &Ui
             ui.result("");
         }
         let warn = |line: &str| ui.result(&format!("Warning: {line}"));
-        write(found, settings, &|line| ui.result(line), &warn, &|table| ui.table(table, true));
+        write(found, settings, false, &|line| ui.result(line), &warn, &|table| ui.table(table, true));
     }
 }
 
 /// The plan for the person who is asked next.
 pub(super) fn show(found: &Preflight, settings: &RemediateSettings, ui: &Ui) {
     let warn = |line: &str| ui.warning(line);
-    write(found, settings, &|line| ui.note(line), &warn, &|table| ui.table_note(table));
+    let asks = !settings.yes && ui.can_ask();
+    write(found, settings, asks, &|line| ui.note(line), &warn, &|table| ui.table_note(table));
+}
+
+/// How the drain goes with what the person has allowed since `before`.
+pub(super) fn show_drain(found: &Preflight, before: &DrainPlan, ui: &Ui) {
+    ui.table_note(&pods(&found.drain.pods, true));
+    let is_new = |warning: &&String| !before.warnings.contains(warning);
+    found.drain.warnings.iter().filter(is_new).for_each(|warning| ui.warning(warning));
+    say_refusals(refusals(found), true, &|line| ui.note(line));
 }
 
 impl<'p> Item<'p> {
@@ -182,12 +194,14 @@ pub(super) fn refusals(found: &Preflight) -> Vec<Refused> {
         reason: refusal.reason.clone(),
         hint: refusal.hint.clone(),
         flag: of_gate(refusal),
+        consent: None,
     });
     let others = found.unusable.iter().chain(&found.drain.obstacles).map(|obstacle| Refused {
         name: obstacle.name,
         reason: obstacle.reason.clone(),
         hint: obstacle.hint.clone(),
         flag: obstacle.exception.map(|exception| exception.flag().to_owned()),
+        consent: obstacle.pods.clone(),
     });
     gates.chain(others).collect()
 }
@@ -204,9 +218,11 @@ fn warnings(found: &Preflight) -> Vec<&str> {
         .collect()
 }
 
+/// `asks`: a person is asked next.
 fn write(
     found: &Preflight,
     settings: &RemediateSettings,
+    asks: bool,
     say: &dyn Fn(&str),
     warn: &dyn Fn(&str),
     show: &dyn Fn(&Table),
@@ -253,7 +269,7 @@ fn write(
     }
     if !found.drain.pods.is_empty() {
         say("");
-        show(&pods(&found.drain.pods));
+        show(&pods(&found.drain.pods, asks));
     }
     for warning in warnings(found) {
         warn(warning);
@@ -264,12 +280,22 @@ fn write(
     for refusal in &found.overridden {
         say(&format!("overridden: {refusal}"));
     }
-    for refusal in refusals(found) {
-        say(&format!("refused: {}: {}", refusal.name, refusal.reason));
-        refusal.hint.iter().for_each(|hint| say(&format!("  hint: {hint}")));
-    }
+    say_refusals(refusals(found), asks, say);
     for missing in &found.permissions.missing {
         say(&format!("refused: permissions: you may not {missing}"));
+    }
+}
+
+fn say_refusals(refusals: Vec<Refused>, asks: bool, say: &dyn Fn(&str)) {
+    for Refused { name, reason, hint, consent, .. } in refusals {
+        if let Some(pods) = consent.filter(|_| asks) {
+            say(&format!("needs consent: {name}: {pods}"));
+            continue;
+        }
+        say(&format!("refused: {name}: {reason}"));
+        if let Some(hint) = hint {
+            say(&format!("  hint: {hint}"));
+        }
     }
 }
 
@@ -327,7 +353,7 @@ fn reboot(found: &Preflight, settings: &RemediateSettings) -> String {
     }
 }
 
-fn pods(pods: &[PodPlan]) -> Table {
+fn pods(pods: &[PodPlan], asks: bool) -> Table {
     let headers = [
         "NAMESPACE",
         "POD",
@@ -348,7 +374,7 @@ fn pods(pods: &[PodPlan]) -> Table {
             Cell::new(&pod.namespace),
             Cell::new(&pod.name),
             or_dash(pod.owner.clone()),
-            Cell::new(pod.action.name()),
+            Cell::new(if asks && pod.needs_consent { "ask" } else { pod.action.name() }),
             or_dash(budget.map(|budget| budget.name.clone())),
             or_dash(budget.map(|budget| budget.disruptions_allowed.to_string())),
             or_dash(budget.map(|budget| format!("{}/{}", budget.current_healthy, budget.desired_healthy))),

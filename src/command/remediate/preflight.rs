@@ -208,8 +208,12 @@ impl Preflight {
             .map(|refusal| refusal.gate.name())
             .collect();
         let mut error = Error::new(Exit::Refused, what);
-        if !liftable.is_empty() {
-            error = error.hint(format!("to go on nevertheless: add --override {}", liftable.join(",")));
+        let overrides = (!liftable.is_empty()).then(|| format!("--override {}", liftable.join(",")));
+        let consents = if can_ask { Vec::new() } else { self.drain.exceptions() };
+        let consents = consents.into_iter().map(|exception| exception.flag().to_owned());
+        let flags: Vec<String> = overrides.into_iter().chain(consents).collect();
+        if !flags.is_empty() {
+            error = error.hint(format!("to go on nevertheless: add {}", flags.join(" ")));
         }
         if !self.permissions.missing.is_empty() {
             let tiers: Vec<&str> = settings.collect.tiers.iter().map(|tier| tier.name()).collect();
@@ -282,7 +286,7 @@ async fn helper(name: &str, settings: &RemediateSettings, cluster: &Cluster) -> 
 }
 
 fn obstacle(name: &'static str, error: RebootError) -> Obstacle {
-    Obstacle { name, hint: error.hints.into_iter().next(), reason: error.why, exception: None }
+    Obstacle { name, hint: error.hints.into_iter().next(), reason: error.why, exception: None, pods: None }
 }
 
 async fn permissions(settings: &RemediateSettings, cluster: &Cluster) -> Permissions {

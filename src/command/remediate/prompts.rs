@@ -25,25 +25,20 @@ fn no_terminal(hint: &str) -> Error {
 
 /// Asks about one node.
 pub(super) struct Prompts<'p> {
-    node: &'p str,
+    node: String,
     is_control_plane: bool,
     settings: &'p RemediateSettings,
     ui: &'p Ui,
 }
 
 impl<'p> Prompts<'p> {
-    pub(super) fn new(preflight: &'p Preflight, settings: &'p RemediateSettings, ui: &'p Ui) -> Self {
-        Self { node: &preflight.node.name, is_control_plane: preflight.is_control_plane, settings, ui }
+    pub(super) fn new(preflight: &Preflight, settings: &'p RemediateSettings, ui: &'p Ui) -> Self {
+        Self { node: preflight.node.name.clone(), is_control_plane: preflight.is_control_plane, settings, ui }
     }
 
     /// For a run that goes on: there is no plan.
-    pub(super) fn of(
-        name: &'p str,
-        node: &RemediatedNode,
-        settings: &'p RemediateSettings,
-        ui: &'p Ui,
-    ) -> Self {
-        Self { node: name, is_control_plane: node.is_control_plane(), settings, ui }
+    pub(super) fn of(name: &str, node: &RemediatedNode, settings: &'p RemediateSettings, ui: &'p Ui) -> Self {
+        Self { node: name.to_owned(), is_control_plane: node.is_control_plane(), settings, ui }
     }
 
     /// Whether a person is asked at all.
@@ -53,7 +48,7 @@ impl<'p> Prompts<'p> {
 
     /// Whether the node's name has to be typed before the reboot.
     fn is_typed(&self) -> bool {
-        self.is_control_plane && !self.settings.confirmed.contains(self.node)
+        self.is_control_plane && !self.settings.confirmed.contains(&self.node)
     }
 
     /// Once it is known what will be asked: nobody is there to type it.
@@ -76,11 +71,13 @@ impl<'p> Prompts<'p> {
         judge(self.ui.ask(&question).await, "nothing was changed")
     }
 
-    /// Asks for each flag that the drain would need; what is granted is added to `granted`.
+    /// Asks for each flag that the drain would need, once; what is granted is added to `granted`.
     pub(super) async fn drain_exceptions(&self, plan: &DrainPlan, granted: &mut DrainSettings) -> Result<()> {
-        for obstacle in &plan.obstacles {
-            let Some(exception) = obstacle.exception else { continue };
-            self.ui.note(&format!("{}: {}", obstacle.name, obstacle.reason));
+        for exception in plan.exceptions() {
+            let these = plan.obstacles.iter().filter(|obstacle| obstacle.exception == Some(exception));
+            for (obstacle, pods) in these.filter_map(|obstacle| Some((obstacle, obstacle.pods.as_ref()?))) {
+                self.ui.note(&format!("{}: {pods}", obstacle.name));
+            }
             let question = match exception {
                 Exception::IgnoreDaemonsets => "Leave the pods of DaemonSets, which end with the reboot?",
                 Exception::DeleteEmptydirData => {
@@ -101,7 +98,7 @@ impl<'p> Prompts<'p> {
 
     /// The node is drained: is it to go down now?
     pub(super) async fn reboot(&self) -> Result<()> {
-        let node = self.node;
+        let node = &self.node;
         let undo = format!("node/{node} stays as it is");
         if self.is_typed() {
             let question = format!("{node} is a control-plane node. Type its name to reboot it");

@@ -23,6 +23,18 @@ impl Default for Policy {
     }
 }
 
+impl Policy {
+    /// With the flag that lifts this, if one does.
+    fn allowing(self, blocked: &Blocked) -> Option<Self> {
+        match blocked {
+            Blocked::DaemonSet => Some(Self { ignore_daemonsets: true, ..self }),
+            Blocked::DaemonSetUnknown(_) => None,
+            Blocked::LocalStorage => Some(Self { delete_emptydir_data: true, ..self }),
+            Blocked::DaemonSetGone(_) | Blocked::Unmanaged => Some(Self { force: true, ..self }),
+        }
+    }
+}
+
 /// What is known of a pod's `DaemonSet`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum DaemonSet {
@@ -69,7 +81,9 @@ impl Skip {
 pub enum Blocked {
     /// The flag `--ignore-daemonsets` is off.
     DaemonSet,
-    /// Its `DaemonSet` is gone, or could not be asked for: why.
+    /// Its `DaemonSet` does not exist, in the server's words.
+    DaemonSetGone(String),
+    /// Its `DaemonSet` could not be asked for: why.
     DaemonSetUnknown(String),
     LocalStorage,
     Unmanaged,
@@ -79,7 +93,7 @@ impl Blocked {
     /// The name of the refusal.
     pub fn gate(&self) -> &'static str {
         match self {
-            Self::DaemonSet | Self::DaemonSetUnknown(_) => "daemonset",
+            Self::DaemonSet | Self::DaemonSetGone(_) | Self::DaemonSetUnknown(_) => "daemonset",
             Self::LocalStorage => "local-storage",
             Self::Unmanaged => "unmanaged",
         }
@@ -91,7 +105,7 @@ impl Blocked {
             Self::DaemonSet => Some("--ignore-daemonsets"),
             Self::DaemonSetUnknown(_) => None,
             Self::LocalStorage => Some("--delete-emptydir-data"),
-            Self::Unmanaged => Some("--force"),
+            Self::DaemonSetGone(_) | Self::Unmanaged => Some("--force"),
         }
     }
 
@@ -99,9 +113,19 @@ impl Blocked {
     pub fn reason(&self) -> &str {
         match self {
             Self::DaemonSet => "DaemonSet-managed Pods (use --ignore-daemonsets to ignore)",
-            Self::DaemonSetUnknown(why) => why,
+            Self::DaemonSetGone(why) | Self::DaemonSetUnknown(why) => why,
             Self::LocalStorage => "Pods with local storage (use --delete-emptydir-data to override)",
             Self::Unmanaged => "Pods that declare no controller (use --force to override)",
+        }
+    }
+
+    /// Which pods these are, for a person who may allow them to go.
+    pub fn pods(&self) -> &str {
+        match self {
+            Self::DaemonSet => "pods of DaemonSets",
+            Self::DaemonSetGone(why) | Self::DaemonSetUnknown(why) => why,
+            Self::LocalStorage => "pods with emptyDir volumes",
+            Self::Unmanaged => "pods without a controller",
         }
     }
 }
@@ -135,9 +159,8 @@ pub fn classify(pod: &Pod, policy: Policy, helpers: &str, daemon_set: &DaemonSet
     if needs_daemon_set(pod) {
         match daemon_set {
             DaemonSet::NotFound(why) if policy.force => warnings.push(why.clone()),
-            DaemonSet::NotFound(why) | DaemonSet::Unknown(why) => {
-                return Verdict::Blocked(Blocked::DaemonSetUnknown(why.clone()));
-            }
+            DaemonSet::NotFound(why) => return Verdict::Blocked(Blocked::DaemonSetGone(why.clone())),
+            DaemonSet::Unknown(why) => return Verdict::Blocked(Blocked::DaemonSetUnknown(why.clone())),
             DaemonSet::Exists if policy.ignore_daemonsets => return Verdict::Skip(Skip::DaemonSet),
             DaemonSet::Exists => return Verdict::Blocked(Blocked::DaemonSet),
         }
@@ -158,6 +181,24 @@ pub fn classify(pod: &Pod, policy: Policy, helpers: &str, daemon_set: &DaemonSet
         warnings.push(UNMANAGED.to_owned());
     }
     Verdict::Evict(warnings)
+}
+
+/// Everything that has to be allowed before the pod can go, and what a drain does with it then.
+pub fn consents(
+    pod: &Pod,
+    mut policy: Policy,
+    helpers: &str,
+    daemon_set: &DaemonSet,
+    now: Timestamp,
+) -> (Vec<Blocked>, Verdict) {
+    let mut needed = Vec::new();
+    loop {
+        let verdict = classify(pod, policy, helpers, daemon_set, now);
+        let Verdict::Blocked(blocked) = &verdict else { return (needed, verdict) };
+        let Some(allowing) = policy.allowing(blocked) else { return (needed, verdict) };
+        needed.push(blocked.clone());
+        policy = allowing;
+    }
 }
 
 /// Whether the pod is being deleted for so long that nobody waits for it.

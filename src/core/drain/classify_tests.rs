@@ -107,12 +107,80 @@ fn a_daemon_set_that_is_gone_takes_force() {
     let pod = owned_by("apps/v1", "DaemonSet");
     let words = "daemonsets.apps \"agent\" not found";
     let gone = DaemonSet::NotFound(words.into());
-    let blocked = Verdict::Blocked(Blocked::DaemonSetUnknown(words.into()));
+    let blocked = Verdict::Blocked(Blocked::DaemonSetGone(words.into()));
     assert_eq!(classify(&pod, Policy { force: false, ..all() }, HELPERS, &gone, at(0)), blocked);
     assert_eq!(classify(&pod, all(), HELPERS, &gone, at(0)), evict(&[words]));
     let denied = DaemonSet::Unknown("forbidden".into());
     let blocked = Verdict::Blocked(Blocked::DaemonSetUnknown("forbidden".into()));
     assert_eq!(classify(&pod, all(), HELPERS, &denied, at(0)), blocked, "--force is for those that are gone");
+}
+
+/// A pod, the flags that are typed, its `DaemonSet`, the flags that it needs, and what is done with it then.
+type Needs<'r> = (&'r str, Pod, Policy, &'r DaemonSet, &'r [&'r str], Verdict);
+
+/// Each flag once, in kubectl's order, and what is done with the pod when they are there.
+#[test]
+fn f9_a2_what_a_person_is_asked_for_is_all_that_the_pod_needs() {
+    let (gone, unknown) = (DaemonSet::NotFound("gone".into()), DaemonSet::Unknown("forbidden".into()));
+    let daemon = || owned_by("apps/v1", "DaemonSet");
+    let emptydir = Policy { delete_emptydir_data: true, ..none() };
+    let table: [Needs<'_>; 8] = [
+        ("nothing", owned_by("apps/v1", "ReplicaSet"), none(), &DaemonSet::Exists, &[], evict(&[])),
+        ("one", alone(), none(), &DaemonSet::Exists, &["--force"], evict(&[UNMANAGED])),
+        (
+            "two",
+            with_empty_dir(alone()),
+            none(),
+            &DaemonSet::Exists,
+            &["--delete-emptydir-data", "--force"],
+            evict(&[LOCAL_STORAGE, UNMANAGED]),
+        ),
+        (
+            "what is typed is not asked",
+            with_empty_dir(alone()),
+            emptydir,
+            &DaemonSet::Exists,
+            &["--force"],
+            evict(&[LOCAL_STORAGE, UNMANAGED]),
+        ),
+        (
+            "left",
+            daemon(),
+            none(),
+            &DaemonSet::Exists,
+            &["--ignore-daemonsets"],
+            Verdict::Skip(Skip::DaemonSet),
+        ),
+        (
+            "of a set that is gone",
+            with_empty_dir(daemon()),
+            none(),
+            &gone,
+            &["--force", "--delete-emptydir-data"],
+            evict(&["gone", LOCAL_STORAGE]),
+        ),
+        (
+            "of a set that cannot be asked for",
+            with_empty_dir(daemon()),
+            none(),
+            &unknown,
+            &[],
+            Verdict::Blocked(Blocked::DaemonSetUnknown("forbidden".into())),
+        ),
+        (
+            "static",
+            Pod { is_mirror: true, ..alone() },
+            none(),
+            &DaemonSet::Exists,
+            &[],
+            Verdict::Skip(Skip::Mirror),
+        ),
+    ];
+    for (what, pod, policy, daemon_set, flags, verdict) in table {
+        let (needed, found) = consents(&pod, policy, HELPERS, daemon_set, at(0));
+        assert_eq!(needed.iter().filter_map(Blocked::flag).collect::<Vec<_>>(), flags, "{what}");
+        assert_eq!(found, verdict, "{what}");
+    }
 }
 
 #[test]

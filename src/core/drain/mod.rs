@@ -11,7 +11,8 @@ mod selector;
 pub use answer::{Answer, Hint};
 pub use budget::{Allowance, Amount, Budget};
 pub use classify::{
-    Blocked, Classified, DaemonSet, Policy, Skip, Verdict, classify, needs_daemon_set, refusals, warnings,
+    Blocked, Classified, DaemonSet, Policy, Skip, Verdict, classify, consents, needs_daemon_set, refusals,
+    warnings,
 };
 pub use findings::{Finding, findings};
 pub use pod::{Owner, Phase, Pod};

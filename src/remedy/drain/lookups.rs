@@ -7,7 +7,9 @@ use futures::StreamExt;
 use jiff::Timestamp;
 
 use crate::cluster::Cluster;
-use crate::core::drain::{Classified, DaemonSet, Pod, Policy, classify, needs_daemon_set};
+use crate::core::drain::{
+    Blocked, Classified, DaemonSet, Pod, Policy, Verdict, classify, consents, needs_daemon_set,
+};
 
 /// `DaemonSets` are asked for this many at a time.
 const AT_ONCE: usize = 8;
@@ -25,6 +27,25 @@ impl Lookups {
     }
 
     pub(super) async fn classify(&mut self, pods: Vec<Pod>, policy: Policy) -> Vec<Classified> {
+        self.look_up(&pods).await;
+        let now = Timestamp::now();
+        let verdict = |pod: &Pod| classify(pod, policy, &self.helpers, self.daemon_set(pod), now);
+        pods.into_iter().map(|pod| Classified { verdict: verdict(&pod), pod }).collect()
+    }
+
+    /// What has to be allowed for each pod, and what is done with it then.
+    pub(super) async fn consents(&mut self, pods: &[Pod], policy: Policy) -> Vec<(Vec<Blocked>, Verdict)> {
+        self.look_up(pods).await;
+        let now = Timestamp::now();
+        pods.iter().map(|pod| consents(pod, policy, &self.helpers, self.daemon_set(pod), now)).collect()
+    }
+
+    /// Used where one has to be known only.
+    fn daemon_set(&self, pod: &Pod) -> &DaemonSet {
+        key(pod).and_then(|key| self.known.get(&key)).unwrap_or(&DaemonSet::Exists)
+    }
+
+    async fn look_up(&mut self, pods: &[Pod]) {
         let mut missing: Vec<_> =
             pods.iter().filter_map(key).filter(|key| !self.known.contains_key(key)).collect();
         missing.sort();
@@ -39,14 +60,6 @@ impl Lookups {
             .collect()
             .await;
         self.known.extend(asked);
-        let now = Timestamp::now();
-        pods.into_iter()
-            .map(|pod| {
-                let daemon_set = key(&pod).and_then(|key| self.known.get(&key)).unwrap_or(&DaemonSet::Exists);
-                let verdict = classify(&pod, policy, &self.helpers, daemon_set, now);
-                Classified { pod, verdict }
-            })
-            .collect()
     }
 }
 

@@ -8,7 +8,7 @@ use super::lookups::Lookups;
 use super::{DrainOptions, reach};
 use crate::cluster::{Cluster, Rule};
 use crate::core::drain::{
-    Answer, Budget, Classified, Finding, Order, Pod, Verdict, findings, returns, warnings,
+    Answer, Blocked, Budget, Classified, Finding, Order, Pod, Verdict, findings, returns, warnings,
 };
 use crate::error::Error;
 
@@ -24,6 +24,9 @@ pub struct DrainPlan {
 #[derive(Debug, Clone)]
 pub struct PlannedPod {
     pub pod: Pod,
+    /// What a person has to allow first.
+    pub needs: Vec<Blocked>,
+    /// Once that is allowed: what no flag allows is found out before anybody is asked for one.
     pub verdict: Verdict,
     /// The disruption budgets that cover it.
     pub budgets: Vec<Budget>,
@@ -39,6 +42,8 @@ pub struct Refusal {
     pub gate: &'static str,
     pub text: String,
     pub hint: String,
+    /// The flag that lifts it, if one does, and which pods that lets go.
+    pub consent: Option<(&'static str, String)>,
 }
 
 impl DrainPlan {
@@ -49,29 +54,34 @@ impl DrainPlan {
             gate: finding.gate(),
             text: finding.to_string(),
             hint: finding.hint(),
+            consent: None,
         }));
         blocked
     }
 
     /// Pods that need a flag, one refusal for each reason.
     fn blocked(&self) -> Vec<Refusal> {
-        let mut refusals: Vec<Refusal> = Vec::new();
-        for PlannedPod { pod, verdict, .. } in &self.pods {
-            let Verdict::Blocked(blocked) = verdict else { continue };
-            let what = format!("cannot delete {}: ", blocked.reason());
-            match refusals.iter_mut().find(|refusal| refusal.text.starts_with(&what)) {
-                Some(refusal) => refusal.text.extend([", ", &pod.key()]),
-                None => refusals.push(Refusal {
-                    gate: blocked.gate(),
-                    text: format!("{what}{}", pod.key()),
-                    hint: blocked.flag().map_or_else(
-                        || format!("kubectl describe pod {} -n {}", pod.name, pod.namespace),
-                        |flag| format!("add {flag}"),
-                    ),
-                }),
+        let mut reasons: Vec<(&Blocked, Vec<&Pod>)> = Vec::new();
+        for planned in &self.pods {
+            for blocked in planned.blocked() {
+                match reasons.iter_mut().find(|(reason, _)| *reason == blocked) {
+                    Some((_, pods)) => pods.push(&planned.pod),
+                    None => reasons.push((blocked, vec![&planned.pod])),
+                }
             }
         }
-        refusals
+        let refusal = |(blocked, pods): (&Blocked, Vec<&Pod>)| {
+            let keys = pods.iter().map(|pod| pod.key()).collect::<Vec<_>>().join(", ");
+            let first =
+                pods.first().map(|pod| format!("kubectl describe pod {} -n {}", pod.name, pod.namespace));
+            Refusal {
+                gate: blocked.gate(),
+                text: format!("cannot delete {}: {keys}", blocked.reason()),
+                hint: blocked.flag().map(|flag| format!("add {flag}")).or(first).unwrap_or_default(),
+                consent: blocked.flag().map(|flag| (flag, format!("{}: {keys}", blocked.pods()))),
+            }
+        };
+        reasons.into_iter().map(refusal).collect()
     }
 
     /// What a person should know, though it may be as they want it.
@@ -79,10 +89,27 @@ impl DrainPlan {
         let classified: Vec<_> = self
             .pods
             .iter()
-            .map(|planned| Classified { pod: planned.pod.clone(), verdict: planned.verdict.clone() })
+            .map(|planned| Classified {
+                pod: planned.pod.clone(),
+                verdict: match planned.blocked().next() {
+                    Some(blocked) => Verdict::Blocked(blocked.clone()),
+                    None => planned.verdict.clone(),
+                },
+            })
             .collect();
         let of_budgets = self.findings.iter().filter(|finding| !finding.refuses()).map(Finding::to_string);
         warnings(&classified).into_iter().chain(of_budgets).collect()
+    }
+}
+
+impl PlannedPod {
+    /// What keeps it, as things are.
+    pub fn blocked(&self) -> impl Iterator<Item = &Blocked> {
+        let for_good = match &self.verdict {
+            Verdict::Blocked(blocked) => Some(blocked),
+            Verdict::Evict(_) | Verdict::Skip(_) => None,
+        };
+        self.needs.iter().chain(for_good)
     }
 }
 
@@ -98,18 +125,18 @@ pub(super) async fn rehearse(
         async { cluster.list_budgets().await.map_err(|error| error.explain("list", &Rule::BUDGETS)) };
     let (pods, budgets, unreachable) = tokio::try_join!(pods, budgets, reach::is_unreachable(cluster, node))?;
     let policy = reach::policy(options, unreachable);
-    let mut classified =
-        Lookups::new(cluster.clone(), &options.helper_namespace).classify(pods.items, policy).await;
-    classified.sort_by_cached_key(|classified| classified.pod.key());
-    let evicted = classified.iter().filter(|classified| matches!(classified.verdict, Verdict::Evict(_)));
+    let mut pods = pods.items;
+    pods.sort_by_cached_key(Pod::key);
+    let consents = Lookups::new(cluster.clone(), &options.helper_namespace).consents(&pods, policy).await;
+    let evicted = pods.iter().zip(&consents).filter(|(_, (_, verdict))| matches!(verdict, Verdict::Evict(_)));
     let findings = if options.disable_eviction {
         Vec::new()
     } else {
-        findings(evicted.map(|classified| &classified.pod), &budgets.items)
+        findings(evicted.map(|(pod, _)| pod), &budgets.items)
     };
     let budgets = &budgets.items;
-    let pods = futures::stream::iter(classified)
-        .map(|Classified { pod, verdict }| async move {
+    let pods = futures::stream::iter(pods.into_iter().zip(consents))
+        .map(|(pod, (needs, verdict))| async move {
             let rehearsed = match &verdict {
                 Verdict::Evict(_) if options.asks_server => Some(rehearse_one(cluster, &pod, options).await),
                 Verdict::Evict(_) | Verdict::Skip(_) | Verdict::Blocked(_) => None,
@@ -118,6 +145,7 @@ pub(super) async fn rehearse(
                 returns: matches!(verdict, Verdict::Evict(_)) && returns(&pod),
                 budgets: budgets.iter().filter(|budget| budget.covers(&pod)).cloned().collect(),
                 pod,
+                needs,
                 verdict,
                 rehearsed,
             }

@@ -85,6 +85,13 @@ impl<'w> Ground<'w> {
         });
     }
 
+    /// Over the same pods as that of an app, which no server allows.
+    pub fn second_budget(&self, app: &str) {
+        let budget = json!({"apiVersion": "policy/v1", "kind": "PodDisruptionBudget", "metadata": {"name": format!("{app}-too")},
+            "spec": {"selector": {"matchLabels": {"app": app}}, "minAvailable": 0}});
+        self.world.create(&self.budgets(), &budget);
+    }
+
     fn budgets(&self) -> String {
         format!("/apis/policy/v1/namespaces/{}/poddisruptionbudgets", self.namespace)
     }
