@@ -116,6 +116,7 @@ Register-ArgumentCompleter -Native -CommandName 'kubectl-sciuro' -ScriptBlock {
             [CompletionResult]::new('-l', '-l', [CompletionResultType]::ParameterName, 'Write only the nodes that this label selector matches')
             [CompletionResult]::new('--selector', '--selector', [CompletionResultType]::ParameterName, 'Write only the nodes that this label selector matches')
             [CompletionResult]::new('--alertmanager', '--alertmanager', [CompletionResultType]::ParameterName, 'Alertmanager: a URL, whose path prefix is kept, svc://NAMESPACE/SERVICE[:PORT] in the cluster, or auto; may be repeated for the members of one cluster of Alertmanagers')
+            [CompletionResult]::new('--alertmanager-namespace', '--alertmanager-namespace', [CompletionResultType]::ParameterName, 'Namespaces that --alertmanager auto searches; needed with --http-config [default: monitoring]')
             [CompletionResult]::new('--receiver', '--receiver', [CompletionResultType]::ParameterName, 'The receiver whose alerts count, with --alertmanager')
             [CompletionResult]::new('--prometheus', '--prometheus', [CompletionResultType]::ParameterName, 'Prometheus: a URL, or svc://NAMESPACE/SERVICE[:PORT] in the cluster; may be repeated')
             [CompletionResult]::new('--prometheus-ha', '--prometheus-ha', [CompletionResultType]::ParameterName, 'All of --prometheus evaluate the same rules: one of them is enough')
@@ -234,6 +235,7 @@ Register-ArgumentCompleter -Native -CommandName 'kubectl-sciuro' -ScriptBlock {
             [CompletionResult]::new('--silence', '--silence', [CompletionResultType]::ParameterName, 'Silence the node''s alerts at the --alertmanager while it is remediated: 15 minutes at a time, and no longer than the run')
             [CompletionResult]::new('--prefix', '--prefix', [CompletionResultType]::ParameterName, 'Prefix of the condition types that are reasons to remediate')
             [CompletionResult]::new('--alertmanager', '--alertmanager', [CompletionResultType]::ParameterName, 'Alertmanager: a URL, whose path prefix is kept, svc://NAMESPACE/SERVICE[:PORT] in the cluster, or auto; may be repeated for the members of one cluster of Alertmanagers')
+            [CompletionResult]::new('--alertmanager-namespace', '--alertmanager-namespace', [CompletionResultType]::ParameterName, 'Namespaces that --alertmanager auto searches; needed with --http-config [default: monitoring]')
             [CompletionResult]::new('--receiver', '--receiver', [CompletionResultType]::ParameterName, 'The receiver whose alerts count, with --alertmanager')
             [CompletionResult]::new('--prometheus', '--prometheus', [CompletionResultType]::ParameterName, 'Prometheus: a URL, or svc://NAMESPACE/SERVICE[:PORT] in the cluster; may be repeated')
             [CompletionResult]::new('--prometheus-ha', '--prometheus-ha', [CompletionResultType]::ParameterName, 'All of --prometheus evaluate the same rules: one of them is enough')
@@ -294,6 +296,7 @@ Register-ArgumentCompleter -Native -CommandName 'kubectl-sciuro' -ScriptBlock {
         'kubectl-sciuro;check' {
             [CompletionResult]::new('--for', '--for', [CompletionResultType]::ParameterName, 'The commands whose needs are looked at')
             [CompletionResult]::new('--alertmanager', '--alertmanager', [CompletionResultType]::ParameterName, 'Alertmanager: a URL, whose path prefix is kept, svc://NAMESPACE/SERVICE[:PORT] in the cluster, or auto; may be repeated for the members of one cluster of Alertmanagers')
+            [CompletionResult]::new('--alertmanager-namespace', '--alertmanager-namespace', [CompletionResultType]::ParameterName, 'Namespaces that --alertmanager auto searches; needed with --http-config [default: monitoring]')
             [CompletionResult]::new('--receiver', '--receiver', [CompletionResultType]::ParameterName, 'The receiver whose alerts count, with --alertmanager')
             [CompletionResult]::new('--prometheus', '--prometheus', [CompletionResultType]::ParameterName, 'Prometheus: a URL, or svc://NAMESPACE/SERVICE[:PORT] in the cluster; may be repeated')
             [CompletionResult]::new('--prometheus-ha', '--prometheus-ha', [CompletionResultType]::ParameterName, 'All of --prometheus evaluate the same rules: one of them is enough')

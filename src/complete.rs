@@ -174,7 +174,9 @@ impl Names {
             "cluster" => Self::Clusters,
             "user" => Self::Users,
             "nodes" | "confirm" => Self::Nodes,
-            "namespace" | "lease_namespace" | "helper_namespace" => Self::Namespaces,
+            "namespace" | "lease_namespace" | "helper_namespace" | "alertmanager_namespaces" => {
+                Self::Namespaces
+            }
             "condition" => Self::Conditions,
             "sort_by" => Self::Columns,
             "output" if argument.get_possible_values().is_empty() => Self::Formats,

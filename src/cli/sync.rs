@@ -129,6 +129,14 @@ pub struct SourceArgs {
     /// repeated for the members of one cluster of Alertmanagers
     #[arg(long = "alertmanager", value_name = "URL", help_heading = "Alert source")]
     pub alertmanagers: Vec<String>,
+    /// Namespaces that --alertmanager auto searches; needed with --http-config [default: monitoring]
+    #[arg(
+        long = "alertmanager-namespace",
+        value_name = "NAMESPACE",
+        value_delimiter = ',',
+        help_heading = "Alert source"
+    )]
+    pub alertmanager_namespaces: Vec<String>,
     /// The receiver whose alerts count, with --alertmanager
     #[arg(long, value_name = "NAME", help_heading = "Alert source")]
     pub receiver: Option<String>,

@@ -85,6 +85,7 @@ impl Cluster {
             }
         })?;
         let listed = listed.map_err(|error| error.explain("list", &slices))?;
+        refuse_foreign(&listed, key)?;
         let port = choose_port(&service, &listed, key)?;
         let (ready, unready) = ready_endpoints(&listed, &port, key);
         if ready.is_empty() {
@@ -103,25 +104,33 @@ impl Cluster {
         Ok(ready)
     }
 
-    /// The Service before the Alertmanagers of this cluster, if there is just one.
-    pub async fn find_alertmanager(&self) -> Result<ServiceKey> {
-        let by_name = ListParams::default().fields(&format!("metadata.name={OPERATED}"));
-        let by_label = ListParams::default().labels(ALERTMANAGERS);
-        let (operated, labelled) =
-            futures::join!(self.list_of::<Service>(None, by_name), self.list_of::<Service>(None, by_label));
-        let explain = |error: ApiError| {
-            error.explain("list", &Rule::SERVICES).hint(
-                "name the Service, and no permission for all namespaces is needed: --alertmanager svc://NAMESPACE/SERVICE",
-            )
-        };
-        let found = alertmanagers(&operated.map_err(explain)?, &labelled.map_err(explain)?);
+    /// The Service before the Alertmanagers of these namespaces, if there is just one. Elsewhere it may be a tenant's.
+    pub async fn find_alertmanager(&self, namespaces: &[String]) -> Result<ServiceKey> {
+        let (mut operated, mut labelled) = (Vec::new(), Vec::new());
+        for namespace in namespaces {
+            let by_name = ListParams::default().fields(&format!("metadata.name={OPERATED}"));
+            let by_label = ListParams::default().labels(ALERTMANAGERS);
+            let listed = futures::try_join!(
+                self.list_of::<Service>(Some(namespace), by_name),
+                self.list_of::<Service>(Some(namespace), by_label)
+            );
+            let services = Rule { namespace: Some(namespace), ..Rule::SERVICES };
+            let (by_name, by_label) = listed.map_err(|error| error.explain("list", &services))?;
+            operated.extend(by_name);
+            labelled.extend(by_label);
+        }
+        let found = alertmanagers(&operated, &labelled);
         match &found[..] {
             [one] => Ok(one.clone()),
             [] => Err(Error::new(
                 Exit::Usage,
-                format!("--alertmanager auto: no Service is called {OPERATED} or labelled {ALERTMANAGERS}"),
+                format!(
+                    "--alertmanager auto: no Service in {} is called {OPERATED} or labelled {ALERTMANAGERS}",
+                    namespaces.join(", ")
+                ),
             )
             .hint("kubectl get services -A")
+            .hint("--alertmanager-namespace NAMESPACE looks elsewhere")
             .hint("--alertmanager svc://NAMESPACE/SERVICE, or a URL")),
             several => {
                 let error = Error::new(
@@ -246,6 +255,22 @@ fn choose_port(service: &Service, slices: &[EndpointSlice], key: &ServiceKey) ->
     })
 }
 
+/// Endpoints that are pods of another namespace: no controller makes them, but whoever may write `EndpointSlices` can, and would
+/// have us forward a port of a pod that is none of theirs.
+fn refuse_foreign(slices: &[EndpointSlice], key: &ServiceKey) -> Result<()> {
+    let targets = slices.iter().flat_map(|slice| &slice.endpoints).filter_map(|end| end.target_ref.as_ref());
+    let namespaces = targets.filter_map(|target| target.namespace.as_ref());
+    match namespaces.filter(|namespace| **namespace != key.namespace).min() {
+        None => Ok(()),
+        Some(other) => {
+            Err(Error::usage(format!("{key} has endpoints in another namespace: {other}")).hint(format!(
+                "kubectl get endpointslices -n {} -l kubernetes.io/service-name={} -o yaml",
+                key.namespace, key.name
+            )))
+        }
+    }
+}
+
 fn slice_ports(slice: &EndpointSlice) -> impl Iterator<Item = &EndpointPort> {
     slice.ports.iter().flatten().filter(|port| port.protocol.as_deref().unwrap_or("TCP") == "TCP")
 }
@@ -267,13 +292,9 @@ fn ready_endpoints(slices: &[EndpointSlice], port: &Port, key: &ServiceKey) -> (
         let is_tls = found.app_protocol.as_deref() == Some("https")
             || found.name.as_deref().is_some_and(|name| name == "https" || name.starts_with("https-"));
         for endpoint in &slice.endpoints {
-            let pod =
-                endpoint.target_ref.as_ref().filter(|target| target.kind.as_deref() == Some("Pod")).and_then(
-                    |target| {
-                        let namespace = target.namespace.clone().unwrap_or_else(|| key.namespace.clone());
-                        Some(PodKey { namespace, name: target.name.clone()? })
-                    },
-                );
+            let target = endpoint.target_ref.as_ref().filter(|target| target.kind.as_deref() == Some("Pod"));
+            let pod = target.and_then(|target| target.name.clone());
+            let pod = pod.map(|name| PodKey { namespace: key.namespace.clone(), name });
             // All addresses of an endpoint are the same pod's; an FQDN is none that a Service of pods has.
             let Some(ip) = endpoint.addresses.iter().find_map(|address| address.parse::<IpAddr>().ok())
             else {

@@ -40,8 +40,8 @@ impl Reach {
             Address::Service { namespace, name, port } => {
                 ServiceKey { namespace: namespace.clone(), name: name.clone(), port: port.clone() }
             }
-            Address::Auto => {
-                let found = self.cluster.find_alertmanager().await?;
+            Address::Auto { namespaces } => {
+                let found = self.cluster.find_alertmanager(namespaces).await?;
                 let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
                 if told.as_ref() != Some(&found) {
                     self.ui.note(&format!("note: --alertmanager auto takes {found}"));

@@ -70,8 +70,10 @@ pub enum Address {
         /// A number or a name; `None` = the only one, or the one that is called `web`, `http-web` or `http`.
         port: Option<String>,
     },
-    /// To be found among the cluster's Services.
-    Auto,
+    /// To be found among the Services of these namespaces.
+    Auto {
+        namespaces: Vec<String>,
+    },
 }
 
 #[derive(Debug, Clone)]
@@ -195,7 +197,7 @@ impl SourceSettings {
         if !args.alertmanagers.is_empty() {
             groups.push(SourceGroup {
                 api: alertmanager_api(args)?,
-                members: addresses("--alertmanager", &args.alertmanagers)?,
+                members: addresses("--alertmanager", &args.alertmanagers, args)?,
             });
         }
         if !args.prometheuses.is_empty() {
@@ -206,8 +208,8 @@ impl SourceSettings {
                 .hint(r#"--filter 'notify=~"(.*\s)?node-condition-k8s(\s.*)?"'"#)
                 .hint("--all-alerts takes them all"));
             }
-            let members = addresses("--prometheus", &args.prometheuses)?;
-            if members.contains(&Address::Auto) {
+            let members = addresses("--prometheus", &args.prometheuses, args)?;
+            if members.iter().any(|member| matches!(member, Address::Auto { .. })) {
                 return Err(Error::usage(
                     "--prometheus auto: only --alertmanager can be found automatically",
                 )
@@ -278,13 +280,30 @@ fn alertmanager_api(args: &SourceArgs) -> Result<SourceApi> {
     Ok(SourceApi::Alertmanager { receiver })
 }
 
-fn addresses(flag: &str, texts: &[String]) -> Result<Vec<Address>> {
-    texts.iter().map(|text| address(flag, text.trim())).collect()
+fn addresses(flag: &str, texts: &[String], args: &SourceArgs) -> Result<Vec<Address>> {
+    texts.iter().map(|text| address(flag, text.trim(), args)).collect()
 }
 
-fn address(flag: &str, text: &str) -> Result<Address> {
+/// Where `auto` looks unless told otherwise.
+const ALERTMANAGER_NAMESPACE: &str = "monitoring";
+
+fn auto(args: &SourceArgs) -> Result<Address> {
+    let mut namespaces = args.alertmanager_namespaces.clone();
+    if namespaces.is_empty() {
+        if args.http_config.is_some() {
+            return Err(Error::usage(
+                "--alertmanager auto with --http-config: say to whom the credentials may be sent",
+            )
+            .hint(format!("--alertmanager-namespace {ALERTMANAGER_NAMESPACE}")));
+        }
+        namespaces.push(ALERTMANAGER_NAMESPACE.to_owned());
+    }
+    Ok(Address::Auto { namespaces })
+}
+
+fn address(flag: &str, text: &str, args: &SourceArgs) -> Result<Address> {
     if text == "auto" {
-        return Ok(Address::Auto);
+        return auto(args);
     }
     if let Some(service) = text.strip_prefix("svc://") {
         return service_address(service).ok_or_else(|| {

@@ -343,7 +343,7 @@ fn name_of(address: &Address) -> String {
             let port = port.as_deref().map(|port| format!(":{port}")).unwrap_or_default();
             format!("svc://{namespace}/{name}{port}")
         }
-        Address::Auto => "auto".into(),
+        Address::Auto { .. } => "auto".into(),
     }
 }
 

@@ -18,6 +18,7 @@ use crate::watch::eventually;
 
 const STRATEGIC: &str = "application/strategic-merge-patch+json";
 
+mod discovery;
 mod policy;
 
 macro_rules! on_the_control_plane {

@@ -131,10 +131,13 @@ fn a_service_that_is_not_there(world: &World) {
 }
 
 fn the_alertmanager_is_found_if_there_is_one(world: &World) {
-    let find = || world.block_on(cluster(world, None).find_alertmanager());
+    let namespaces = ["default", "kube-public"].map(str::to_owned);
+    let find = || world.block_on(cluster(world, None).find_alertmanager(&namespaces));
     let none = lines(world, find());
     assert!(
-        none[0].starts_with("error: --alertmanager auto: no Service is called alertmanager-operated"),
+        none[0].starts_with(
+            "error: --alertmanager auto: no Service in default, kube-public is called alertmanager-operated"
+        ),
         "{none:?}"
     );
     let label = json!({"app.kubernetes.io/name": "alertmanager"});
@@ -415,7 +418,12 @@ fn remediate_finds_its_alertmanager_and_verifies_there() {
     let endpoint = endpoint(&pod.name, "10.1.0.7", true);
     world.create(SLICES, &slice("s", "alertmanager-operated", "IPv4", &json!([endpoint])));
     world.seed(&fleet.node, "X", "True", "[P1] hot", SignedDuration::from_mins(3));
-    let source = ["--alertmanager=auto", "--receiver=node-condition-k8s", "--warmup=0"];
+    let source = [
+        "--alertmanager=auto",
+        "--alertmanager-namespace=default",
+        "--receiver=node-condition-k8s",
+        "--warmup=0",
+    ];
     fleet.remediate(&source).exits(0).says("✔ alerts are gone");
     assert_eq!(fleet.orders(), (1, 1));
     assert!(port_forwards(&world) > 0);

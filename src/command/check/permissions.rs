@@ -91,33 +91,37 @@ fn of_sync_and_status(settings: &CheckSettings, cluster: &Cluster) -> Vec<Need> 
         Via::Direct => false,
         Via::PortForward => true,
     };
-    let mut services: Vec<(Option<&str>, Option<&str>)> = source
+    let mut services: Vec<(&str, Option<&str>)> = source
         .groups
         .iter()
         .flat_map(|group| &group.members)
-        .filter_map(|member| match member {
-            Address::Url(_) => None,
-            Address::Service { namespace, name, .. } => Some((Some(namespace.as_str()), Some(name.as_str()))),
-            Address::Auto => Some((None, None)), // where it is, is not known yet
+        .flat_map(|member| match member {
+            Address::Url(_) => Vec::new(),
+            Address::Service { namespace, name, .. } => vec![(namespace.as_str(), Some(name.as_str()))],
+            // What it is called is not known yet.
+            Address::Auto { namespaces } => {
+                namespaces.iter().map(|namespace| (namespace.as_str(), None)).collect()
+            }
         })
         .collect();
     services.sort_unstable();
     services.dedup();
     for (namespace, name) in services {
+        let namespace = Some(namespace);
         let get = Permission::of("get", &Rule::SERVICES).within(namespace);
         if let Some(name) = name {
-            needs.push(Need::new(get.on(name), "sync, svc://"));
+            needs.push(Need::new(get.on(name), "sync, remediate, svc://"));
         } else {
-            let list = Permission::of("list", &Rule::SERVICES);
-            needs.push(Need::new(list, "sync, --alertmanager auto"));
-            needs.push(Need::new(get, "sync, --alertmanager auto"));
+            let list = Permission::of("list", &Rule::SERVICES).within(namespace);
+            needs.push(Need::new(list, "sync, remediate, --alertmanager auto"));
+            needs.push(Need::new(get, "sync, remediate, --alertmanager auto"));
         }
         let slices = Permission::of("list", &Rule::ENDPOINT_SLICES).within(namespace);
-        needs.push(Need::new(slices, "sync, svc://"));
+        needs.push(Need::new(slices, "sync, remediate, svc://"));
         if through_server {
             needs.extend(PORT_FORWARD_VERBS.map(|verb| {
                 let forward = Permission::of(verb, &Rule::PORT_FORWARD).within(namespace);
-                Need::new(forward, "sync, port-forward")
+                Need::new(forward, "sync, remediate, port-forward")
             }));
         }
     }
