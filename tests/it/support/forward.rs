@@ -81,7 +81,7 @@ impl World {
         }
         let address = self.kubelet_servers.move_to(node, machines, own_address());
         let status = json!({"status": {
-            "addresses": [{"type": "InternalIP", "address": address.ip().to_string()}],
+            "addresses": [{"type": "ExternalIP", "address": address.ip().to_string()}],
             "daemonEndpoints": {"kubeletEndpoint": {"Port": address.port()}},
         }});
         self.patch_status(node, "application/strategic-merge-patch+json", &status);

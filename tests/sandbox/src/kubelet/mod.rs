@@ -31,7 +31,7 @@ pub use self::boot::{Boot, Facts};
 pub use self::control::MachineControl;
 use self::machine::Machine;
 pub use self::machines::Machines;
-pub use self::names::{default_names, internal_ip};
+pub use self::names::{default_names, internal_ip, served_ip};
 pub(crate) use self::pods::collected;
 pub use self::pods::{Helpers, NEVER_READY, STOPS_AFTER};
 pub use self::server::KubeletServer;

@@ -11,10 +11,17 @@ pub fn default_names(count: usize) -> Vec<String> {
         .collect()
 }
 
-/// The machine's address: in 127.32.0.0/16, so that whatever is told to go to a node's `InternalIP` stays on loopback.
+/// The machine's address. Nobody has one of 198.18.0.0/15, which is for benchmarks (RFC 2544), and nothing is there: an order
+/// to reboot that went there for real would reach no machine. Nor is it a loopback address, which is no other machine's.
 /// It goes by the name alone, so that machines of several `Kubelet`s on one cluster do not share theirs.
 pub fn internal_ip(name: &str) -> Ipv4Addr {
     let [high, low] = (number(name) + 1).to_be_bytes();
+    Ipv4Addr::new(198, 18, high, low)
+}
+
+/// Where its kubelet's server can be called, if one is started: on loopback.
+pub fn served_ip(name: &str) -> Ipv4Addr {
+    let [_, _, high, low] = internal_ip(name).octets();
     Ipv4Addr::new(127, 32, high, low)
 }
 
@@ -44,16 +51,17 @@ mod tests {
     }
 
     #[test]
-    fn every_machine_has_an_address_of_its_own_on_loopback() {
+    fn every_machine_has_an_address_of_its_own() {
         let names = default_names(5000);
         let mut all: Vec<_> = names.iter().map(|name| internal_ip(name)).collect();
         assert!(all.is_sorted());
-        assert_eq!((all[0], all[4999]), (Ipv4Addr::new(127, 32, 0, 1), Ipv4Addr::new(127, 32, 19, 136)));
+        assert_eq!((all[0], all[4999]), (Ipv4Addr::new(198, 18, 0, 1), Ipv4Addr::new(198, 18, 19, 136)));
         all.dedup();
         assert_eq!(all.len(), 5000);
         for other in ["w1", "worker", "workera", "worker0a", "worker99999b", "wörker1a"] {
             let [first, second, third, _] = internal_ip(other).octets();
-            assert!(first == 127 && second == 32 && third >= 128, "{other}");
+            assert!(first == 198 && second == 18 && third >= 128, "{other}");
+            assert_eq!(served_ip(other).octets()[2..], internal_ip(other).octets()[2..]);
         }
     }
 }

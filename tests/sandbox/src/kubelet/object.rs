@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::names::{internal_ip, number};
+use super::names::{internal_ip, number, served_ip};
 use crate::time::{micros, seconds};
 
 /// The version the machines report.
@@ -138,6 +138,7 @@ pub(super) fn node(name: &str, boot_id: &str, health: &Health, options: &super::
             "conditions": conditions,
             "addresses": [
                 {"type": "InternalIP", "address": internal_ip(name).to_string()},
+                {"type": "ExternalIP", "address": served_ip(name).to_string()},
                 {"type": "Hostname", "address": name},
             ],
             "daemonEndpoints": {"kubeletEndpoint": {"Port": PORT}},

@@ -1,11 +1,11 @@
 //! What a kubelet serves. The API server calls it for `kubectl port-forward` and `kubectl logs`: over TLS, with a client
-//! certificate, at the `InternalIP` and the port that the Node names.
+//! certificate, at the `ExternalIP` and the port that the Node names.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 
 use super::machines::Machines;
-use super::names::internal_ip;
+use super::names::served_ip;
 use super::object::PORT;
 use super::pods::collected;
 use super::port_forward::{self, Targets};
@@ -23,7 +23,7 @@ pub struct KubeletServer {
 impl KubeletServer {
     /// For who has a client certificate of this authority (PEM).
     pub fn start(machine: &str, clients: &str) -> Self {
-        Self::start_at(machine, clients, (internal_ip(machine), PORT).into())
+        Self::start_at(machine, clients, (served_ip(machine), PORT).into())
     }
 
     /// Elsewhere than where the machine registers it.

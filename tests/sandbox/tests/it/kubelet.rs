@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use sandbox::kubelet::internal_ip;
+use sandbox::kubelet::served_ip;
 use sandbox::{ApiServer, Authority, Kubelet, KubeletOptions, KubeletServer};
 use serde_json::{Value, json};
 
@@ -160,7 +160,7 @@ async fn its_server_answers_who_has_a_certificate_of_the_cluster() {
     _ = rustls::crypto::ring::default_provider().install_default();
     let (cluster, machine) = (Authority::new("cluster"), "kubelet-server-test");
     let _server = KubeletServer::start(machine, &cluster.certificate);
-    let url = format!("https://{}:10250/containerLogs/default/web-0/app", internal_ip(machine));
+    let url = format!("https://{}:10250/containerLogs/default/web-0/app", served_ip(machine));
     let client = || reqwest::Client::builder().no_proxy().tls_danger_accept_invalid_certs(true);
     let identity = cluster.issue(&["api-server"]);
     let identity = reqwest::Identity::from_pem((identity.certificate + &identity.key).as_bytes()).unwrap();
