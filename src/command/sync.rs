@@ -215,10 +215,19 @@ fn warn_of_odd_alerts(selection: &Selection, notices: &[Notice], ui: &Ui) {
             ui.note(&format!("  {alert}"));
         }
     }
+    if counts.ambiguous > 0 {
+        let verb = if counts.ambiguous == 1 { "names" } else { "name" };
+        ui.warning(&format!(
+            "{} {verb} more than one node: not applied, and conditions of the same type on these nodes are kept",
+            render::count(counts.ambiguous, "alert")
+        ));
+        for alert in &selection.ambiguous_examples {
+            ui.note(&format!("  {alert}"));
+        }
+    }
     for (count, noun, what) in [
         (counts.malformed_priority, "alert", "with a malformed priority (0 to 999 is allowed)"),
         (counts.no_alertname, "alert", "without alertname: skipped"),
-        (counts.ambiguous, "alert", "that more than one node answers to: not applied"),
         (
             counts.expression_errors,
             "alert",

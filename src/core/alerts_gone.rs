@@ -74,9 +74,7 @@ impl AlertsGone {
         let firing: Vec<String> = self
             .reasons
             .iter()
-            .filter(|type_| {
-                selection.firing[place].contains_key(*type_) || selection.pending[place].contains(*type_)
-            })
+            .filter(|type_| selection.firing[place].contains_key(*type_) || selection.may_fire(place, type_))
             .cloned()
             .collect();
         if !firing.is_empty() {

@@ -52,7 +52,7 @@ pub(super) fn clears(nodes: &[Node], selection: &Selection, prefix: &Prefix) -> 
         types.sort_unstable();
         types.dedup();
         total += types.len() + new;
-        types.retain(|shown| !firing.contains_key(*shown) && !selection.pending[place].contains(*shown));
+        types.retain(|shown| !firing.contains_key(*shown) && !selection.may_fire(place, shown));
         clears.extend(types.into_iter().map(|condition_type| Clear {
             place,
             condition_type: condition_type.to_owned(),

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::net::IpAddr;
 
+use super::address;
 use super::alert::Alert;
 use super::node::Node;
 
@@ -14,35 +15,40 @@ pub const NODE_LABELS: [&str; 8] =
 /// Labels that name the scraped target, which is the node for node-level exporters only.
 const INSTANCE_LABELS: [&str; 2] = ["exported_instance", "instance"];
 
-/// What matching found for one alert. The number is the node's place in the slice that was indexed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// What matching found for one alert. The numbers are nodes' places in the slice that was indexed.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Match {
     Node(usize),
     Unmatched,
-    /// More than one node answers to the name: acting on any of them would be a guess.
-    Ambiguous,
+    /// Each of these answers to the name: acting on any of them would be a guess.
+    Ambiguous(Vec<usize>),
 }
 
-/// Nodes by every name they answer to.
+/// Nodes by every name they answer to, in two ranks: no kubelet can forge its node's `metadata.name`, all else it says itself.
 #[derive(Debug)]
 pub struct NodeIndex<'a> {
     node_labels: &'a [String],
-    exact: HashMap<String, Match>,
-    /// The first DNS label of each node's name.
-    short: HashMap<String, Match>,
-    /// Names of nodes that are known by no full name at all.
-    only_short: HashMap<String, Match>,
+    own: Names,
+    /// The first DNS label of each node's own name.
+    own_short: Names,
+    /// The label `kubernetes.io/hostname`, addresses and provider IDs.
+    claimed: Names,
+    /// Own names of nodes that are known by no full name at all.
+    only_short: Names,
     #[cfg(test)]
     pub(super) resolved: std::cell::Cell<usize>,
 }
+
+type Names = HashMap<String, Vec<usize>>;
 
 impl<'a> NodeIndex<'a> {
     /// Indexes `nodes`; `node_labels` are the labels that name a node, in order ([`NODE_LABELS`]).
     pub fn new(nodes: &[Node], node_labels: &'a [String]) -> Self {
         let mut index = Self {
             node_labels,
-            exact: HashMap::with_capacity(nodes.len() * 4),
-            short: HashMap::with_capacity(nodes.len()),
+            own: HashMap::with_capacity(nodes.len()),
+            own_short: HashMap::with_capacity(nodes.len()),
+            claimed: HashMap::with_capacity(nodes.len() * 3),
             only_short: HashMap::new(),
             #[cfg(test)]
             resolved: std::cell::Cell::default(),
@@ -54,43 +60,70 @@ impl<'a> NodeIndex<'a> {
     }
 
     fn insert(&mut self, place: usize, node: &Node) {
-        let names: Vec<String> = [&node.name]
-            .into_iter()
-            .chain(&node.hostname)
-            .chain(&node.addresses)
-            .map(|name| normalise(name))
-            .collect();
-        for name in &names {
-            add(&mut self.exact, name, place);
+        let own = normalise(&node.name);
+        let claimed: Vec<String> =
+            node.hostname.iter().chain(&node.addresses).map(|name| normalise(name)).collect();
+        for name in &claimed {
+            add(&mut self.claimed, name, place);
         }
         if let Some(provider_id) = &node.provider_id {
             let provider_id = provider_id.trim().to_lowercase();
             if let Some((_, segment)) = provider_id.rsplit_once('/')
                 && !segment.bytes().all(|byte| byte.is_ascii_digit())
             {
-                add(&mut self.exact, segment, place);
+                add(&mut self.claimed, segment, place);
             }
-            add(&mut self.exact, &provider_id, place);
+            add(&mut self.claimed, &provider_id, place);
         }
-        let name = normalise(&node.name);
-        if let Some(short) = first_dns_label(&name) {
-            add(&mut self.short, short, place);
+        add(&mut self.own, &own, place);
+        if let Some(short) = first_dns_label(&own) {
+            add(&mut self.own_short, short, place);
         }
-        let has_full_name = names.iter().any(|name| name.contains('.') && !is_ip_address(name));
-        if !has_full_name {
-            add(&mut self.only_short, &name, place);
+        let is_full = |name: &String| name.contains('.') && !is_ip_address(name);
+        if !is_full(&own) && !claimed.iter().any(is_full) {
+            add(&mut self.only_short, &own, place);
         }
     }
 
     /// The node that `alert` speaks of.
     ///
-    /// A label that names a node and resolves to none leaves the alert unmatched: `instance` is then the
-    /// exporter's own address (kube-state-metrics), and falling through to it would condemn the wrong machine.
+    /// The first label that has a node's own name decides, unless one before it is what another node says of itself:
+    /// whatever a kubelet claims, it takes no alert away from another node.
     pub fn find(&self, alert: &Alert) -> Match {
+        let mut places = Vec::new();
+        for (_, value) in self.naming(alert) {
+            let is_own = self.resolve(value, &mut places);
+            if is_own {
+                break;
+            }
+        }
+        places.sort_unstable();
+        places.dedup();
+        match places[..] {
+            [] => Match::Unmatched,
+            [place] => Match::Node(place),
+            _ => Match::Ambiguous(places),
+        }
+    }
+
+    /// The labels by which `alert` names a node, in order, with their values.
+    ///
+    /// If it has one that names a node on purpose, `instance` does not count, even if that one resolves to nothing: it is
+    /// the exporter's own address then (kube-state-metrics), and would condemn the wrong machine. For the same reason an
+    /// `exported_node` hides `node`.
+    pub fn naming<'s>(&'s self, alert: &'s Alert) -> Vec<(&'s str, &'s str)> {
+        let of = |labels: &[&'s str]| -> Vec<(&'s str, &'s str)> {
+            let is_hidden = |label: &str| {
+                labels.iter().any(|other| {
+                    other.strip_prefix("exported_") == Some(label) && alert.label(other).is_some()
+                })
+            };
+            let shown = labels.iter().filter(|label| !is_hidden(label));
+            shown.filter_map(|label| Some((*label, alert.label(label)?))).collect()
+        };
         let explicit: Vec<&str> = self.node_labels.iter().map(String::as_str).collect();
-        self.first_resolved(alert, &explicit)
-            .or_else(|| self.first_resolved(alert, &INSTANCE_LABELS))
-            .unwrap_or(Match::Unmatched)
+        let explicit = of(&explicit);
+        if explicit.is_empty() { of(&INSTANCE_LABELS) } else { explicit }
     }
 
     /// The labels that name a node, those that count first coming first.
@@ -106,53 +139,42 @@ impl<'a> NodeIndex<'a> {
         })
     }
 
-    /// `None` if the alert has none of the labels. An `exported_node` hides `node`, even if it resolves to nothing:
-    /// `node` is then where the exporter runs, and a condition there would be on the wrong machine.
-    fn first_resolved(&self, alert: &Alert, labels: &[&str]) -> Option<Match> {
-        let is_hidden = |label: &str| {
-            labels
-                .iter()
-                .any(|other| other.strip_prefix("exported_") == Some(label) && alert.label(other).is_some())
-        };
-        let mut present = None;
-        labels
-            .iter()
-            .filter(|label| !is_hidden(label))
-            .find_map(|label| {
-                let found = self.resolve(alert.label(label)?);
-                present = Some(Match::Unmatched);
-                (found != Match::Unmatched).then_some(found)
-            })
-            .or(present)
-    }
-
-    fn resolve(&self, value: &str) -> Match {
+    /// Adds the nodes that answer to `value`; `true` if that is settled by a node's own name.
+    fn resolve(&self, value: &str, places: &mut Vec<usize>) -> bool {
         #[cfg(test)]
         self.resolved.set(self.resolved.get() + 1);
-        let name = normalise(value);
-        self.exact
-            .get(&value.trim().to_lowercase()) // a providerID; what normalising leaves of one may name another node
-            .or_else(|| self.exact.get(&name))
-            .or_else(|| self.short.get(&name))
-            .or_else(|| {
-                let (short, _) = name.split_once('.').filter(|_| !is_ip_address(&name))?;
-                self.only_short.get(short)
-            })
-            .copied()
-            .unwrap_or(Match::Unmatched)
+        let (whole, name) = (value.trim().to_lowercase(), normalise(value));
+        // What normalising leaves of a provider ID may be another node's name.
+        let by_id = self.claimed.get(&whole).filter(|_| whole != name);
+        let mut found: Vec<&Vec<usize>> = by_id.into_iter().collect();
+        if let Some(own) = self.own.get(&name).or_else(|| self.own_short.get(&name)) {
+            let is_settled = by_id.is_none_or(|claimed| claimed == own);
+            places.extend(own.iter().chain(found.into_iter().flatten()));
+            return is_settled;
+        }
+        found.extend(self.claimed.get(&name));
+        if let Some((short, _)) = name.split_once('.').filter(|_| !is_ip_address(&name)) {
+            found.extend(self.only_short.get(short));
+        }
+        places.extend(found.into_iter().flatten());
+        false
     }
 }
 
-fn add(map: &mut HashMap<String, Match>, name: &str, place: usize) {
-    if name.is_empty() {
-        return;
+/// Whether `value` is the name of the node `name`, in full or its first part: nothing that its kubelet could have chosen.
+pub fn is_own_name(name: &str, value: &str) -> bool {
+    let (name, value) = (normalise(name), normalise(value));
+    let first = |name: &str| first_dns_label(name).map(str::to_owned);
+    name == value || first(&name).as_ref() == Some(&value) || first(&value).as_ref() == Some(&name)
+}
+
+fn add(map: &mut Names, name: &str, place: usize) {
+    if name.is_empty() || address::is_loopback(name) {
+        return; // names nobody, or whoever reads it
     }
-    if let Some(known) = map.get_mut(name) {
-        if *known != Match::Node(place) {
-            *known = Match::Ambiguous;
-        }
-    } else {
-        map.insert(name.to_owned(), Match::Node(place));
+    let places = map.entry(name.to_owned()).or_default();
+    if places.last() != Some(&place) {
+        places.push(place);
     }
 }
 
@@ -170,9 +192,9 @@ fn normalise(value: &str) -> String {
     let value = value.split_once("://").map_or(value, |(_, rest)| rest);
     let value = value.split('/').next().unwrap_or(value);
     let host = without_port(value).trim_end_matches('.');
-    match host.parse::<IpAddr>() {
-        Ok(address) => address.to_canonical().to_string(),
-        Err(_) => host.to_lowercase(),
+    match address::ip(host) {
+        Some(address) => address.to_string(),
+        None => host.to_lowercase(),
     }
 }
 

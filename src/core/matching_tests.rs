@@ -45,7 +45,7 @@ fn found<'n>(nodes: &'n [Node], labels: &[(&str, &str)]) -> &'n str {
     match NodeIndex::new(nodes, &node_labels()).find(&alert(labels)) {
         Match::Node(place) => &nodes[place].name,
         Match::Unmatched => "unmatched",
-        Match::Ambiguous => "ambiguous",
+        Match::Ambiguous(_) => "ambiguous",
     }
 }
 
@@ -156,7 +156,7 @@ fn provider_ids_match_in_full_and_by_their_last_segment() {
         ("i-0ab", "w1"),
         ("aws:///eu-1a/i-0ab", "w1"),
         ("AWS:///eu-1a/I-0AB ", "w1"),
-        ("kind://w1/c/k-2", "w2"), // and not w1, which is the host of that URL
+        ("kind://w1/c/k-2", "ambiguous"), // w1 is the host of that URL, and w2 a kubelet's word
         ("k-2", "w2"),
         ("hcloud://31", "w3"),
         ("31", "unmatched"),
@@ -184,12 +184,12 @@ fn a_full_name_matches_a_node_that_has_only_the_short_one() {
 }
 
 #[test]
-fn exact_names_come_before_short_ones_and_two_nodes_are_ambiguous() {
+fn own_names_come_before_claimed_ones_and_two_nodes_are_ambiguous() {
     let nodes = [node("w1.a"), node("x").hostname("w1"), node("y").address("vip"), node("z").address("vip")];
     check(
         &nodes,
         &[
-            (&[("node", "w1")], "x"),
+            (&[("node", "w1")], "w1.a"),
             (&[("node", "vip")], "ambiguous"),
             // Ambiguous is an answer: a later label does not overrule it.
             (&[("exported_node", "vip"), ("node", "x")], "ambiguous"),
@@ -225,40 +225,53 @@ mod reference {
         };
         let explicit = values(&EXPLICIT);
         let values = if explicit.is_empty() { values(&["exported_instance", "instance"]) } else { explicit };
-        values
-            .iter()
-            .map(|value| resolve(nodes, value))
-            .find(|m| *m != Match::Unmatched)
-            .unwrap_or(Match::Unmatched)
-    }
-
-    fn resolve(nodes: &[Node], value: &str) -> Match {
-        let (whole, host) = (value.trim().to_lowercase(), normalised(value));
-        let steps: [&dyn Fn(&Node) -> bool; 4] = [
-            &|node| names(node).contains(&whole) || provider_ids(node).contains(&whole),
-            &|node| names(node).contains(&host) || provider_ids(node).contains(&host),
-            &|node| !is_ip(&normalised(&node.name)) && first_label(&normalised(&node.name)) == host,
-            &|node| {
-                !is_ip(&host)
-                    && names(node).iter().all(|name| is_ip(name) || !name.contains('.'))
-                    && normalised(&node.name) == first_label(&host)
-            },
-        ];
-        for step in steps {
-            let places: Vec<usize> = (0..nodes.len()).filter(|place| step(&nodes[*place])).collect();
-            match places[..] {
-                [] => {}
-                [place] => return Match::Node(place),
-                _ => return Match::Ambiguous,
+        let mut places = std::collections::BTreeSet::new();
+        for value in &values {
+            let (own, claimed) = resolve(nodes, value);
+            let is_settled = !own.is_empty() && claimed.iter().all(|place| own.contains(place));
+            places.extend(own.into_iter().chain(claimed));
+            if is_settled {
+                break;
             }
         }
-        Match::Unmatched
+        match Vec::from_iter(places)[..] {
+            [] => Match::Unmatched,
+            [place] => Match::Node(place),
+            ref places => Match::Ambiguous(places.to_vec()),
+        }
     }
 
-    fn names(node: &Node) -> Vec<String> {
-        let mut names = vec![normalised(&node.name)];
-        names.extend(node.hostname.iter().chain(&node.addresses).map(|name| normalised(name)));
-        names
+    /// The nodes of that name, and those whose kubelets say that it is theirs.
+    fn resolve(nodes: &[Node], value: &str) -> (Vec<usize>, Vec<usize>) {
+        let (whole, host) = (value.trim().to_lowercase(), normalised(value));
+        let those = |is_one: &dyn Fn(&Node) -> bool| -> Vec<usize> {
+            (0..nodes.len()).filter(|place| is_one(&nodes[*place])).collect()
+        };
+        let mut own = those(&|node| normalised(&node.name) == host);
+        if own.is_empty() {
+            own = those(&|node| {
+                !is_ip(&normalised(&node.name)) && first_label(&normalised(&node.name)) == host
+            });
+        }
+        let claimed = those(&|node| {
+            let by_id =
+                whole != host && (claims(node).contains(&whole) || provider_ids(node).contains(&whole));
+            let by_name = claims(node).contains(&host) || provider_ids(node).contains(&host);
+            let has_short_name_only =
+                !is_full(&normalised(&node.name)) && !claims(node).iter().any(|name| is_full(name));
+            let by_first_part =
+                is_full(&host) && has_short_name_only && normalised(&node.name) == first_label(&host);
+            by_id || own.is_empty() && (by_name || by_first_part)
+        });
+        (own, claimed)
+    }
+
+    fn claims(node: &Node) -> Vec<String> {
+        node.hostname.iter().chain(&node.addresses).map(|name| normalised(name)).collect()
+    }
+
+    fn is_full(name: &str) -> bool {
+        name.contains('.') && !is_ip(name)
     }
 
     fn provider_ids(node: &Node) -> Vec<String> {
@@ -362,6 +375,64 @@ proptest! {
     fn the_index_equals_the_reference(nodes in any_nodes(), alert in any_alert()) {
         let labels = node_labels();
         prop_assert_eq!(NodeIndex::new(&nodes, &labels).find(&alert), reference::find(&nodes, &alert));
+    }
+}
+
+/// As they are in a cluster, and one more.
+fn with_names_of_their_own(mut nodes: Vec<Node>) -> Vec<Node> {
+    nodes.push(node("w9"));
+    for node in &mut nodes {
+        node.name = node.name.to_lowercase();
+    }
+    nodes.retain({
+        let mut names = std::collections::BTreeSet::new();
+        move |node| names.insert(normalise(&node.name))
+    });
+    nodes
+}
+
+/// What a kubelet can write of its own node.
+fn any_claims() -> impl Strategy<Value = Node> {
+    let name = || prop_oneof![4 => any_value(), 1 => any_name().prop_map(|name| format!("{name}.c"))];
+    (prop::option::of(name()), prop::collection::vec(name(), 0..4), prop::option::of(any_value())).prop_map(
+        |(hostname, addresses, provider_id)| Node { hostname, addresses, provider_id, ..Node::default() },
+    )
+}
+
+fn any_name() -> impl Strategy<Value = &'static str> {
+    select(&NAMES[..])
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 4000, failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// Whatever a kubelet adds to its node, what was another node's alert is not its own, and is not nobody's.
+    #[test]
+    fn f9_b4_what_a_kubelet_claims_takes_no_alert_away(
+        mut nodes in any_nodes().prop_map(with_names_of_their_own),
+        liar in any::<prop::sample::Index>(),
+        claims in any_claims(),
+        alert in any_alert(),
+    ) {
+        let labels = node_labels();
+        let candidates = |found: Match| match found {
+            Match::Unmatched => vec![],
+            Match::Node(place) => vec![place],
+            Match::Ambiguous(places) => places,
+        };
+        let liar = liar.index(nodes.len());
+        let before = NodeIndex::new(&nodes, &labels).find(&alert);
+        nodes[liar].addresses.extend(claims.addresses);
+        nodes[liar].hostname = claims.hostname.or(nodes[liar].hostname.take());
+        // The API server lets a provider ID be set, and not be changed.
+        nodes[liar].provider_id = nodes[liar].provider_id.take().or(claims.provider_id);
+        let after = NodeIndex::new(&nodes, &labels).find(&alert);
+        let (others, all) = (candidates(before), candidates(after.clone()));
+        for other in others.iter().filter(|place| **place != liar) {
+            prop_assert!(all.contains(other), "{} was {:?}", other, after);
+        }
+        // Nor is it anybody else's now.
+        prop_assert!(all.iter().all(|place| *place == liar || others.contains(place)), "{:?} was {:?}", after, others);
     }
 }
 

@@ -3,6 +3,7 @@
 //! It knows no clock, no network, no environment and no Kubernetes client: `now` is an argument, and a
 //! test (`tests/it/layers.rs`) greps this folder for anything else.
 
+pub mod address;
 pub mod alert;
 pub mod alerts_gone;
 pub mod boot;

@@ -52,7 +52,10 @@ pub struct Situation<'a> {
 /// What a round comes to.
 #[derive(Debug)]
 pub struct Round {
+    /// PARTIAL, too, if it could not be told which node an alert is about.
     pub state: SourceState,
+    /// It is FULL but for ambiguous alerts.
+    is_full: bool,
     /// For each node, what is to be written; mostly nothing.
     pub changes: Vec<Vec<Change>>,
     pub notices: Vec<Notice>,
@@ -73,6 +76,8 @@ pub enum Notice {
         held: usize,
     },
     MixedClusters,
+    /// Alerts that more than one node answers to: the conditions that they may be about stay.
+    Ambiguous,
     /// The brake holds `count` clears of `total` conditions, until this time and so many further full rounds.
     ClearsHeld {
         count: usize,
@@ -103,12 +108,17 @@ pub fn round(situation: &Situation<'_>, policy: &RoundPolicy) -> Round {
     if situation.mixes_clusters {
         notices.push(Notice::MixedClusters);
     }
+    let is_ambiguous = selection.counts.ambiguous > 0;
+    if is_ambiguous {
+        notices.push(Notice::Ambiguous);
+    }
     let heard = match trust.state {
         SourceState::Full if situation.mixes_clusters => SourceState::Partial,
         heard => heard,
     };
+    let is_full = heard == SourceState::Full && held_by_name == 0;
     let state = match heard {
-        SourceState::Full if held_by_name > 0 => SourceState::Partial,
+        SourceState::Full if is_ambiguous || !is_full => SourceState::Partial,
         state => state,
     };
 
@@ -150,10 +160,7 @@ pub fn round(situation: &Situation<'_>, policy: &RoundPolicy) -> Round {
             }
         }
     }
-    let waiting = |(place, types): (usize, &BTreeSet<String>)| -> Vec<(usize, String)> {
-        types.iter().map(|condition_type| (place, condition_type.clone())).collect()
-    };
-    let waiting = held.iter().enumerate().flat_map(waiting).collect();
+    let waiting = places_and_types(&held);
     next.source_state = Some(state);
     next.canary = remembered_canary(&policy.canary, trust, &memory);
 
@@ -166,24 +173,35 @@ pub fn round(situation: &Situation<'_>, policy: &RoundPolicy) -> Round {
     let changes = nodes
         .iter()
         .zip(&selection.firing)
-        .zip(held.iter_mut().zip(&misnamed).zip(&selection.pending))
-        .map(|((node, firing), ((held, misnamed), pending))| {
+        .zip(held.iter_mut().zip(&misnamed).zip(selection.pending.iter().zip(&selection.ambiguous)))
+        .map(|((node, firing), ((held, misnamed), (pending, ambiguous)))| {
             held.extend(misnamed.iter().map(|condition_type| (*condition_type).to_owned()));
             held.extend(pending.iter().filter(|pending| is_true(node, pending)).cloned());
+            held.extend(ambiguous.iter().cloned());
             let firing =
                 if situation.mixes_clusters { known_ones(firing, node) } else { Cow::Borrowed(firing) };
             plan(node, &firing, held, &known, &policy.conditions)
         })
         .collect();
     let is_complete = heard == SourceState::Full;
-    Round { state, changes, notices, held: waiting, now, memory: next, is_complete, is_brake_believed }
+    Round {
+        state,
+        is_full,
+        changes,
+        notices,
+        held: waiting,
+        now,
+        memory: next,
+        is_complete,
+        is_brake_believed,
+    }
 }
 
 impl Round {
     /// What the next round is to know, given whether all that was planned, for all nodes, is written now.
     pub fn memory(&self, is_all_written: bool) -> Memory {
         let mut memory = self.memory.clone();
-        if is_all_written && self.state == SourceState::Full {
+        if is_all_written && self.is_full {
             memory.last_full = Some(self.now);
         }
         if is_all_written && self.is_brake_believed {
@@ -201,6 +219,13 @@ impl Round {
     pub fn is_braked(&self) -> bool {
         self.notices.iter().any(|notice| matches!(notice, Notice::ClearsHeld { .. }))
     }
+}
+
+fn places_and_types(held: &[BTreeSet<String>]) -> Vec<(usize, String)> {
+    let of = |(place, types): (usize, &BTreeSet<String>)| -> Vec<(usize, String)> {
+        types.iter().map(|condition_type| (place, condition_type.clone())).collect()
+    };
+    held.iter().enumerate().flat_map(of).collect()
 }
 
 fn clears_held(count: usize, total: usize, held: Held) -> Notice {

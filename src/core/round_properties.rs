@@ -4,6 +4,7 @@ use proptest::prelude::*;
 use proptest::sample::select as any_of;
 
 use super::*;
+use crate::core::matching::{Match, NodeIndex};
 use crate::core::memory::Held;
 
 #[derive(Debug, Clone)]
@@ -78,6 +79,27 @@ fn any_world() -> impl Strategy<Value = World> {
             world
         },
     )
+}
+
+/// The alert about `w3`, by another of the names by which alerts speak of nodes.
+fn named(alert: &Alert, form: u8) -> Alert {
+    let mut named = alert.clone();
+    let name = alert.label("node").unwrap_or_default().to_owned();
+    let number = name.trim_start_matches('w');
+    match form {
+        0 => return named,
+        1 => named.labels.insert("node", format!("{name}.c")),
+        2 => {
+            named.labels = [("alertname", alert.label("alertname").unwrap_or_default())].into();
+            named.labels.insert("instance", format!("10.0.0.{number}:9100"));
+        }
+        3 => {
+            named.labels.insert("node", format!("gone{number}"));
+            named.labels.insert("host", name);
+        }
+        _ => named.labels.insert("node", format!("gone{number}")),
+    }
+    named
 }
 
 fn truths(world: &World) -> BTreeSet<(String, String)> {
@@ -155,5 +177,58 @@ proptest! {
         prop_assert_eq!(one.changes, other.changes);
         prop_assert_eq!(one.notices, other.notices);
         prop_assert_eq!(one.memory, other.memory);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 1000, failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// Whatever a kubelet says of its own node, no condition of another node ends by it.
+    #[test]
+    fn f9_b4_what_a_kubelet_claims_clears_nothing_elsewhere(
+        mut honest in any_world(),
+        mut alerts in prop::collection::vec((any_alert(), 0..5u8), 0..25),
+        claims in prop::collection::vec((0..15u8, 0..4u8), 1..6),
+        unlabelled: bool,
+    ) {
+        honest.nodes.push(Node { name: "liar".into(), ..Node::default() });
+        for node in &mut honest.nodes {
+            node.addresses = vec![node.name.replace('w', "10.0.0.")];
+        }
+        let alerts: Vec<Alert> = alerts.iter_mut().map(|(alert, form)| named(alert, *form)).collect();
+        let mut lied_to = honest.clone();
+        let liar = lied_to.nodes.last_mut().unwrap();
+        liar.addresses.extend(claims.iter().map(|(number, form)| match form {
+            0 => format!("w{number}"),
+            1 => format!("w{number}.c"),
+            2 => format!("10.0.0.{number}"),
+            _ => format!("gone{number}"),
+        }));
+        liar.hostname = unlabelled.then(|| liar.addresses[1].clone());
+        let before = honest.clone();
+        let round = honest.lists(&alerts);
+        // That guard asks whether the labels fit the nodes at all: one alert that is somebody's says so.
+        prop_assume!(!round.notices.iter().any(|notice| matches!(notice, Notice::NothingMatches { .. })));
+        lied_to.lists(&alerts);
+        let falses = |world: &World| -> BTreeSet<(String, String)> {
+            let others = world.nodes.iter().filter(|node| node.name != "liar");
+            let of = |node: &Node| -> Vec<(String, String)> {
+                let shown = observed(node, &world.policy.conditions.prefix);
+                let falses = shown.into_iter().filter(|(_, entries)| entries.current.status == FALSE);
+                falses.map(|(condition_type, _)| (node.name.clone(), condition_type.to_owned())).collect()
+            };
+            others.flat_map(of).collect()
+        };
+        let (ended, explained) = (falses(&lied_to), &falses(&before) | &falses(&honest));
+        prop_assert!(ended.is_subset(&explained), "{:?}", &ended - &explained);
+        // What is its own now was nobody's.
+        let index = NodeIndex::new(&honest.nodes, &honest.selection.node_labels);
+        for condition in lied_to.nodes.last().unwrap().conditions.iter().filter(|condition| condition.is_true()) {
+            let of_nobody = |alert: &Alert| {
+                alert.label("alertname").is_some_and(|name| condition.type_.ends_with(name))
+                    && index.find(alert) == Match::Unmatched
+            };
+            prop_assert!(alerts.iter().any(of_nobody), "{}", condition.type_);
+        }
     }
 }

@@ -8,6 +8,7 @@ use regex::Regex;
 
 use super::alert::{Alert, Priority, Severity};
 use super::expression::{self, Expression, Verdict};
+use super::gates::listed;
 use super::matcher::Matcher;
 use super::matching::{Match, NodeIndex};
 use super::node::{FALSE, Node};
@@ -69,6 +70,8 @@ pub struct Selection {
     pub suppressed: Vec<BTreeSet<String>>,
     /// For each node, those of them that stay True if they are.
     pub pending: Vec<BTreeSet<String>>,
+    /// For each node, the types of alerts that may be about it, or about another.
+    pub ambiguous: Vec<BTreeSet<String>>,
     pub counts: Counts,
     /// Values of the cluster label that the matched alerts carry; none if an expression decides by that label.
     pub clusters: BTreeSet<String>,
@@ -76,6 +79,8 @@ pub struct Selection {
     pub unmatched_types: BTreeSet<String>,
     /// Up to three of these alerts, as text.
     pub unmatched_examples: Vec<String>,
+    /// Up to three alerts that more than one node answers to: by which names, and which nodes.
+    pub ambiguous_examples: Vec<String>,
 }
 
 /// What became of the alerts of a round.
@@ -110,6 +115,11 @@ impl Selection {
     pub fn matches_nothing(&self) -> bool {
         self.counts.unmatched + self.counts.ambiguous > 0 && self.counts.matched == 0
     }
+
+    /// Whether the alert of this type may fire on the node at `place`, though it makes no condition True.
+    pub(super) fn may_fire(&self, place: usize, condition_type: &str) -> bool {
+        self.pending[place].contains(condition_type) || self.ambiguous[place].contains(condition_type)
+    }
 }
 
 /// An alert that speaks for a condition, and its rank among those that do.
@@ -122,7 +132,12 @@ struct Candidate<'a> {
     alert: &'a Alert,
 }
 
-impl Candidate<'_> {
+impl<'a> Candidate<'a> {
+    fn new(alert: &'a Alert, priority: Priority, fingerprint: u64) -> Self {
+        let starts_at = alert.starts_at.unwrap_or(Timestamp::MAX);
+        Self { priority, severity: alert.severity(), starts_at, fingerprint, alert }
+    }
+
     /// A total order, so that the order in which alerts arrive never matters.
     fn rank(&self) -> (Priority, Severity, Timestamp, u64, Option<&str>) {
         (self.priority, self.severity, self.starts_at, self.fingerprint, self.alert.text())
@@ -149,7 +164,7 @@ impl<'a> Matching<'a> {
             Self::Labels(index) => match index.find(alert) {
                 Match::Node(place) => Ok(vec![place]),
                 Match::Unmatched => Err(Unapplied::Unmatched),
-                Match::Ambiguous => Err(Unapplied::Ambiguous),
+                Match::Ambiguous(places) => Err(Unapplied::Ambiguous(places)),
             },
             Self::Expression(matching) => match matching.find(alert) {
                 Verdict::Nodes(places) => Ok(places),
@@ -161,20 +176,34 @@ impl<'a> Matching<'a> {
     }
 }
 
+impl Matching<'_> {
+    /// By which labels an alert names these nodes.
+    fn describe(&self, alert: &Alert, places: &[usize], nodes: &[Node]) -> String {
+        let labels = match self {
+            Self::Labels(index) => index.naming(alert),
+            Self::Expression(_) => Vec::new(),
+        };
+        let name = alert.label("alertname").unwrap_or_default().escape_debug();
+        let nodes = listed(places.iter().map(|place| nodes[*place].name.as_str()));
+        format!("{name} with {}: {nodes}", pairs(labels.into_iter()))
+    }
+}
+
 /// Why an alert raises no condition on any node.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 enum Unapplied {
     Unmatched,
-    Ambiguous,
+    /// It may be about any of these.
+    Ambiguous(Vec<usize>),
     Excluded,
     Failed,
 }
 
 impl Counts {
-    fn of(&mut self, reason: Unapplied) -> &mut usize {
+    fn of(&mut self, reason: &Unapplied) -> &mut usize {
         match reason {
             Unapplied::Unmatched => &mut self.unmatched,
-            Unapplied::Ambiguous => &mut self.ambiguous,
+            Unapplied::Ambiguous(_) => &mut self.ambiguous,
             Unapplied::Excluded => &mut self.excluded,
             Unapplied::Failed => &mut self.expression_errors,
         }
@@ -190,10 +219,12 @@ pub fn select(alerts: &[Alert], nodes: &[Node], policy: &SelectionPolicy, cluste
         firing: vec![BTreeMap::new(); nodes.len()],
         suppressed: vec![BTreeSet::new(); nodes.len()],
         pending: vec![BTreeSet::new(); nodes.len()],
+        ambiguous: vec![BTreeSet::new(); nodes.len()],
         ..Selection::default()
     };
     let mut candidates: BTreeMap<usize, BTreeMap<String, Candidate<'_>>> = BTreeMap::new();
     let mut unmatched: BTreeMap<u64, &Alert> = BTreeMap::new();
+    let mut ambiguous: BTreeMap<u64, (&Alert, Vec<usize>)> = BTreeMap::new();
     let mut skipped: Vec<(usize, String)> = Vec::new();
 
     for alert in alerts {
@@ -206,15 +237,15 @@ pub fn select(alerts: &[Alert], nodes: &[Node], policy: &SelectionPolicy, cluste
         let priority = match accepted {
             Accepted::With(priority) => priority,
             Accepted::AsItIs => {
-                skipped.extend(found.into_iter().flatten().map(|place| (place, condition_type.clone())));
+                skipped.extend(may_be_about(&found).iter().map(|place| (*place, condition_type.clone())));
                 continue;
             }
             Accepted::Suppressed => {
-                for place in found.into_iter().flatten() {
+                for place in may_be_about(&found) {
                     if alert.pending && policy.hold_pending {
-                        selection.pending[place].insert(condition_type.clone());
+                        selection.pending[*place].insert(condition_type.clone());
                     }
-                    selection.suppressed[place].insert(condition_type.clone());
+                    selection.suppressed[*place].insert(condition_type.clone());
                 }
                 continue;
             }
@@ -222,8 +253,14 @@ pub fn select(alerts: &[Alert], nodes: &[Node], policy: &SelectionPolicy, cluste
         let places = match found {
             Ok(places) => places,
             Err(reason) => {
-                *selection.counts.of(reason) += 1;
-                if matches!(reason, Unapplied::Unmatched | Unapplied::Ambiguous) {
+                *selection.counts.of(&reason) += 1;
+                if let Unapplied::Ambiguous(places) = &reason {
+                    for place in places {
+                        selection.ambiguous[*place].insert(condition_type.clone());
+                    }
+                    keep_smallest(&mut ambiguous, fingerprint, (alert, places.clone()));
+                }
+                if matches!(reason, Unapplied::Unmatched | Unapplied::Ambiguous(_)) {
                     keep_smallest(&mut unmatched, fingerprint, alert);
                     selection.unmatched_types.insert(condition_type);
                 }
@@ -234,13 +271,7 @@ pub fn select(alerts: &[Alert], nodes: &[Node], policy: &SelectionPolicy, cluste
         if let Some(cluster) = alert.label(cluster_label).filter(|_| !cluster_is_chosen) {
             selection.clusters.insert(cluster.to_owned());
         }
-        let candidate = Candidate {
-            priority,
-            severity: alert.severity(),
-            starts_at: alert.starts_at.unwrap_or(Timestamp::MAX),
-            fingerprint,
-            alert,
-        };
+        let candidate = Candidate::new(alert, priority, fingerprint);
         for place in places {
             candidates
                 .entry(place)
@@ -269,7 +300,17 @@ pub fn select(alerts: &[Alert], nodes: &[Node], policy: &SelectionPolicy, cluste
         }
     }
     selection.unmatched_examples = unmatched.values().map(|alert| describe(alert)).collect();
+    selection.ambiguous_examples =
+        ambiguous.values().map(|(alert, places)| matching.describe(alert, places, nodes)).collect();
     selection
+}
+
+/// The places of the nodes that an alert is about or, if that cannot be told, may be about.
+fn may_be_about(found: &Result<Vec<usize>, Unapplied>) -> &[usize] {
+    match found {
+        Ok(places) | Err(Unapplied::Ambiguous(places)) => places,
+        Err(Unapplied::Unmatched | Unapplied::Excluded | Unapplied::Failed) => &[],
+    }
 }
 
 /// The places of the nodes that each alert speaks of, whether or not it raises a condition.
@@ -384,17 +425,21 @@ fn message(winner: &Candidate<'_>, max: usize) -> String {
 }
 
 /// Three examples, the same ones whatever the order of the alerts.
-fn keep_smallest<'a>(examples: &mut BTreeMap<u64, &'a Alert>, fingerprint: u64, alert: &'a Alert) {
-    examples.insert(fingerprint, alert);
+fn keep_smallest<T>(examples: &mut BTreeMap<u64, T>, fingerprint: u64, example: T) {
+    examples.insert(fingerprint, example);
     if examples.len() > 3 {
         examples.pop_last();
     }
 }
 
 fn describe(alert: &Alert) -> String {
+    format!("{{{}}}", pairs(alert.labels.iter()))
+}
+
+fn pairs<'l>(labels: impl Iterator<Item = (&'l str, &'l str)>) -> String {
     let labels: Vec<String> =
-        alert.labels.iter().map(|(name, value)| format!("{}={value:?}", name.escape_debug())).collect();
-    format!("{{{}}}", labels.join(", "))
+        labels.map(|(name, value)| format!("{}={value:?}", name.escape_debug())).collect();
+    labels.join(", ")
 }
 
 /// The values of the cluster label that make writing unsafe: alerts of several clusters matched, and no

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::alert::Alert;
 use super::matcher::Matcher;
-use super::matching::{Match, NodeIndex};
+use super::matching::{Match, NodeIndex, is_own_name};
 use super::node::Node;
 use super::selection::{SelectionPolicy, nodes_of};
 
@@ -42,6 +42,11 @@ fn yes() -> bool {
 impl SilenceMatcher {
     fn equal(name: &str, value: &str) -> Self {
         Self { name: name.to_owned(), value: value.to_owned(), is_regex: false, is_equal: true }
+    }
+
+    /// For one that asks for equality. An absent label is an empty one.
+    fn matches(&self, alert: &Alert) -> bool {
+        alert.label(&self.name).unwrap_or_default() == self.value
     }
 }
 
@@ -129,8 +134,7 @@ impl Silence {
         let nodes = std::slice::from_ref(node);
         let index = NodeIndex::new(nodes, node_labels);
         let names_it = |matcher: &SilenceMatcher| {
-            let alert = Alert { labels: [(&*matcher.name, &*matcher.value)].into(), ..Alert::default() };
-            matcher.is_equal && !matcher.is_regex && index.find(&alert) == Match::Node(0)
+            matcher.is_equal && !matcher.is_regex && names(&index, &matcher.name, &matcher.value, nodes, 0)
         };
         let is_by_us =
             self.created_by == CREATED_BY || self.created_by.starts_with(&format!("{CREATED_BY} ("));
@@ -140,6 +144,16 @@ impl Silence {
 
 fn comment(node: &str, id: &str) -> String {
     format!("kubectl sciuro remediates node/{node}, remediation {id}")
+}
+
+/// What a silence for a node is to match.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Silenced {
+    /// Empty = nothing is silenced.
+    pub matchers: Vec<SilenceMatcher>,
+    /// How many of the node's alerts that misses, and how many there are.
+    pub missed: usize,
+    pub alerts: usize,
 }
 
 /// What tells the alerts of a node from all others.
@@ -153,17 +167,19 @@ pub struct Scope<'a> {
 /// The matchers of a silence for `nodes[target]`, or why there are none.
 ///
 /// A silence has one label for the node: the one that its alerts carry now or, if it has none, `node` with its name. What
-/// another label names first is another node's and not silenced.
+/// another label names first is another node's and not silenced. An address, or a name that only the kubelet says is its
+/// node's, may be another machine's and is never silenced.
 pub fn matchers(
     alerts: &[Alert],
     nodes: &[Node],
     target: usize,
     scope: Scope<'_>,
-) -> Result<Vec<SilenceMatcher>, String> {
+) -> Result<Silenced, String> {
     let Scope { policy, cluster_label, .. } = scope;
     let index = NodeIndex::new(nodes, &policy.node_labels);
     let mut candidates: BTreeMap<(usize, &str), usize> = BTreeMap::new();
     let mut clusters = BTreeSet::new();
+    let mut own = Vec::new();
     for (alert, places) in alerts.iter().zip(nodes_of(alerts, nodes, policy)) {
         if places.is_empty() {
             continue;
@@ -172,9 +188,10 @@ pub fn matchers(
         if places != [target] {
             continue;
         }
+        own.push(alert);
         for (order, label) in index.labels().enumerate() {
             let Some(value) = alert.label(label) else { continue };
-            if names(&index, label, value, target)
+            if names(&index, label, value, nodes, target)
                 && index.before(label).all(|other| alert.label(other).is_none())
             {
                 *candidates.entry((order, value)).or_default() += 1;
@@ -188,13 +205,14 @@ pub fn matchers(
         None => (USUAL_LABEL, nodes[target].name.as_str()),
     };
     let is_known = policy.expression.is_none() && policy.node_labels.iter().any(|known| known == label);
-    if chosen.is_none() && !(is_known && names(&index, label, value, target)) {
-        return Err("none of its alerts carries a label that names it and no other node".to_owned());
+    if chosen.is_none() && !(is_known && names(&index, label, value, nodes, target)) {
+        return Err("none of its alerts carries a label with its name, and no other node's".to_owned());
     }
     let mut matchers = vec![SilenceMatcher::equal(label, value)];
     matchers.extend(cluster(&clusters, alerts, scope)?);
     matchers.extend(index.before(label).map(|other| SilenceMatcher::equal(other, "")));
-    Ok(matchers)
+    let is_missed = |alert: &&&Alert| !matchers.iter().all(|matcher| matcher.matches(alert));
+    Ok(Silenced { missed: own.iter().filter(is_missed).count(), alerts: own.len(), matchers })
 }
 
 /// What tells this cluster's nodes from those of others that have the same names. `ours` are the clusters of the alerts that
@@ -225,9 +243,10 @@ fn choose(cluster_label: &str) -> String {
     format!("choose this one's by --filter '{cluster_label}=\"...\"'")
 }
 
-fn names(index: &NodeIndex<'_>, label: &str, value: &str, target: usize) -> bool {
+/// Whether this label names `nodes[target]` and no other, by a name that its kubelet has not chosen.
+fn names(index: &NodeIndex<'_>, label: &str, value: &str, nodes: &[Node], target: usize) -> bool {
     let alert = Alert { labels: [(label, value)].into(), ..Alert::default() };
-    index.find(&alert) == Match::Node(target)
+    is_own_name(&nodes[target].name, value) && index.find(&alert) == Match::Node(target)
 }
 
 #[cfg(test)]

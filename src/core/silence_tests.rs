@@ -23,7 +23,7 @@ fn chosen(alerts: &[Alert], filters: &[&str], expression: Option<&str>) -> Resul
     let filters: Vec<Matcher> = filters.iter().map(|text| text.parse().unwrap()).collect();
     let scope = Scope { policy: &policy, cluster_label: "cluster", filters: &filters };
     let all = matchers(alerts, &nodes(), 0, scope)?;
-    Ok(all.iter().map(ToString::to_string).collect::<Vec<_>>().join(" "))
+    Ok(all.matchers.iter().map(ToString::to_string).collect::<Vec<_>>().join(" "))
 }
 
 #[test]
@@ -39,12 +39,12 @@ fn the_label_is_the_one_that_its_alerts_carry() {
     ] {
         assert_eq!(chosen(&[alert(labels)], &[], None).unwrap(), expected, "{labels:?}");
     }
-    // An address is that of the exporter if a label names a node.
-    let text = chosen(&[alert(&[("instance", "10.0.0.1:9100")])], &[], None).unwrap();
-    assert!(text.starts_with(r#"instance="10.0.0.1:9100" exported_node="" node="" nodename="""#), "{text}");
+    // The exporter's own name is a node's only if no label names one.
+    let text = chosen(&[alert(&[("instance", "w1:9100")])], &[], None).unwrap();
+    assert!(text.starts_with(r#"instance="w1:9100" exported_node="" node="" nodename="""#), "{text}");
     assert!(text.ends_with(r#"host="" exported_instance="""#), "{text}");
     // A label that names it on purpose comes before what most carry.
-    let many = [("instance", "10.0.0.1:9100"), ("instance", "10.0.0.1:9100"), ("node", "w1")];
+    let many = [("instance", "w1:9100"), ("instance", "w1:9100"), ("node", "w1")];
     let many: Vec<Alert> = many.iter().map(|label| alert(&[*label])).collect();
     assert_eq!(chosen(&many, &[], None).unwrap(), r#"node="w1" exported_node="""#);
 }
@@ -74,7 +74,7 @@ fn an_expression_decides_which_alerts_are_its() {
     assert_eq!(chosen(&[both], &[], expression).unwrap(), r#"node="w1" exported_node="""#);
     // No label that we know to name nodes: what else it is on cannot be told.
     for alerts in [vec![alert(&[("machine", "w1")])], Vec::new()] {
-        assert!(chosen(&alerts, &[], expression).unwrap_err().contains("names it and no other node"));
+        assert!(chosen(&alerts, &[], expression).unwrap_err().contains("with its name"));
     }
 }
 
@@ -84,7 +84,37 @@ fn a_name_of_two_nodes_is_no_name() {
     let policy = SelectionPolicy::default();
     let scope = Scope { policy: &policy, cluster_label: "cluster", filters: &[] };
     let all = matchers(&[alert(&[("node", "w1")])], &nodes, 0, scope).unwrap();
-    assert_eq!(all[0].to_string(), r#"node="w1.a""#);
+    assert_eq!(all.matchers[0].to_string(), r#"node="w1.a""#);
+}
+
+/// A kubelet adds addresses to its node, and silences nobody else by them.
+#[test]
+fn f9_b6_only_the_nodes_own_name_is_silenced() {
+    let mut nodes = nodes();
+    nodes[0].addresses.extend(["db1.corp.example", "rack-7", "w2"].map(String::from));
+    nodes[0].hostname = Some("db1".to_owned());
+    nodes[0].provider_id = Some("metal3://ns/db1".to_owned());
+    let policy = SelectionPolicy::default();
+    let scope = Scope { policy: &policy, cluster_label: "cluster", filters: &[] };
+    let claimed = ["db1.corp.example:9100", "10.0.0.1:9100", "db1", "rack-7", "metal3://ns/db1"];
+    let mut alerts: Vec<Alert> = claimed.iter().map(|claimed| alert(&[("instance", claimed)])).collect();
+    let silenced = matchers(&alerts, &nodes, 0, scope).unwrap();
+    assert_eq!(silenced.matchers[0].to_string(), r#"node="w1""#);
+    assert_eq!((silenced.missed, silenced.alerts), (5, 5));
+    // In full its name is its own, if its kubelet does not say that it has another one.
+    alerts.push(alert(&[("node", "W1")]));
+    let silenced = matchers(&alerts, &nodes, 0, scope).unwrap();
+    assert_eq!((&*silenced.matchers[0].to_string(), silenced.missed), (r#"node="W1""#, 5));
+    let honest = self::nodes();
+    let silenced = matchers(&[alert(&[("node", "w1.corp.example")])], &honest, 0, scope).unwrap();
+    assert_eq!((&*silenced.matchers[0].to_string(), silenced.missed), (r#"node="w1.corp.example""#, 0));
+    // Nor is a silence of its name, or its address, taken for ours.
+    let labels = policy.node_labels.clone();
+    for (value, is_ours) in [("w1", true), ("w1.corp.example", true), ("w2", false), ("10.0.0.1", false)] {
+        let matchers = vec![SilenceMatcher::equal("node", value)];
+        let silence = Silence::new("w1", "id", "me@here", matchers, Timestamp::UNIX_EPOCH);
+        assert_eq!(silence.is_of(&honest[0], "id", &labels), is_ours, "{value}");
+    }
 }
 
 #[test]

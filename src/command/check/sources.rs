@@ -138,6 +138,12 @@ fn matching(
         return Line::ok(MATCHING, format!("nothing fires that could speak of one of {names}"));
     }
     let message = format!("{} of {} matched, over {names}", counts.matched, count(considered, "alert"));
+    if counts.ambiguous > 0 {
+        let line = Line::warning(MATCHING, format!("{message}, {} ambiguous", counts.ambiguous));
+        let examples = selection.ambiguous_examples.iter();
+        return examples
+            .fold(line, |line, alert| line.hint(format!("more than one node answers to {alert}")));
+    }
     if counts.matched == 0 {
         let line = Line::warning(MATCHING, message);
         let line = selection

@@ -8,13 +8,14 @@ use tokio::sync::watch;
 
 use crate::cluster::{Cluster, LeaseKey, RemediatedNode};
 use crate::command::reach::Reach;
+use crate::command::render::count;
 use crate::core::alert::Alert;
 use crate::core::alerts_gone::AlertsGone;
 use crate::core::memory::Memory;
 use crate::core::node::Node;
 use crate::core::remediation::Reason;
 use crate::core::selection::nodes_of;
-use crate::core::silence::{Scope, SilenceMatcher, matchers};
+use crate::core::silence::{Scope, SilenceMatcher, Silenced, matchers};
 use crate::core::source::{Canary, Failure, WATCHDOG, gather};
 use crate::core::verify::AlertsSeen;
 use crate::error::Result;
@@ -77,7 +78,15 @@ impl<'a> Alerts<'a> {
         }
         if self.settings.silence {
             match self.silenced(&node.name).await {
-                Ok(matchers) => plan.silence = matchers,
+                Ok(Silenced { matchers, missed, alerts }) => {
+                    if let Some(first) = matchers.first().filter(|_| missed > 0) {
+                        plan.warnings.push(format!(
+                            "{missed} of the node's {} will not be silenced: they do not match {first}",
+                            count(alerts, "alert")
+                        ));
+                    }
+                    plan.silence = matchers;
+                }
                 Err(why) => plan.warnings.push(format!("nothing will be silenced: {why}")),
             }
             if !self.settings.verify.alerts {
@@ -120,7 +129,7 @@ impl<'a> Alerts<'a> {
     }
 
     /// What a silence for this node has to match, or why there is none.
-    pub(super) async fn silenced(&self, node: &str) -> std::result::Result<Vec<SilenceMatcher>, String> {
+    pub(super) async fn silenced(&self, node: &str) -> std::result::Result<Silenced, String> {
         let asked = async { futures::join!(self.sources.fetch(None), self.cluster.list_nodes()) };
         let (groups, nodes) = tokio::time::timeout(PATIENCE, asked).await.map_err(|_| no_answer())?;
         let nodes = nodes.map_err(|error| format!("the nodes cannot be listed: {error}"))?;

@@ -79,8 +79,8 @@ impl<'s> Silencing<'s> {
         self.may_be_there.store(true, Ordering::Relaxed);
         let mut current = self.current.lock().await;
         let begun = async {
-            let matchers = alerts.silenced(&self.node.name).await?;
-            in_time(self.create(alerts, matchers)).await
+            let silenced = alerts.silenced(&self.node.name).await?;
+            in_time(self.create(alerts, silenced.matchers)).await
         };
         match begun.await {
             Ok(silence) => {

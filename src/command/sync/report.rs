@@ -111,7 +111,7 @@ impl Report {
         match self.round.state {
             SourceState::Full => {}
             SourceState::Partial if self.round.is_complete() => {
-                summary.push_str("; PARTIAL: conditions named like unmatched alerts are not cleared");
+                summary.push_str("; PARTIAL: conditions of unmatched and ambiguous alerts are not cleared");
             }
             SourceState::Partial => summary.push_str("; source PARTIAL: nothing is cleared"),
             SourceState::Down => summary.push_str("; source DOWN: nothing is added or cleared"),

@@ -114,7 +114,7 @@ pub(super) fn say_held(report: &Report, settings: &SyncSettings, ui: &Ui) {
                     render::count(count, "condition"),
                 ));
             }
-            Notice::NothingMatches { .. } | Notice::MixedClusters => {}
+            Notice::NothingMatches { .. } | Notice::MixedClusters | Notice::Ambiguous => {}
         }
     }
     if report.held.is_empty() {

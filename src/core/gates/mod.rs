@@ -225,7 +225,7 @@ fn refusals_of(
 }
 
 /// `a, b, c and 4 more`.
-fn listed<'n>(names: impl Iterator<Item = &'n str>) -> String {
+pub(super) fn listed<'n>(names: impl Iterator<Item = &'n str>) -> String {
     const ENOUGH: usize = 3;
     let names: Vec<&str> = names.collect();
     let shown = names.iter().take(ENOUGH).copied().collect::<Vec<_>>().join(", ");

@@ -1,0 +1,79 @@
+//! Addresses as texts: one spelling for each, and which of them lead to whoever uses them.
+
+use std::net::{IpAddr, Ipv6Addr};
+
+/// An IP address in its one form: IPv4 that is written as IPv6 (mapped, compatible, or through NAT64) is IPv4.
+pub fn ip(text: &str) -> Option<IpAddr> {
+    text.parse().ok().map(canonical)
+}
+
+pub fn canonical(address: IpAddr) -> IpAddr {
+    /// RFC 4291 §2.5.5.1 and RFC 6052 §2.1.
+    const PREFIXES: [[u16; 6]; 2] = [[0; 6], [0x64, 0xFF9B, 0, 0, 0, 0]];
+    match address.to_canonical() {
+        IpAddr::V6(v6) if v6 != Ipv6Addr::UNSPECIFIED && v6 != Ipv6Addr::LOCALHOST => {
+            let octets = v6.octets();
+            let has = |prefix: &[u16; 6]| v6.segments().starts_with(prefix);
+            if PREFIXES.iter().any(has) {
+                IpAddr::from([octets[12], octets[13], octets[14], octets[15]])
+            } else {
+                IpAddr::V6(v6)
+            }
+        }
+        address => address,
+    }
+}
+
+/// Whether it means the machine that uses it, whichever that is.
+pub fn is_loopback(name: &str) -> bool {
+    match ip(name) {
+        Some(address) => address.is_loopback() || address.is_unspecified(),
+        None => {
+            ["localhost", "localhost.localdomain", "ip6-localhost"].contains(&name)
+                || name.ends_with(".localhost")
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_form_for_each_address() {
+        for (text, expected) in [
+            ("10.0.0.7", "10.0.0.7"),
+            ("::ffff:10.0.0.7", "10.0.0.7"),
+            ("::FFFF:a00:7", "10.0.0.7"),
+            ("::10.0.0.7", "10.0.0.7"),
+            ("64:ff9b::a00:7", "10.0.0.7"),
+            ("2001:DB8:0::7", "2001:db8::7"),
+            ("::", "::"),
+            ("::1", "::1"),
+        ] {
+            assert_eq!(ip(text).map(|address| address.to_string()).as_deref(), Some(expected), "{text}");
+        }
+        for none in ["127.1", "2130706433", "0x7f000001", "010.0.0.1", "fe80::1%eth0", "[::1]", ""] {
+            assert_eq!(ip(none), None, "{none}");
+        }
+    }
+
+    #[test]
+    fn what_leads_to_whoever_uses_it() {
+        for loopback in [
+            "127.0.0.1",
+            "127.3.2.1",
+            "::1",
+            "::ffff:127.0.0.1",
+            "0.0.0.0",
+            "::",
+            "localhost",
+            "w1.localhost",
+        ] {
+            assert!(is_loopback(loopback), "{loopback}");
+        }
+        for other in ["10.0.0.7", "fe80::1", "localhost.example", "notlocalhost", ""] {
+            assert!(!is_loopback(other), "{other}");
+        }
+    }
+}
