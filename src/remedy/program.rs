@@ -1,5 +1,6 @@
 //! Runs a program of the user's, and never longer than it may take.
 
+use std::ffi::OsString;
 use std::io;
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
@@ -21,7 +22,20 @@ pub(super) struct Ended {
 
 /// `None` if it did not end in time; then it was killed with all that it began, as it is when this is dropped.
 pub(super) async fn run(program: &str, arguments: &[String], limit: Duration) -> io::Result<Option<Ended>> {
+    run_without(&[], program, arguments, limit).await
+}
+
+/// The same, without these variables of our environment.
+pub(super) async fn run_without(
+    variables: &[OsString],
+    program: &str,
+    arguments: &[String],
+    limit: Duration,
+) -> io::Result<Option<Ended>> {
     let mut command = Command::new(program);
+    for variable in variables {
+        command.env_remove(variable);
+    }
     command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     // In a process group of its own: Ctrl-C is for us, and must not cut an order in half.
     #[cfg(unix)]

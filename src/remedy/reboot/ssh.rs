@@ -1,15 +1,52 @@
 //! The user's own `ssh` runs the guard on the machine: its configuration, its agent, its known hosts. Host keys are never
-//! waved through: whoever answers in the machine's place would be told to reboot, and would say that it did.
+//! waved through: whoever answers in the machine's place would be told to reboot, and would say that it did. And the machine may
+//! be in the wrong hands: whatever the configuration gives to machines that are logged in to, this one does not get.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use regex::Regex;
+
 use super::{Issued, Probed, RebootError, address, guard, one_line};
 use crate::cluster::RemediatedNode;
-use crate::remedy::program::{Ended, run};
+use crate::remedy::program::{Ended, run, run_without};
 
 /// Connecting included. The guard itself answers at once.
 const WITHIN: Duration = Duration::from_secs(60);
+
+/// They come before what any configuration says. No agent, no display, no Kerberos ticket, no forwarded port, no tunnel, no
+/// variable; nothing runs here; nobody is asked; and a connection of its own, whose host key is checked now.
+pub const OPTIONS: [&str; 24] = [
+    "-a",
+    "-x",
+    "-k",
+    "-T",
+    "-o",
+    "BatchMode=yes",
+    "-o",
+    "StrictHostKeyChecking=yes",
+    "-o",
+    "ClearAllForwardings=yes",
+    "-o",
+    "Tunnel=no",
+    "-o",
+    "PermitLocalCommand=no",
+    "-o",
+    "RemoteCommand=none",
+    "-o",
+    "ControlMaster=no",
+    "-o",
+    "ControlPath=none",
+    "-o",
+    "ForwardX11Trusted=no",
+    "-o",
+    SET_NOTHING,
+];
+/// The first `SetEnv` counts, and one that is empty is none.
+const SET_NOTHING: &str = "SetEnv=SCIURO=1";
+/// Variables that ssh, and what it starts to reach a machine, cannot do without. Nobody learns a secret by them.
+const NEEDED: [&str; 7] = ["HOME", "PATH", "USER", "LOGNAME", "TMPDIR", "SSH_AUTH_SOCK", "SYSTEMROOT"];
 
 /// What ssh exits with if it failed itself.
 const ITS_OWN_FAILURE: i32 = 255;
@@ -37,14 +74,35 @@ impl SshOptions {
     fn arguments(&self, script: &str, arguments: &[&str]) -> Result<Vec<String>, RebootError> {
         let words = ["sh", "-c", script].into_iter().chain(arguments.iter().copied());
         let remote = shlex::try_join(words).map_err(|error| RebootError::new(error.to_string()))?;
+        Ok(self.destination().into_iter().chain([remote]).collect())
+    }
+
+    /// What says where to, and how.
+    fn destination(&self) -> Vec<String> {
         let config = self.config.iter().flat_map(|file| ["-F".to_owned(), file.display().to_string()]);
-        let options = ["-o", "BatchMode=yes", "-o", "ClearAllForwardings=yes", "-T", "--", &self.address];
-        Ok(config.chain(options.map(str::to_owned)).chain([remote]).collect())
+        config
+            .chain([OPTIONS.as_slice(), &["--", &self.address]].concat().into_iter().map(str::to_owned))
+            .collect()
+    }
+
+    /// The variables of our environment that the configuration would send (`SendEnv`). No option can keep ssh from it: of these,
+    /// unlike all others, what the configuration says is added to what the command line says, and `SendEnv=-*` removes only
+    /// what stands before it. So ssh does not get them.
+    async fn sent(&self) -> Vec<OsString> {
+        let asked: Vec<String> = ["-G".to_owned()].into_iter().chain(self.destination()).collect();
+        let Ok(Some(ended)) = run("ssh", &asked, WITHIN).await else { return Vec::new() };
+        let patterns = patterns(&ended.stdout);
+        let is_sent = |name: &OsString| {
+            let name = name.to_string_lossy();
+            !NEEDED.contains(&&*name) && patterns.iter().any(|pattern| pattern.is_match(&name))
+        };
+        std::env::vars_os().map(|(name, _)| name).filter(is_sent).collect()
     }
 
     /// Exit code and what our own script said.
     async fn run(&self, script: &str, arguments: &[&str]) -> Result<(i32, String), RebootError> {
-        let ended = run("ssh", &self.arguments(script, arguments)?, WITHIN)
+        let arguments = self.arguments(script, arguments)?;
+        let ended = run_without(&self.sent().await, "ssh", &arguments, WITHIN)
             .await
             .map_err(|error| RebootError::new(format!("cannot run ssh: {error}")))?
             .ok_or_else(|| self.failed(&format!("no answer within {}s", WITHIN.as_secs())))?;
@@ -94,6 +152,13 @@ impl SshOptions {
     }
 }
 
+/// Of the variables that are sent, from what `ssh -G` prints: `*` and `?` stand for other characters.
+fn patterns(printed: &str) -> Vec<Regex> {
+    let sent = printed.lines().filter_map(|line| line.trim_end().strip_prefix("sendenv "));
+    let pattern = |text: &str| regex::escape(text).replace(r"\*", ".*").replace(r"\?", ".");
+    sent.filter_map(|text| Regex::new(&format!("^(?s:{})$", pattern(text))).ok()).collect()
+}
+
 /// What has our mark, without it.
 fn answers(stdout: &str) -> String {
     let marked = stdout.lines().filter_map(|line| line.trim_end().strip_prefix(guard::MARK));
@@ -129,21 +194,23 @@ mod tests {
     #[test]
     fn the_command_line_of_ssh() {
         let arguments = options().arguments("say 'it'\nand go", &["5f1c", "86400"]).unwrap();
-        let expected = [
-            "-F",
-            "/tmp/a b/config",
-            "-o",
-            "BatchMode=yes",
-            "-o",
-            "ClearAllForwardings=yes",
-            "-T",
-            "--",
-            "10.0.0.7",
-        ];
+        let expected = [&["-F", "/tmp/a b/config"], OPTIONS.as_slice(), &["--", "10.0.0.7"]].concat();
         assert_eq!(arguments[..expected.len()], expected);
         let remote = shlex::split(&arguments[expected.len()]).unwrap();
         assert_eq!(remote, ["sh", "-c", "say 'it'\nand go", "5f1c", "86400"]);
         assert_eq!(arguments.len(), expected.len() + 1, "one word for the machine's shell");
+    }
+
+    #[test]
+    fn f9_b8_which_variables_a_configuration_sends() {
+        let printed = "user me\nsendenv LANG\nsendenv AWS_*\r\nsendenv A?C\nsetenv X=1\nsendenv [a]\n";
+        let is_sent = |name: &str| patterns(printed).iter().any(|pattern| pattern.is_match(name));
+        for sent in ["LANG", "AWS_", "AWS_SECRET_ACCESS_KEY", "ABC", "[a]"] {
+            assert!(is_sent(sent), "{sent}");
+        }
+        for kept in ["LANGUAGE", "MY_AWS_KEY", "AC", "a", "X", ""] {
+            assert!(!is_sent(kept), "{kept}");
+        }
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::Command;
 
-use sciuro::remedy::reboot::ssh::SshOptions;
+use sciuro::remedy::reboot::ssh::{OPTIONS, SshOptions};
 use sciuro::remedy::reboot::{self, Issued, Probed, Reboot, RebootError};
 
 use super::{Peer, listens, on_a_free_port, program};
@@ -37,7 +37,7 @@ impl Host {
             let config = [
                 format!("Port {port}\nListenAddress 127.0.0.1\nHostKey {}\nPidFile none", path("host")),
                 format!("AuthorizedKeysFile {}\nStrictModes no\nPasswordAuthentication no", path("key.pub")),
-                format!("KbdInteractiveAuthentication no\nForceCommand {}\n", path("login")),
+                format!("KbdInteractiveAuthentication no\nForceCommand {}\nAcceptEnv *\n", path("login")),
             ];
             machine.write("sshd_config", &config.join("\n"));
             let mut sshd = Command::new(program("sshd"));
@@ -170,4 +170,83 @@ fn a_machine_that_is_off() {
     let cluster = world.cluster(None);
     let error = world.block_on(reboot::probe(&reboot, &target(&cluster, "w1", ID))).unwrap_err();
     assert!(error.why.contains("Connection refused"), "{error:?}");
+}
+
+/// Whatever a configuration gives to machines that are logged in to.
+const GENEROUS: &str = "
+ForwardAgent yes
+ForwardX11 yes
+ForwardX11Trusted yes
+GSSAPIDelegateCredentials yes
+SendEnv CARGO* R?ST_BACKTRACE HOME
+SetEnv LEAK=1
+PermitLocalCommand yes
+LocalCommand touch local-command
+RemoteCommand reboot
+RequestTTY force
+Tunnel yes
+LocalForward 127.0.0.1:8000 127.0.0.1:80
+RemoteForward 9000 127.0.0.1:90
+DynamicForward 127.0.0.1:1080
+ControlMaster auto
+ControlPath control-socket
+ControlPersist yes
+StrictHostKeyChecking no
+";
+
+#[test]
+fn f9_b8_the_machine_gets_nothing_of_ours() {
+    let host = Host::start();
+    let config = host.machine.path("ssh_config");
+    let ours = std::fs::read_to_string(&config).unwrap();
+    let here = host.machine.path("").display().to_string();
+    let generous = GENEROUS.replace("local-command", &format!("{here}/local-command"));
+    host.machine
+        .write("ssh_config", &(ours + &generous.replace("control-socket", &format!("{here}/control"))));
+    std::fs::rename(host.machine.path("login"), host.machine.path("old")).unwrap();
+    host.machine.script("login", "/usr/bin/env > environment; exec ./old");
+
+    let before = host.machine.boot_id();
+    assert_eq!(host.probe(), Ok(Probed { boot_id: before.clone(), uptime: 86_400 }));
+    let got = std::fs::read_to_string(host.machine.path("environment")).unwrap();
+    let has = |name: &str| got.lines().any(|line| line.starts_with(name));
+    assert!(std::env::vars().any(|(name, _)| name.starts_with("CARGO")), "there is something to send");
+    for name in ["CARGO", "RUST_BACKTRACE", "LEAK", "SSH_AUTH_SOCK", "DISPLAY"] {
+        assert!(!has(name), "{name}: {got}");
+    }
+    for left in ["local-command", "control"] {
+        assert!(!host.machine.path(left).exists(), "{left}");
+    }
+
+    // As ssh itself understands it.
+    let effective =
+        Command::new("ssh").arg("-F").arg(&config).args(OPTIONS).args(["-G", "127.0.0.1"]).output();
+    let effective = String::from_utf8(effective.unwrap().stdout).unwrap();
+    let set = |name: &str| -> Vec<&str> {
+        effective.lines().filter_map(|line| line.strip_prefix(name)?.strip_prefix(' ')).collect()
+    };
+    for (name, value) in [
+        ("forwardagent", &["no"][..]),
+        ("forwardx11", &["no"]),
+        ("forwardx11trusted", &["no"]),
+        ("gssapidelegatecredentials", &["no"]),
+        ("permitlocalcommand", &["no"]),
+        ("remotecommand", &[]),
+        ("requesttty", &["false"]),
+        ("tunnel", &["false"]),
+        ("localforward", &[]),
+        ("remoteforward", &[]),
+        ("dynamicforward", &[]),
+        ("controlmaster", &["false"]),
+        ("controlpath", &[]),
+        ("stricthostkeychecking", &["true"]),
+        ("setenv", &["SCIURO=1"]),
+        ("batchmode", &["yes"]),
+    ] {
+        assert_eq!(set(name), value, "{name}");
+    }
+
+    // Nor is a host key believed because the configuration says so.
+    host.machine.write("known_hosts", "");
+    assert_eq!(host.probe().unwrap_err().why, "ssh 127.0.0.1: its host key is not known");
 }
