@@ -247,8 +247,8 @@ fn an_unfinished_remediation_is_somebodys(world: &World) {
         remediate(world, &[&[&*nodes[0]], flags].concat())
             .exits(9)
             .says("node/w1: eve@laptop^[[2J began a remediation, which is in Draining since 2026-11-22T10:00:00Z")
-            .says("hint: go on with it: kubectl sciuro remediate w1 --resume")
-            .says("hint: undo it: kubectl sciuro remediate w1 --abort");
+            .says("hint: to continue: kubectl sciuro remediate w1 --resume")
+            .says("hint: to undo: kubectl sciuro remediate w1 --abort");
     }
     annotate("{\"v\": 2}".to_owned());
     remediate(world, &[&nodes[0], "--yes"]).exits(3).says("cannot be read").says("sciuro.dev/remediation-");

@@ -184,5 +184,5 @@ fn refused(node: &str, why: &str) -> Error {
 
 /// After the plan was accepted.
 fn refused_late(node: &str, why: &str) -> Error {
-    refused(node, why).hint(format!("look again: kubectl sciuro remediate {node} --dry-run=client"))
+    refused(node, why).hint(format!("to check again: kubectl sciuro remediate {node} --dry-run=client"))
 }

@@ -8,8 +8,8 @@ use crate::signal;
 
 /// `Ok`: a line to say. The error has the exit code.
 pub(super) async fn ending(node: &str, end: End, context: &Context<'_>) -> Result<String> {
-    let resume = format!("go on: kubectl sciuro remediate {node} --resume");
-    let abort = format!("undo it: kubectl sciuro remediate {node} --abort");
+    let resume = format!("to continue: kubectl sciuro remediate {node} --resume");
+    let abort = format!("to undo: kubectl sciuro remediate {node} --abort");
     match end {
         End::Remediated { uncordoned: true, .. } => Ok(format!("node/{node} remediated")),
         End::Remediated { uncordoned: false, why: Some(why) } => {
@@ -30,7 +30,7 @@ pub(super) async fn ending(node: &str, end: End, context: &Context<'_>) -> Resul
                 Error::new(exit, format!("node/{node}: {what}: {why}; it stays cordoned")).hint(resume);
             let error = if matches!(failed, State::RebootIntent | State::WaitBoot) {
                 error.hint(format!(
-                    "reboot it once more: kubectl sciuro remediate {node} --resume --retry-reboot"
+                    "to retry the reboot: kubectl sciuro remediate {node} --resume --retry-reboot"
                 ))
             } else {
                 error
@@ -44,7 +44,7 @@ pub(super) async fn ending(node: &str, end: End, context: &Context<'_>) -> Resul
                 Some(why) => format!("nothing is left of the run, but it stays cordoned: {why}"),
             };
             Err(Error::new(exit, format!("node/{node}: {what}: {why}; {now}"))
-                .hint(format!("begin anew: kubectl sciuro remediate {node}")))
+                .hint(format!("to start over: kubectl sciuro remediate {node}")))
         }
         End::Aborted { why, cordon_stays } => {
             let stays = cordon_stays.map(|why| format!("; it stays cordoned: {why}")).unwrap_or_default();

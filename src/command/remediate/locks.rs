@@ -82,7 +82,7 @@ async fn of_node(node: &RemediatedNode, context: &Context<'_>) -> Result<Hold> {
         let busy = matches!(error, LeaseError::Held { .. });
         let explained = error.explain();
         if busy {
-            explained.hint(format!("ask the other to stop: kubectl sciuro remediate {} --abort", node.name))
+            explained.hint(format!("to stop it: kubectl sciuro remediate {} --abort", node.name))
         } else {
             explained
         }

@@ -243,8 +243,8 @@ pub(super) fn refuse_unfinished(node: &RemediatedNode) -> Result<()> {
                 record.since
             ),
         )
-        .hint(format!("go on with it: kubectl sciuro remediate {name} --resume"))
-        .hint(format!("undo it: kubectl sciuro remediate {name} --abort"))),
+        .hint(format!("to continue: kubectl sciuro remediate {name} --resume"))
+        .hint(format!("to undo: kubectl sciuro remediate {name} --abort"))),
         RecordSeen::Unreadable(why) => Err(Error::new(
             Exit::Refused,
             format!("node/{name}: the record of a remediation on it cannot be read: {why}"),

@@ -40,7 +40,7 @@ pub(super) async fn resume(name: &str, retry_reboot: bool, context: &Context<'_>
         let id = record.id.clone();
         let machine = Machine::resume(record, resume).map_err(|refusal| {
             Error::new(Exit::Refused, format!("node/{name}: {refusal}"))
-                .hint("another attempt, by this method: --resume --retry-reboot")
+                .hint("to retry the reboot by this method: add --retry-reboot")
         })?;
         let worker = worker(context, &locks, &silencing, prompts, &id, &node, &settings.drain)?;
         Ok(carry_out(worker, machine, node, None).await)
@@ -138,7 +138,7 @@ fn record(node: &RemediatedNode) -> Result<Record> {
         RecordSeen::Readable(record) => Ok((**record).clone()),
         RecordSeen::None => {
             Err(Error::new(Exit::Refused, format!("node/{name}: there is no unfinished remediation on it"))
-                .hint(format!("begin one: kubectl sciuro remediate {name}")))
+                .hint(format!("to start one: kubectl sciuro remediate {name}")))
         }
         RecordSeen::Unreadable(why) => Err(Error::new(
             Exit::Refused,

@@ -29,14 +29,14 @@ pub(super) async fn explain(node: &str, last: &str, context: &Context<'_>) -> Er
     match (holder, record) {
         (Some((holder, since)), _) if holder != context.holder => {
             busy(&format!("{} acts on it now{}", escape(&holder), said(since)))
-                .hint(format!("ask it to stop: kubectl sciuro remediate {node} --abort"))
+                .hint(format!("to stop it: kubectl sciuro remediate {node} --abort"))
         }
         (_, Some(RecordSeen::Readable(record))) => busy(&format!(
             "nobody acts on it now; {} did{}",
             escape(&record.holder),
             said(Some(record.since))
         ))
-        .hint(format!("go on: kubectl sciuro remediate {node} --resume")),
+        .hint(format!("to continue: kubectl sciuro remediate {node} --resume")),
         (_, Some(_)) => busy(&format!(
             "nobody acts on it now, and the remediation is over; the last to act was {}",
             escape(last)

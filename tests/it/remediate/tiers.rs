@@ -143,8 +143,8 @@ fn until_collect_stops_there_and_goes_on_or_is_undone(world: &World) {
         assert_eq!(
             last,
             [
-                format!("undo it: kubectl sciuro remediate {node} --abort"),
-                format!("go on: kubectl sciuro remediate {node} --resume"),
+                format!("to undo: kubectl sciuro remediate {node} --abort"),
+                format!("to continue: kubectl sciuro remediate {node} --resume"),
                 format!("node/{node}: stopped after collect, cordoned"),
             ]
         );
