@@ -17,7 +17,7 @@ use crate::core::prefix::Prefix;
 pub use check::{CheckArgs, CheckedCommand};
 pub use remediate::{
     AddressType, CollectArgs, DrainArgs, OnFailure, ProgressForm, RebootArgs, RebootMethod, RemediateArgs,
-    SkippedStep, Step, Tier,
+    SkippedStep, Step, Tier, TypedFlag,
 };
 pub use sync::{MatchingArgs, OnUnavailable, SourceArgs, SyncArgs, Via};
 

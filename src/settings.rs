@@ -8,16 +8,17 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use clap::parser::ValueSource;
-use clap::{ArgAction, CommandFactory, FromArgMatches};
+use clap::{ArgAction, ArgMatches, CommandFactory, FromArgMatches};
 use serde_saphyr::Spanned;
 
-use crate::cli::Cli;
+use crate::cli::{Cli, Command};
 use crate::error::{Error, Result};
 
 mod check;
 mod remediate;
 mod status;
 mod sync;
+mod typed;
 
 pub use check::CheckSettings;
 pub use remediate::{
@@ -52,6 +53,13 @@ const COMMAND_LINE_ONLY: [&str; 19] = [
 
 /// A selector in the file, for `sync` and `status`, does not say which nodes to take down.
 const TYPED_TARGETS: (&str, &str) = ("remediate", "selector");
+
+/// What goes on, or is undone, does so by the method that it was begun with, unless another one is typed.
+const METHOD: &str = "reboot-method";
+
+fn of_a_record(name: &str, typed: &ArgMatches) -> bool {
+    name == "remediate" && (typed.get_flag("resume") || typed.get_flag("abort"))
+}
 
 /// Upstream Sciuro's variables and the flags that they mean.
 pub const UPSTREAM_VARIABLES: [(&str, &str); 15] = [
@@ -112,7 +120,7 @@ pub fn parse(arguments: Vec<OsString>, environment: &Environment) -> Result<(Cli
     for argument in arguments_of(&command, name) {
         let is_typed = typed.value_source(argument.get_id().as_str()) == Some(ValueSource::CommandLine);
         let Some(flag) = configurable(argument).filter(|_| !is_typed) else { continue };
-        if (name, flag) == TYPED_TARGETS {
+        if (name, flag) == TYPED_TARGETS || (flag == METHOD && of_a_record(name, typed)) {
             continue;
         }
         if let Some((variable, value)) = from_environment(flag, environment) {
@@ -133,7 +141,11 @@ pub fn parse(arguments: Vec<OsString>, environment: &Environment) -> Result<(Cli
     let mut all = arguments;
     all.splice(end..end, additions.into_iter().map(OsString::from));
     let matches = command.clone().try_get_matches_from(all)?;
-    Ok((Cli::from_arg_matches(&matches)?, ignored_variables(&command, environment)))
+    let mut cli = Cli::from_arg_matches(&matches)?;
+    if let Command::Remediate(args) = &mut cli.command {
+        args.typed = typed::flags(arguments_of(&command, name), typed);
+    }
+    Ok((cli, ignored_variables(&command, environment)))
 }
 
 /// Help reads `kubectl sciuro …` when kubectl runs us, which it does under the name `kubectl-sciuro`.

@@ -68,7 +68,7 @@ pub struct RemediateArgs {
     /// Leave these steps out
     #[arg(long, value_name = "STEP", value_delimiter = ',', help_heading = "What to do")]
     pub skip: Vec<SkippedStep>,
-    /// With --resume: order the reboot once more, by --reboot-method, if the order before cannot be carried out any more
+    /// With --resume: reboot the machine again, by --reboot-method, once the last request can no longer take effect
     #[arg(long, requires = "resume", help_heading = "What to do")]
     pub retry_reboot: bool,
     /// Leave the node cordoned at the end
@@ -138,6 +138,21 @@ pub struct RemediateArgs {
     /// Print a report of the run when it ends, however it ends; with --dry-run the plan
     #[arg(short, long, value_name = "FORMAT")]
     pub output: Option<Format>,
+
+    /// The flags of this command line, for lines that are to be typed next.
+    #[arg(skip)]
+    pub typed: Vec<TypedFlag>,
+}
+
+/// A flag as it was typed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TypedFlag {
+    /// Its long name, without the dashes.
+    pub name: String,
+    /// Under which help lists it.
+    pub heading: Option<String>,
+    /// `--force`, or `--ssh-config` and a path: unquoted.
+    pub words: Vec<String>,
 }
 
 /// `kubectl drain`'s own flags, with its names.
@@ -222,9 +237,10 @@ impl Tier {
 #[derive(Debug, Args)]
 #[allow(clippy::doc_markdown)] // the texts are help
 pub struct RebootArgs {
-    /// Who tells the machine: a pod that enters it, a pod that sends systemd a signal, ssh, a command of yours, or you
-    #[arg(long, value_name = "METHOD", default_value = "pod", help_heading = "Reboot")]
-    pub reboot_method: RebootMethod,
+    /// How to reboot: a privileged pod, a signal to systemd, ssh, your command, or by hand [default: pod; the record's with
+    /// --resume]
+    #[arg(long, value_name = "METHOD", help_heading = "Reboot")]
+    pub reboot_method: Option<RebootMethod>,
     /// The command of --reboot-method command; {node}, {address} and {provider-id} stand for the node's, and no shell reads it
     #[arg(long, value_name = "COMMAND", help_heading = "Reboot")]
     pub reboot_command: Option<String>,

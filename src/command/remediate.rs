@@ -7,6 +7,7 @@ mod drain_plan;
 mod ending;
 mod locks;
 pub(super) mod needs;
+mod next;
 mod plan;
 mod preflight;
 mod prompts;
@@ -23,7 +24,7 @@ use std::sync::Arc;
 
 use self::alerts::Alerts;
 use self::locks::Locks;
-use self::preflight::Preflight;
+use self::preflight::{Ahead, Preflight};
 use self::prompts::Prompts;
 use self::report::{Report, Reports, StepResult};
 use self::run::Run;
@@ -117,7 +118,7 @@ struct Context<'c> {
 async fn one(name: &str, context: &Context<'_>) -> Result<String> {
     match context.settings.task {
         Task::Remediate => remediate(name, context).await,
-        Task::Resume { retry_reboot } => resume::resume(name, retry_reboot, context).await,
+        Task::Resume { retry_reboot } => Box::pin(resume::resume(name, retry_reboot, context)).await,
         Task::Abort => resume::abort(name, context).await,
     }
 }
@@ -125,7 +126,8 @@ async fn one(name: &str, context: &Context<'_>) -> Result<String> {
 /// A new remediation, from its plan to its end.
 async fn remediate(name: &str, context: &Context<'_>) -> Result<String> {
     let Context { settings, ui, .. } = *context;
-    let mut found = until_stopped(None, Box::pin(look(name, context))).await??;
+    let found = look(preflight::unclaimed(context), Ahead::ALL, context);
+    let mut found = until_stopped(None, Box::pin(found)).await??;
     plan::show(&found, settings, ui);
     let prompts = Prompts::new(&found, settings, ui);
     found.refused(settings, prompts.can_ask()).inspect_err(|_| context.report.refused(&found))?;
@@ -139,20 +141,23 @@ async fn remediate(name: &str, context: &Context<'_>) -> Result<String> {
     let begun = async {
         silencing.begin().await;
         let mut worker = worker(context, &locks, &silencing, prompts, &id, &found.node, &drain)?;
+        worker.reboot = Some(begin::reboot(settings, &found.node)?);
         worker.drain.said.clone_from(&found.drain.warnings);
         worker.steps.begin(if settings.reboot.method.is_guarded() { "probe" } else { "admission" });
-        let first = until_stopped(Some(&locks.node), Box::pin(begin::first_record(&worker, &found))).await;
+        let first =
+            until_stopped(Some(&locks.node), Box::pin(begin::first_record(&worker, &found, context))).await;
         if let Err(Stopped::Signal(_)) = first {
             worker.end_probe().await;
         }
         let (record, node, admission) = first??;
-        let machine = Machine::start(record, begin::options(settings, drain.timeout, &worker.prompts));
+        let machine =
+            Machine::start(record, begin::options(settings, drain.timeout, worker.prompts.can_ask()));
         Ok(carry_out(worker, machine, node, Some(admission)).await)
     };
     let outcome: Result<End> = begun.await;
     silencing.end().await;
     locks.release().await;
-    ending::ending(name, outcome?, context).await
+    ending::ending(name, outcome?, &drain, context).await
 }
 
 /// The flags of the drain, with what a person allows besides. What they lead to is planned again, shown and judged as before.
@@ -174,6 +179,7 @@ async fn drain_flags(
     Ok(flags)
 }
 
+/// Without a way to tell the machine to reboot, as long as it is not given one.
 fn worker<'w>(
     context: &Context<'w>,
     locks: &'w Locks,
@@ -191,7 +197,7 @@ fn worker<'w>(
         alerts,
         silencing,
         prompts,
-        reboot: begin::reboot(settings, node)?,
+        reboot: None,
         verify_command: begin::verify_command(settings, node)?,
         drain: drain_plan::options(drain, settings),
         steps: Steps::new(Progress::new(ui.clone(), settings.progress, &node.name), report),
@@ -258,7 +264,10 @@ async fn dry_run(contexts: &[Context<'_>]) -> Result<Exit> {
     let [Context { settings, ui, .. }, ..] = contexts else { return Ok(Exit::Done) };
     let mut found = Vec::new();
     for context in contexts {
-        found.push(Box::pin(look(context.report.node(), context)).await?);
+        found.push(match settings.task {
+            Task::Resume { retry_reboot } => resume::dry_run(retry_reboot, context).await?,
+            _ => look(preflight::unclaimed(context), Ahead::ALL, context).await?,
+        });
     }
     plan::print_all(&found, settings, ui);
     match found.iter().find_map(|preflight| preflight.refused(settings, false).err()) {
@@ -267,11 +276,15 @@ async fn dry_run(contexts: &[Context<'_>]) -> Result<Exit> {
     }
 }
 
-async fn look(name: &str, context: &Context<'_>) -> Result<Preflight> {
-    let Context { settings, cluster, ui, alerts, report, .. } = *context;
+async fn look(
+    node: impl Future<Output = Result<RemediatedNode>>,
+    ahead: Ahead,
+    context: &Context<'_>,
+) -> Result<Preflight> {
+    let Context { settings, ui, report, .. } = *context;
     report.step_begins("preflight");
-    let step = Progress::new(ui.clone(), settings.progress, name).step("preflight");
-    let found = Box::pin(preflight::look(name, settings, cluster, alerts, report)).await;
+    let step = Progress::new(ui.clone(), settings.progress, report.node()).step("preflight");
+    let found = Box::pin(preflight::look(node, ahead, context)).await;
     if found.is_ok() {
         report.step_ends(StepResult::Done, None);
         step.done(None);

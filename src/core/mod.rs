@@ -23,6 +23,7 @@ pub mod prefix;
 pub mod remediation;
 pub mod report;
 pub mod round;
+pub mod secrets;
 pub mod selection;
 pub mod silence;
 pub mod source;

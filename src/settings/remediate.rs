@@ -10,7 +10,7 @@ use regex::Regex;
 use super::sync::{SourceSettings, expression, node_name, severity_priority};
 use crate::cli::{
     AddressType, CollectArgs, DrainArgs, DryRun, Format, OnFailure, ProgressForm, RebootArgs, RemediateArgs,
-    SkippedStep, Step, Tier,
+    SkippedStep, Step, Tier, TypedFlag,
 };
 use crate::core::gates::{Gate, MaxUnavailable};
 use crate::core::remediation::{Method, State};
@@ -50,6 +50,8 @@ pub struct RemediateSettings {
     pub cluster_label: String,
     pub progress: ProgressForm,
     pub output: Option<Format>,
+    /// What of all this was typed.
+    pub typed: Vec<TypedFlag>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -90,7 +92,9 @@ pub struct DrainSettings {
 #[derive(Debug, Clone)]
 pub struct RebootSettings {
     pub method: Method,
-    /// Words, with placeholders; there is one at least if `method` is `Command`.
+    /// `None`: `method` is the default one, or that of a record.
+    pub given_method: Option<Method>,
+    /// Words, with placeholders; there is one at least if `given_method` is `Command`.
     pub command: Vec<String>,
     pub address_type: AddressType,
     pub ssh_config: Option<PathBuf>,
@@ -187,11 +191,18 @@ impl RemediateSettings {
             cluster_label: args.matching.cluster_label,
             progress: args.progress,
             output: args.output,
+            typed: args.typed,
         })
     }
 }
 
 impl RemediateSettings {
+    /// The same for a remediation that reboots by this method.
+    #[must_use]
+    pub fn by(&self, method: Method) -> Self {
+        Self { reboot: RebootSettings { method, ..self.reboot.clone() }, ..self.clone() }
+    }
+
     /// Whether the run asks this tier for diagnostics.
     pub fn collects(&self, tier: Tier) -> bool {
         !self.skip_collect && self.collect.tiers.contains(&tier)
@@ -240,14 +251,15 @@ impl CollectSettings {
 
 impl RebootSettings {
     fn resolve(args: RebootArgs) -> Result<Self> {
-        let method = Method::from(args.reboot_method);
+        let given_method = args.reboot_method.map(Method::from);
         let command = words("--reboot-command", args.reboot_command.as_deref())?;
-        if method == Method::Command && command.is_empty() {
+        if given_method == Some(Method::Command) && command.is_empty() {
             return Err(Error::usage("--reboot-method command needs --reboot-command")
                 .hint("--reboot-command 'ipmitool -H {node}.bmc.example -f /etc/bmc power cycle'"));
         }
         Ok(Self {
-            method,
+            method: given_method.unwrap_or(Method::Pod),
+            given_method,
             command,
             address_type: args.ssh_address,
             ssh_config: args.ssh_config,

@@ -173,11 +173,16 @@ fn a_forged_record_names_no_command(world: &World) {
     record["command"] = format!("touch {}", proof.display()).into();
     record["rebootCommand"] = record["command"].clone();
     write(&fleet, &record);
-    fleet.remediate(&["--resume"]).exits(3).says("another method is another attempt");
+    fleet.remediate(&["--resume"]).exits(2).says("--reboot-command is missing");
+    fleet
+        .remediate(&["--resume", "--reboot-method", "pod"])
+        .exits(3)
+        .says("another method is another attempt");
     record["state"] = "RebootIntent".into();
     record["attempts"] = json!([{"n": 1, "method": "command", "intentAt": record["since"]}]);
     write(&fleet, &record);
-    fleet.remediate(&["--resume"]).exits(3);
+    // What may have been sent is waited for.
+    fleet.remediate(&["--resume", "--reboot-timeout", "1s"]).exits(6);
     fleet.remediate(&["--resume", "--reboot-method", "command"]).exits(2);
     assert!(!proof.exists());
     fleet.never_rebooted();

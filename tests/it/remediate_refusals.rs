@@ -61,7 +61,7 @@ fn a_drain_that_is_blocked_and_undone(world: &World) {
     let fleet = Fleet::new(world);
     fleet.stubborn_pod();
     let flags = ["--force", "--drain-timeout", "2s", "--on-failure", "uncordon"];
-    let anew = format!("hint: to start over: kubectl sciuro remediate {}\n", fleet.node);
+    let anew = format!("hint: to start over: kubectl sciuro remediate {} --", fleet.node);
     fleet
         .remediate(&flags)
         .exits(5)

@@ -5,6 +5,7 @@ use super::preflight::Others;
 use super::work::Worker;
 use crate::cluster::{Candidate, Hold, LeaseKey, Pace, Rule, Waiting};
 use crate::core::gates::Refusal;
+use crate::core::remediation::Record;
 use crate::error::{Error, Exit, Result};
 use crate::remedy::{News, Tell};
 
@@ -29,8 +30,9 @@ impl Worker<'_> {
     }
 }
 
-/// The gates once more, right before the reboot: what they look at may have changed during the drain.
-pub(super) async fn ask_again(worker: &Worker<'_>) -> Result<()> {
+/// All gates once more, right before each request to reboot: what they look at may have changed during the drain, and a
+/// record that somebody has forged was admitted by nobody.
+pub(super) async fn ask_again(worker: &Worker<'_>, record: &Record) -> Result<()> {
     let admission = worker.take_admission().await?;
     let outcome = async {
         let cluster = worker.cluster;
@@ -38,7 +40,12 @@ pub(super) async fn ask_again(worker: &Worker<'_>) -> Result<()> {
             futures::join!(cluster.remediated_node(&worker.node), Others::look(&worker.node, cluster));
         let node = node.map_err(|error| error.explain("get", &Rule::NODES))?;
         let node = node.ok_or_else(|| Error::new(Exit::Aborted, "the node is gone"))?;
-        refuse(&others?.refusals_before_reboot(&node, worker.settings))
+        if node.view.boot_id != record.pre_boot_id {
+            let (now, then) = (&node.view.boot_id, &record.pre_boot_id);
+            let what = format!("boot ID mismatch: the Node says {now}, its remediation {then}");
+            return Err(Error::new(Exit::Refused, what));
+        }
+        refuse(&others?.judge(&node, &record.pre_boot_id, worker.settings).0)
     }
     .await;
     let _waits_for_it_to_run_out = admission.release(std::collections::BTreeMap::new()).await;

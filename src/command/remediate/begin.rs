@@ -2,10 +2,10 @@
 
 use uuid::Uuid;
 
-use super::admission;
+use super::next::{Lines, Next};
 use super::preflight::Preflight;
-use super::prompts::Prompts;
 use super::work::Worker;
+use super::{Context, admission};
 use crate::cluster::{Hold, RemediatedNode, Rule};
 use crate::core::remediation::Method;
 use crate::core::remediation::{Baseline, Options, Record, RecordSeen, State, VERSION};
@@ -21,7 +21,7 @@ use crate::settings::RemediateSettings;
 pub(super) fn options(
     settings: &RemediateSettings,
     drain_timeout: Option<std::time::Duration>,
-    prompts: &Prompts<'_>,
+    can_ask: bool,
 ) -> Options {
     Options {
         until: settings.until,
@@ -29,7 +29,7 @@ pub(super) fn options(
         skip_drain: settings.skip_drain,
         keep_cordon: settings.keep_cordon,
         on_failure_uncordon: settings.on_failure_uncordon,
-        asks_to_uncordon: prompts.can_ask(),
+        asks_to_uncordon: can_ask,
         collect_timeout: settings.collect.timeout.unwrap_or_default(),
         drain_timeout: drain_timeout.unwrap_or_default(),
         reboot_timeout: settings.reboot.timeout.unwrap_or_default(),
@@ -98,19 +98,20 @@ pub(super) fn helper(settings: &RemediateSettings) -> HelperOptions {
 pub(super) async fn first_record(
     worker: &Worker<'_>,
     found: &Preflight,
+    context: &Context<'_>,
 ) -> Result<(Record, RemediatedNode, Hold)> {
     worker.sweep().await;
     let boot_id = found.node.view.boot_id.clone();
     if worker.settings.reboot.method.is_guarded() {
         worker.steps.tell(News::Line("asks the machine whether it is the right one"));
     }
-    worker.probe(&boot_id).await.map_err(|failure| refused_late(&worker.node, &failure.why))?;
+    worker.probe(&boot_id).await.map_err(|failure| refused_late(worker, &failure.why))?;
     let baseline = baseline::take(worker.cluster, &found.node).await;
     let baseline = baseline
         .map_err(|error| error.explain("list", &Rule { group: "", resource: "pods", namespace: None }))?;
 
     let admission = worker.take_admission().await?;
-    match look_again(worker, found, baseline).await {
+    match look_again(worker, found, baseline, context).await {
         Ok((record, node)) => Ok((record, node, admission)),
         Err(error) => {
             let _runs_out = admission.release(std::collections::BTreeMap::new()).await;
@@ -123,6 +124,7 @@ async fn look_again(
     worker: &Worker<'_>,
     found: &Preflight,
     baseline: Baseline,
+    context: &Context<'_>,
 ) -> Result<(Record, RemediatedNode)> {
     let cluster = worker.cluster;
     let (node, others) = futures::join!(
@@ -133,18 +135,18 @@ async fn look_again(
         .map_err(|error| error.explain("get", &Rule::NODES))?
         .ok_or_else(|| Error::new(Exit::Aborted, format!("node/{} is gone", worker.node)))?;
     if node.view.record != RecordSeen::None {
-        return Err(super::preflight::refuse_unfinished(&node)
+        return Err(super::preflight::refuse_unfinished(&node, context)
             .err()
-            .unwrap_or_else(|| refused_late(&worker.node, "busy")));
+            .unwrap_or_else(|| refused_late(worker, "busy")));
     }
     if node.view.uid != found.node.view.uid || node.view.boot_id != found.node.view.boot_id {
         return Err(refused_late(
-            &worker.node,
+            worker,
             "it is not as it was planned with: it was replaced or has rebooted",
         ));
     }
-    let (refusals, overridden) = others?.judge(&node, worker.settings);
-    admission::refuse(&refusals).map_err(|error| refused_late(&worker.node, &error.to_string()))?;
+    let (refusals, overridden) = others?.judge(&node, &node.view.boot_id, worker.settings);
+    admission::refuse(&refusals).map_err(|error| refused_late(worker, &error.to_string()))?;
     let record = Record {
         v: VERSION,
         id: worker.id.clone(),
@@ -183,6 +185,13 @@ fn refused(node: &str, why: &str) -> Error {
 }
 
 /// After the plan was accepted.
-fn refused_late(node: &str, why: &str) -> Error {
-    refused(node, why).hint(format!("to check again: kubectl sciuro remediate {node} --dry-run=client"))
+fn refused_late(worker: &Worker<'_>, why: &str) -> Error {
+    let lines = Lines {
+        node: &worker.node,
+        settings: worker.settings,
+        record: None,
+        drain: &worker.settings.drain,
+        forgets_until: false,
+    };
+    lines.hint(refused(&worker.node, why), &[Next::Check])
 }

@@ -97,6 +97,14 @@ impl Exception {
             Self::Force => "--force",
         }
     }
+
+    pub(super) fn grant(self, flags: &mut DrainSettings) {
+        match self {
+            Self::IgnoreDaemonsets => flags.ignore_daemonsets = true,
+            Self::DeleteEmptydirData => flags.delete_emptydir_data = true,
+            Self::Force => flags.force = true,
+        }
+    }
 }
 
 impl DrainPlan {

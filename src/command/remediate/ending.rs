@@ -1,15 +1,22 @@
 //! How a run ended: the line for the person, the exit code, the next command.
 
+use super::next::{Lines, Next};
 use super::{Context, takeover};
 use crate::cluster::clear_command;
 use crate::core::remediation::{End, State};
 use crate::error::{Error, Exit, Result};
+use crate::settings::DrainSettings;
 use crate::signal;
 
-/// `Ok`: a line to say. The error has the exit code.
-pub(super) async fn ending(node: &str, end: End, context: &Context<'_>) -> Result<String> {
-    let resume = format!("to continue: kubectl sciuro remediate {node} --resume");
-    let abort = format!("to undo: kubectl sciuro remediate {node} --abort");
+/// `Ok`: a line to say. The error has the exit code. `drain`: with what a person has consented to.
+pub(super) async fn ending(
+    node: &str,
+    end: End,
+    drain: &DrainSettings,
+    context: &Context<'_>,
+) -> Result<String> {
+    let lines = Lines::of(context, drain);
+    let go_on = |error| Err(lines.hint(error, &[Next::Continue, Next::Undo]));
     match end {
         End::Remediated { uncordoned: true, .. } => Ok(format!("node/{node} remediated")),
         End::Remediated { uncordoned: false, why: Some(why) } => {
@@ -19,23 +26,20 @@ pub(super) async fn ending(node: &str, end: End, context: &Context<'_>) -> Resul
             Ok(format!("node/{node} remediated; somebody else had uncordoned it"))
         }
         End::Stopped { after } => {
-            Ok(format!("node/{node}: stopped after {}, cordoned\n{resume}\n{abort}", step(after)))
+            let lines = Lines { forgets_until: true, ..lines }.say(&[Next::Continue, Next::Undo]);
+            Ok(format!("node/{node}: stopped after {}, cordoned\n{}", step(after), lines.join("\n")))
         }
-        End::Declined => Err(Error::new(Exit::Declined, format!("node/{node}: declined; it stays cordoned"))
-            .hint(resume)
-            .hint(abort)),
+        End::Declined => {
+            go_on(Error::new(Exit::Declined, format!("node/{node}: declined; it stays cordoned")))
+        }
         End::NeedsHuman { failed, why } => {
             let (exit, what) = failure(failed);
-            let error =
-                Error::new(exit, format!("node/{node}: {what}: {why}; it stays cordoned")).hint(resume);
-            let error = if matches!(failed, State::RebootIntent | State::WaitBoot) {
-                error.hint(format!(
-                    "to retry the reboot: kubectl sciuro remediate {node} --resume --retry-reboot"
-                ))
+            let error = Error::new(exit, format!("node/{node}: {what}: {why}; it stays cordoned"));
+            if failed == State::WaitBoot || (failed == State::RebootIntent && lines.has_sent()) {
+                Err(lines.hint(error, &[Next::Continue, Next::Retry, Next::Undo]))
             } else {
-                error
-            };
-            Err(error.hint(abort))
+                go_on(error)
+            }
         }
         End::Undone { failed, why, cordon_stays } => {
             let (exit, what) = failure(failed);
@@ -43,8 +47,8 @@ pub(super) async fn ending(node: &str, end: End, context: &Context<'_>) -> Resul
                 None => "it is uncordoned again, and nothing is left of the run".to_owned(),
                 Some(why) => format!("nothing is left of the run, but it stays cordoned: {why}"),
             };
-            Err(Error::new(exit, format!("node/{node}: {what}: {why}; {now}"))
-                .hint(format!("to start over: kubectl sciuro remediate {node}")))
+            let error = Error::new(exit, format!("node/{node}: {what}: {why}; {now}"));
+            Err(lines.hint(error, &[Next::StartOver]))
         }
         End::Aborted { why, cordon_stays } => {
             let stays = cordon_stays.map(|why| format!("; it stays cordoned: {why}")).unwrap_or_default();
@@ -55,7 +59,7 @@ pub(super) async fn ending(node: &str, end: End, context: &Context<'_>) -> Resul
             format!("node/{node} was deleted or replaced; nothing is done to the new one"),
         )
         .hint("kubectl get nodes")),
-        End::Lost { holder } => Err(takeover::explain(node, &holder, context).await),
+        End::Lost { holder } => Err(takeover::explain(node, &holder, drain, context).await),
         End::Unreadable { why } => Err(Error::new(
             Exit::Refused,
             format!("node/{node}: the record of a remediation on it cannot be read: {why}"),
@@ -66,11 +70,7 @@ pub(super) async fn ending(node: &str, end: End, context: &Context<'_>) -> Resul
             let place = during
                 .map_or("before the first change".to_owned(), |state| format!("during {}", step(state)));
             let error = Error::new(exit, format!("node/{node}: interrupted {place}"));
-            Err(if during.is_some() {
-                error.hint(resume).hint(abort)
-            } else {
-                error.hint("nothing was changed")
-            })
+            if during.is_some() { go_on(error) } else { Err(error.hint("nothing was changed")) }
         }
     }
 }

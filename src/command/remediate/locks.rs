@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::Context;
+use super::next::{Lines, Next};
 use crate::cluster::{Candidate, Hold, LeaseError, LeaseKey, Pace, RemediatedNode};
 use crate::command::stop::until_stopped;
 use crate::core::gates::Gate;
-use crate::error::Result;
+use crate::error::{Exit, Result};
 
 /// The Leases of one node.
 pub(super) struct Locks {
@@ -21,17 +22,28 @@ impl Locks {
     /// For acting on the node.
     pub(super) async fn take(node: &RemediatedNode, context: &Context<'_>) -> Result<Self> {
         let mut locks = Self::take_ours(node, context).await?;
-        let taken = async { until_stopped(Some(&locks.node), Box::pin(of_medik8s(node, context))).await? };
-        match taken.await {
-            Ok(medik8s) => {
-                locks.medik8s = medik8s;
-                Ok(locks)
-            }
+        match locks.add_medik8s(node, true, context).await {
+            Ok(()) => Ok(locks),
             Err(error) => {
                 locks.release().await;
                 Err(error)
             }
         }
+    }
+
+    /// `must`: it is not acted on a node that one of medik8s' operators has.
+    pub(super) async fn add_medik8s(
+        &mut self,
+        node: &RemediatedNode,
+        must: bool,
+        context: &Context<'_>,
+    ) -> Result<()> {
+        match until_stopped(Some(&self.node), Box::pin(of_medik8s(node, context))).await? {
+            Ok(medik8s) => self.medik8s = medik8s,
+            Err(error) if error.exit == Exit::Busy && !must => {}
+            Err(error) => return Err(error),
+        }
+        Ok(())
     }
 
     /// For taking back what we have done: that is in nobody's way.
@@ -81,11 +93,7 @@ async fn of_node(node: &RemediatedNode, context: &Context<'_>) -> Result<Hold> {
     taken.map_err(|error| {
         let busy = matches!(error, LeaseError::Held { .. });
         let explained = error.explain();
-        if busy {
-            explained.hint(format!("to stop it: kubectl sciuro remediate {} --abort", node.name))
-        } else {
-            explained
-        }
+        if busy { Lines::of(context, &settings.drain).hint(explained, &[Next::Stop]) } else { explained }
     })
 }
 

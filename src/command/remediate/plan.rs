@@ -10,7 +10,7 @@ use crate::cluster::{RemediatedNode, SpeltCondition};
 use crate::command::render;
 use crate::core::gates::Refusal;
 use crate::core::node::TRUE;
-use crate::core::remediation::{Method, Reason};
+use crate::core::remediation::{Method, Reason, State};
 use crate::core::report::human_duration;
 use crate::remedy::reboot::command::CommandOptions;
 use crate::settings::RemediateSettings;
@@ -121,7 +121,7 @@ impl<'p> Item<'p> {
         let node = &found.node;
         Self {
             node: &node.name,
-            steps: steps(settings),
+            steps: steps(found, settings),
             collects: [Tier::Kubelet, Tier::Host]
                 .into_iter()
                 .filter(|tier| settings.collects(*tier))
@@ -132,7 +132,7 @@ impl<'p> Item<'p> {
             ready: node.ready().is_some_and(|ready| ready.status == TRUE),
             unschedulable: node.view.unschedulable,
             cordoned_by: if node.view.unschedulable { &node.cordoned_by } else { &[] },
-            stays_cordoned: stays_cordoned(node, settings),
+            stays_cordoned: stays_cordoned(found, settings),
             os_image: &node.info.os_image,
             kernel_version: &node.info.kernel_version,
             kubelet_version: &node.info.kubelet_version,
@@ -163,22 +163,32 @@ impl<'p> Reboot<'p> {
     }
 }
 
-fn steps(settings: &RemediateSettings) -> Vec<&'static str> {
-    use crate::core::remediation::State;
+/// What is still to be done.
+fn steps(found: &Preflight, settings: &RemediateSettings) -> Vec<&'static str> {
     let all = [
         ("cordon", State::Cordoning, false),
         ("collect", State::Collecting, settings.skip_collect),
         ("drain", State::Draining, settings.skip_drain),
-        ("reboot", State::WaitBoot, false),
+        ("reboot", State::RebootIntent, false),
+        ("wait for the boot", State::WaitBoot, found.ahead.takes_down()),
         ("verify", State::Verifying, false),
         ("uncordon", State::Uncordoning, settings.keep_cordon),
+        ("undo", State::Aborted, found.ahead.from != State::Aborted),
     ];
-    let is_done = |state: State| settings.until.is_none_or(|until| state <= until);
-    all.into_iter().filter(|(_, state, skipped)| !skipped && is_done(*state)).map(|(name, ..)| name).collect()
+    let is_ahead = |state: State| {
+        let last = if state == State::RebootIntent { State::WaitBoot } else { state };
+        state >= found.ahead.from && settings.until.is_none_or(|until| last <= until)
+    };
+    all.into_iter()
+        .filter(|(_, state, skipped)| !skipped && is_ahead(*state))
+        .map(|(name, ..)| name)
+        .collect()
 }
 
-fn stays_cordoned(node: &RemediatedNode, settings: &RemediateSettings) -> bool {
-    node.view.unschedulable || node.view.keep_cordoned || settings.keep_cordon || settings.until.is_some()
+fn stays_cordoned(found: &Preflight, settings: &RemediateSettings) -> bool {
+    let node = &found.node.view;
+    let is_anothers = node.unschedulable && !found.ahead.has_cordoned;
+    is_anothers || node.keep_cordoned || settings.keep_cordon || settings.until.is_some()
 }
 
 fn roles(node: &RemediatedNode) -> Vec<&str> {
@@ -229,7 +239,7 @@ fn write(
 ) {
     let node = &found.node;
     let now = Timestamp::now();
-    say(&format!("node/{}: {}", node.name, steps(settings).join(", ")));
+    say(&format!("node/{}: {}", node.name, steps(found, settings).join(", ")));
     let fact = |name: &str, what: &str| say(&format!("  {name:<9} {what}"));
     match found.reasons.split_first() {
         None => fact("why:", &format!("nothing fires: no condition {}* is True", settings.selection.prefix)),
@@ -243,12 +253,14 @@ fn write(
     let roles = roles(node);
     fact("roles:", &if roles.is_empty() { "<none>".to_owned() } else { roles.join(",") });
     fact("state:", &state(node, now));
-    fact("cordon:", &cordon(node, settings));
+    fact("cordon:", &cordon(found, settings));
     fact(
         "system:",
         &[&*node.info.os_image, &node.info.kernel_version, &node.info.kubelet_version].join(", "),
     );
-    fact("reboot:", &reboot(found, settings));
+    if found.ahead.takes_down() {
+        fact("reboot:", &reboot(found, settings));
+    }
     if let Some(command) = &found.verify_command {
         fact("verify:", &format!("also by `{}`, until it exits with 0", command.shown()));
     }
@@ -319,17 +331,20 @@ fn state(node: &RemediatedNode, now: Timestamp) -> String {
     }
 }
 
-fn cordon(node: &RemediatedNode, settings: &RemediateSettings) -> String {
+fn cordon(found: &Preflight, settings: &RemediateSettings) -> String {
+    let node = &found.node;
     let by = match &*node.cordoned_by {
         [] => String::new(),
         managers => format!(" by {}", managers.join(", ")),
     };
-    if node.view.unschedulable {
-        format!("already cordoned{by}: will stay cordoned")
-    } else if stays_cordoned(node, settings) {
-        "will be cordoned, and stay so".to_owned()
-    } else {
-        "will be cordoned, and uncordoned at the end".to_owned()
+    let stays = stays_cordoned(found, settings);
+    match (node.view.unschedulable, found.ahead.has_cordoned) {
+        (true, true) if stays => "cordoned by this remediation, and stays so".to_owned(),
+        (true, true) => "cordoned by this remediation, and uncordoned at the end".to_owned(),
+        (true, false) => format!("already cordoned{by}: will stay cordoned"),
+        (false, true) => "was cordoned by this remediation; it is not any more".to_owned(),
+        (false, false) if stays => "will be cordoned, and stay so".to_owned(),
+        (false, false) => "will be cordoned, and uncordoned at the end".to_owned(),
     }
 }
 

@@ -1,30 +1,60 @@
 //! Everything that can be known before the first change.
 
-use std::sync::Arc;
-
 use futures::future::join_all;
 
-use super::alerts::{Alerts, AlertsPlan};
-use super::begin;
+use super::alerts::AlertsPlan;
 use super::drain_plan::{self, DrainPlan, Obstacle};
 use super::needs::{self, needs};
-use super::report::Report;
+use super::next::{Lines, Next};
+use super::{Context, begin};
 use crate::cli::{DryRun, Tier};
 use crate::cluster::{ApiError, ClaimsElsewhere, Cluster, RemediatedNode, Rule, clear_command};
-use crate::core::gates::{FleetNode, Refusal, Situation, refusals, refusals_before_reboot};
+use crate::core::gates::{FleetNode, Refusal, Situation, refusals};
 use crate::core::node::TRUE;
-use crate::core::remediation::{Method, Reason, RecordSeen};
+use crate::core::remediation::{Machine, Mark, Method, Reason, RecordSeen, State};
 use crate::error::{Error, Exit, Result};
 use crate::remedy::reboot::command::CommandOptions;
 use crate::remedy::reboot::pod::{self, HelperOptions};
 use crate::remedy::reboot::{Reboot, RebootError};
-use crate::settings::{RemediateSettings, Task};
+use crate::settings::RemediateSettings;
 use crate::ui::escape;
+
+/// What a run has before it.
+#[derive(Debug, Clone)]
+pub(super) struct Ahead {
+    /// The first state whose work is to be done.
+    pub(super) from: State,
+    /// The boot that a request to reboot would end, if it is not the one that the node reports.
+    pub(super) boot_id: Option<String>,
+    /// The node's cordon is that of the remediation.
+    pub(super) has_cordoned: bool,
+}
+
+impl Ahead {
+    /// All six steps.
+    pub(super) const ALL: Self = Self { from: State::Cordoning, boot_id: None, has_cordoned: false };
+
+    pub(super) fn of(machine: &Machine, node: &RemediatedNode) -> Self {
+        let record = machine.record();
+        Self {
+            from: machine.goes_on_from(),
+            boot_id: Some(machine.boot_to_end(&node.view).to_owned()),
+            has_cordoned: !record.was_unschedulable && record.marks.contains(&Mark::Cordon),
+        }
+    }
+
+    /// Whether pods may be evicted and the machine told to reboot. Gates guard that, and nothing else: a node that has
+    /// rebooted is verified and uncordoned whatever becomes of the others.
+    pub(super) fn takes_down(&self) -> bool {
+        self.from <= State::Draining
+    }
+}
 
 /// What was found.
 #[derive(Debug)]
 pub(super) struct Preflight {
     pub(super) node: RemediatedNode,
+    pub(super) ahead: Ahead,
     pub(super) is_control_plane: bool,
     /// The conditions that fire.
     pub(super) reasons: Vec<Reason>,
@@ -56,31 +86,48 @@ pub(super) struct Permissions {
     pub(super) unknown: Option<String>,
 }
 
+/// The node for a new run.
+pub(super) async fn unclaimed(context: &Context<'_>) -> Result<RemediatedNode> {
+    let node = read(context).await?;
+    refuse_unfinished(&node, context).map(|()| node)
+}
+
+pub(super) async fn read(context: &Context<'_>) -> Result<RemediatedNode> {
+    let Context { cluster, report, .. } = *context;
+    let name = report.node();
+    let node = cluster.remediated_node(name).await.map_err(|error| error.explain("get", &Rule::NODES))?;
+    let node = node.ok_or_else(|| {
+        Error::in_kubectls_words(format!("Error from server (NotFound): nodes {name:?} not found"))
+            .hint("kubectl get nodes")
+    })?;
+    report.saw(&node);
+    Ok(node)
+}
+
 pub(super) async fn look(
-    name: &str,
-    settings: &RemediateSettings,
-    cluster: &Arc<Cluster>,
-    alerts: Option<&Alerts<'_>>,
-    report: &Report,
+    node: impl Future<Output = Result<RemediatedNode>>,
+    ahead: Ahead,
+    context: &Context<'_>,
 ) -> Result<Preflight> {
-    let node = async {
-        let node = cluster.remediated_node(name).await.map_err(|error| error.explain("get", &Rule::NODES))?;
-        let node = node.ok_or_else(|| {
-            Error::in_kubectls_words(format!("Error from server (NotFound): nodes {name:?} not found"))
-                .hint("kubectl get nodes")
-        })?;
-        report.saw(&node);
-        if settings.task == Task::Remediate {
-            refuse_unfinished(&node)?;
-        }
-        Ok(node)
+    let Context { settings, cluster, alerts, report, .. } = *context;
+    let name = report.node();
+    let goes_down = ahead.takes_down();
+    let permissions = async { Ok(permissions(settings, &ahead, cluster).await) };
+    let helper = async { Ok(if goes_down { helper(name, settings, cluster).await } else { None }) };
+    let drain = async {
+        Ok(if goes_down {
+            drain_plan::rehearse(name, &settings.drain, settings, cluster).await
+        } else {
+            DrainPlan::default()
+        })
     };
-    let permissions = async { Ok(permissions(settings, cluster).await) };
-    let helper = async { Ok(helper(name, settings, cluster).await) };
-    let drain = async { Ok(drain_plan::rehearse(name, &settings.drain, settings, cluster).await) };
     let (node, others, permissions, drain, helper) =
         futures::try_join!(node, Others::look(name, cluster), permissions, drain, helper)?;
-    let (refusals, overridden) = others.judge(&node, settings);
+    let (refusals, overridden) = if goes_down {
+        others.judge(&node, ahead.boot_id.as_deref().unwrap_or(&node.view.boot_id), settings)
+    } else {
+        <_>::default()
+    };
     let mut warnings: Vec<String> =
         others.elsewhere.unread.iter().map(|what| format!("not looked at: {what}")).collect();
     warnings.extend(
@@ -90,16 +137,18 @@ pub(super) async fn look(
     );
     warnings.extend(cluster.machine_health_checks(&node).await);
     let reasons = reasons(&node, settings);
-    let alerts = match alerts {
+    let alerts = match alerts.filter(|_| ahead.from <= State::Verifying) {
         Some(alerts) => alerts.plan(&node, &reasons).await,
         None => AlertsPlan::default(),
     };
     let (command, reboot) = match begin::method(settings, &node) {
+        _ if !goes_down => (None, None),
         Ok(Reboot::Command(command)) => (Some(command), helper),
         Ok(_) => (None, helper),
         Err(error) => (None, Some(obstacle("reboot-method", error))),
     };
     let (verify_command, unverifiable) = match begin::last_word(settings, &node) {
+        _ if ahead.from > State::Verifying => (None, None),
         Ok(command) => (command, None),
         Err(error) => (None, Some(obstacle("verify-command", error))),
     };
@@ -107,6 +156,7 @@ pub(super) async fn look(
         is_control_plane: others.fleet.iter().any(|node| node.name == name && node.control_plane),
         reasons,
         node,
+        ahead,
         refusals,
         overridden,
         permissions,
@@ -142,35 +192,24 @@ impl Others {
     }
 
     /// The gates that refuse, and those that would if they were not overridden.
+    /// `boot_id`: the boot that the request to reboot would end.
     pub(super) fn judge(
         &self,
         node: &RemediatedNode,
+        boot_id: &str,
         settings: &RemediateSettings,
     ) -> (Vec<Refusal>, Vec<Refusal>) {
-        let claims = self.claims(node);
-        let situation = self.situation(node, &claims, settings);
+        let claims: Vec<String> = node.view.claims.iter().chain(&self.elsewhere.claims).cloned().collect();
+        let situation = self.situation(node, boot_id, &claims, settings);
         refusals(&situation, &std::collections::BTreeSet::new())
             .into_iter()
             .partition(|refusal| !(refusal.can_be_overridden && settings.overridden.contains(&refusal.gate)))
     }
 
-    /// The gates that refuse right before the reboot.
-    pub(super) fn refusals_before_reboot(
-        &self,
-        node: &RemediatedNode,
-        settings: &RemediateSettings,
-    ) -> Vec<Refusal> {
-        let claims = self.claims(node);
-        refusals_before_reboot(&self.situation(node, &claims, settings), &settings.overridden)
-    }
-
-    fn claims(&self, node: &RemediatedNode) -> Vec<String> {
-        node.view.claims.iter().chain(&self.elsewhere.claims).cloned().collect()
-    }
-
     fn situation<'s>(
         &'s self,
         node: &'s RemediatedNode,
+        boot_id: &'s str,
         claims: &'s [String],
         settings: &RemediateSettings,
     ) -> Situation<'s> {
@@ -180,6 +219,7 @@ impl Others {
             method: settings.reboot.method,
             max_unavailable: settings.max_unavailable,
             claims,
+            boot_id,
             own_node: self.own_node.as_deref(),
             own_boot_id: self.own_boot_id.as_deref(),
         }
@@ -187,6 +227,15 @@ impl Others {
 }
 
 impl Preflight {
+    /// Whether flags that a person could have consented to are all that is missing.
+    pub(super) fn is_refused_for_consent_only(&self) -> bool {
+        let needs_consent = |obstacle: &Obstacle| obstacle.exception.is_some();
+        self.refusals.is_empty()
+            && self.permissions.missing.is_empty()
+            && self.unusable.is_empty()
+            && self.drain.obstacles.iter().all(needs_consent)
+    }
+
     /// Fails with exit code 3 if something refuses; what a person can be asked for does not, if one can be asked.
     pub(super) fn refused(&self, settings: &RemediateSettings, can_ask: bool) -> Result<()> {
         let obstacles = self.unusable.iter().chain(&self.drain.obstacles);
@@ -230,21 +279,24 @@ impl Preflight {
 }
 
 /// Somebody's remediation is on the node already.
-pub(super) fn refuse_unfinished(node: &RemediatedNode) -> Result<()> {
+pub(super) fn refuse_unfinished(node: &RemediatedNode, context: &Context<'_>) -> Result<()> {
     let name = &node.name;
     match &node.view.record {
         RecordSeen::None => Ok(()),
-        RecordSeen::Readable(record) => Err(Error::new(
-            Exit::Busy,
-            format!(
-                "node/{name}: {} began a remediation, which is in {:?} since {}",
-                escape(&record.actor),
-                record.state,
-                record.since
-            ),
-        )
-        .hint(format!("to continue: kubectl sciuro remediate {name} --resume"))
-        .hint(format!("to undo: kubectl sciuro remediate {name} --abort"))),
+        RecordSeen::Readable(record) => {
+            let error = Error::new(
+                Exit::Busy,
+                format!(
+                    "node/{name}: {} began a remediation, which is in {:?} since {}",
+                    escape(&record.actor),
+                    record.state,
+                    record.since
+                ),
+            );
+            let lines = Lines::of(context, &context.settings.drain);
+            let lines = Lines { record: Some((**record).clone()), forgets_until: true, ..lines };
+            Err(lines.hint(error, &[Next::Continue, Next::Undo]))
+        }
         RecordSeen::Unreadable(why) => Err(Error::new(
             Exit::Refused,
             format!("node/{name}: the record of a remediation on it cannot be read: {why}"),
@@ -255,7 +307,7 @@ pub(super) fn refuse_unfinished(node: &RemediatedNode) -> Result<()> {
 }
 
 /// The conditions of ours that are True.
-fn reasons(node: &RemediatedNode, settings: &RemediateSettings) -> Vec<Reason> {
+pub(super) fn reasons(node: &RemediatedNode, settings: &RemediateSettings) -> Vec<Reason> {
     node.conditions
         .iter()
         .filter(|condition| settings.selection.prefix.owns(&condition.kind) && condition.status == TRUE)
@@ -289,12 +341,14 @@ fn obstacle(name: &'static str, error: RebootError) -> Obstacle {
     Obstacle { name, hint: error.hints.into_iter().next(), reason: error.why, exception: None, pods: None }
 }
 
-async fn permissions(settings: &RemediateSettings, cluster: &Cluster) -> Permissions {
+async fn permissions(settings: &RemediateSettings, ahead: &Ahead, cluster: &Cluster) -> Permissions {
+    let goes_down = ahead.takes_down();
     let run = needs::Run {
         lease_namespace: &settings.lease_namespace,
-        helper_namespace: settings.uses_pod().then_some(settings.reboot.helper_namespace.as_str()),
-        tiers: if settings.skip_collect { &[] } else { &settings.collect.tiers },
-        skips_drain: settings.skip_drain,
+        helper_namespace: (goes_down && settings.uses_pod())
+            .then_some(settings.reboot.helper_namespace.as_str()),
+        tiers: if settings.skip_collect || !goes_down { &[] } else { &settings.collect.tiers },
+        skips_drain: settings.skip_drain || !goes_down,
         disables_eviction: settings.drain.disable_eviction,
     };
     let answers = join_all(needs(&run).into_iter().map(|need| async {

@@ -87,11 +87,7 @@ impl<'p> Prompts<'p> {
             };
             // --yes stands for none of them.
             judge(self.ui.ask(question).await, "nothing was changed")?;
-            match exception {
-                Exception::IgnoreDaemonsets => granted.ignore_daemonsets = true,
-                Exception::DeleteEmptydirData => granted.delete_emptydir_data = true,
-                Exception::Force => granted.force = true,
-            }
+            exception.grant(granted);
         }
         Ok(())
     }

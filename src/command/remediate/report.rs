@@ -265,6 +265,12 @@ impl Report {
         self.facts().hints.push(hint.to_owned());
     }
 
+    /// The record, as it was seen or stored last.
+    pub(super) fn record(&self) -> Option<Record> {
+        let facts = self.facts();
+        facts.record.clone().filter(|_| !facts.is_over)
+    }
+
     /// The machine has come to its end.
     pub(super) fn came_to(&self, end: &End) {
         let mut facts = self.facts();

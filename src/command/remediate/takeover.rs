@@ -5,16 +5,18 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::Context;
+use super::next::{Lines, Next};
 use crate::cluster::LeaseKey;
 use crate::core::remediation::RecordSeen;
 use crate::error::{Error, Exit};
+use crate::settings::DrainSettings;
 use crate::ui::escape;
 
 /// How long to look for it: whoever lost the node may well be cut off.
 const WITHIN: Duration = Duration::from_secs(5);
 
 /// `last`: who held it when this process noticed.
-pub(super) async fn explain(node: &str, last: &str, context: &Context<'_>) -> Error {
+pub(super) async fn explain(node: &str, last: &str, drain: &DrainSettings, context: &Context<'_>) -> Error {
     let key = LeaseKey::of_node(&context.settings.lease_namespace, node);
     let look =
         async { futures::join!(context.cluster.lease_state(&key), context.cluster.remediated_node(node)) };
@@ -23,20 +25,25 @@ pub(super) async fn explain(node: &str, last: &str, context: &Context<'_>) -> Er
         .map_or((None, None), |(lease, seen)| (lease.ok().flatten(), seen.ok().flatten()));
     let holder = lease.and_then(|lease| Some((lease.holder?, lease.since)));
     let record = seen.map(|node| node.view.record);
+    // What comes next is by the record that is there now.
+    let theirs = match &record {
+        Some(RecordSeen::Readable(record)) => Some((**record).clone()),
+        _ => None,
+    };
+    let lines = Lines { record: theirs, forgets_until: true, ..Lines::of(context, drain) };
     let status = format!("kubectl sciuro status {node}");
     let what = format!("node/{node}: another process has taken it over");
     let busy = |now: &str| Error::new(Exit::Busy, format!("{what}: {now}")).hint(&status);
     match (holder, record) {
         (Some((holder, since)), _) if holder != context.holder => {
-            busy(&format!("{} acts on it now{}", escape(&holder), said(since)))
-                .hint(format!("to stop it: kubectl sciuro remediate {node} --abort"))
+            let error = busy(&format!("{} acts on it now{}", escape(&holder), said(since)));
+            lines.hint(error, &[Next::Stop])
         }
-        (_, Some(RecordSeen::Readable(record))) => busy(&format!(
-            "nobody acts on it now; {} did{}",
-            escape(&record.holder),
-            said(Some(record.since))
-        ))
-        .hint(format!("to continue: kubectl sciuro remediate {node} --resume")),
+        (_, Some(RecordSeen::Readable(record))) => {
+            let (last, since) = (escape(&record.holder), said(Some(record.since)));
+            let error = busy(&format!("nobody acts on it now; {last} did{since}"));
+            lines.hint(error, &[Next::Continue])
+        }
         (_, Some(_)) => busy(&format!(
             "nobody acts on it now, and the remediation is over; the last to act was {}",
             escape(last)

@@ -18,9 +18,9 @@ use super::steps::Steps;
 use super::{admission, begin};
 use crate::cli::Tier;
 use crate::cluster::{ApiError, Cluster, RecordError, RemediatedNode, Rule, WatchedNode};
-use crate::core::boot::Proof;
+use crate::core::boot::{Proof, is_new};
 use crate::core::remediation::{
-    Failure, FailureKind, Product, Recall, Record, RecordWrite, State, Work, Write, last_look,
+    Failure, FailureKind, Method, Product, Recall, Record, RecordWrite, State, Work, Write, last_look,
 };
 use crate::core::verify::AlertsSeen;
 use crate::error::Exit;
@@ -41,7 +41,8 @@ pub(super) struct Worker<'w> {
     pub(super) alerts: Option<&'w Alerts<'w>>,
     pub(super) silencing: &'w Silencing<'w>,
     pub(super) prompts: Prompts<'w>,
-    pub(super) reboot: Reboot,
+    /// How the machine is told to reboot; `None`: it is not, whatever the record says.
+    pub(super) reboot: Option<Reboot>,
     pub(super) verify_command: Option<CommandOptions>,
     pub(super) drain: drain::DrainOptions,
     pub(super) steps: Steps<'w>,
@@ -66,7 +67,7 @@ impl Worker<'_> {
             Work::AwaitBoot => Box::pin(self.await_boot(record, views)),
             Work::Verify => Box::pin(self.verify(node, record, views)),
             Work::Accept => Box::pin(self.accept()),
-            Work::CleanUp => Box::pin(self.clean_up()),
+            Work::CleanUp => Box::pin(self.clean_up(record)),
             Work::Recall => Box::pin(self.recall(record, views)),
         }
     }
@@ -228,15 +229,39 @@ impl Worker<'_> {
             kind: if error.exit == Exit::Declined { FailureKind::Declined } else { FailureKind::Failed },
             why: error.to_string(),
         })?;
+        let failure = match self.ask_machine_and_gates(&record).await {
+            Ok(uptime) => return Ok(Product::Admitted { uptime }),
+            Err(failure) => failure,
+        };
+        // It went down while it was asked, maybe by a request of the process before this one.
+        let has_rebooted = match failure.kind {
+            FailureKind::OtherBoot if record.open_attempt().is_some() => true,
+            FailureKind::OtherBoot | FailureKind::Failed => self.says_another_boot(&record).await,
+            _ => return Err(failure),
+        };
+        let kind = if has_rebooted { FailureKind::OtherBoot } else { FailureKind::Failed };
+        Err(Failure { kind, ..failure })
+    }
+
+    async fn ask_machine_and_gates(&self, record: &Record) -> Result<Option<u64>, Failure> {
+        if let (Some(Reboot::Pod(options)), Some(_)) = (&self.reboot, record.open_attempt()) {
+            // The helper of the process before this one, which may not have started yet.
+            let recalled = reboot::clean_up(options, &self.target()).await;
+            recalled.map_err(|error| self.told(&error))?;
+        }
         let uptime = self.probe(&record.pre_boot_id).await?;
-        let admitted = admission::ask_again(self).await;
-        admitted.map_err(|error| failed(error.to_string()))?;
-        Ok(Product::Admitted { uptime })
+        admission::ask_again(self, record).await.map_err(|error| failed(error.to_string()))?;
+        Ok(uptime)
+    }
+
+    async fn says_another_boot(&self, record: &Record) -> bool {
+        let node = self.cluster.remediated_node(&self.node).await;
+        node.ok().flatten().is_some_and(|node| is_new(&record.pre_boot_id, &node.view.boot_id))
     }
 
     /// Removes what runs before this one have left behind. A run does not depend on it.
     pub(super) async fn sweep(&self) {
-        let Reboot::Pod(options) = &self.reboot else { return };
+        let Some(Reboot::Pod(options)) = &self.reboot else { return };
         match reboot::pod::sweep(self.cluster, options).await {
             Ok(swept) => swept.iter().for_each(|name| {
                 self.steps.tell(News::Line(&format!("removed {name}, which an earlier run left behind")));
@@ -247,15 +272,17 @@ impl Worker<'_> {
 
     /// Deletes the pod that probes, if that was stopped. Its image may never come.
     pub(super) async fn end_probe(&self) {
+        let Some(Reboot::Pod(options)) = &self.reboot else { return };
         let target = self.target();
-        let ended = reboot::end_probe(&self.reboot, &target);
+        let ended = reboot::end_probe(options, &target);
         // The next start-up sweep takes what is left.
         let _swept_later = tokio::time::timeout(PROBE_ENDS_WITHIN, ended).await;
     }
 
     /// The machine's uptime; it has to be the machine of this boot. `None` for methods that cannot ask.
     pub(super) async fn probe(&self, boot_id: &str) -> Result<Option<u64>, Failure> {
-        let probed = reboot::probe(&self.reboot, &self.target()).await.map_err(|error| self.told(&error))?;
+        let reboot = self.reboot.as_ref().ok_or_else(sends_nothing)?;
+        let probed = reboot::probe(reboot, &self.target()).await.map_err(|error| self.told(&error))?;
         let Some(probed) = probed else { return Ok(None) };
         if probed.boot_id != boot_id {
             let why = format!(
@@ -266,7 +293,8 @@ impl Worker<'_> {
                 "what its kubelet says of it: kubectl get node {} -o jsonpath={{.status.nodeInfo}}",
                 self.node
             );
-            return Err(self.told(&RebootError::new(why).hint(hint)));
+            let error = RebootError { other_boot: true, ..RebootError::new(why) };
+            return Err(self.told(&error.hint(hint)));
         }
         Ok(Some(probed.uptime))
     }
@@ -280,7 +308,8 @@ impl Worker<'_> {
         let view = node.map(|node| node.view).unwrap_or_default();
         last_look(&record, &view)?;
         let limit = attempt.not_after_uptime;
-        match reboot::issue(&self.reboot, &self.target(), attempt.n, &record.pre_boot_id, limit).await {
+        let reboot = self.reboot.as_ref().ok_or_else(sends_nothing)?;
+        match reboot::issue(reboot, &self.target(), attempt.n, &record.pre_boot_id, limit).await {
             Ok(issued) => {
                 issued.output.lines().for_each(|line| self.steps.tell(News::Line(line)));
                 Ok(Product::Issued)
@@ -351,17 +380,21 @@ impl Worker<'_> {
         }
     }
 
-    async fn clean_up(&self) -> Result<Product, Failure> {
-        reboot::clean_up(&self.reboot, &self.target()).await.map_err(|error| self.told(&error))?;
+    async fn clean_up(&self, record: Record) -> Result<Product, Failure> {
+        let mut methods = record.attempts.iter().map(|attempt| attempt.method).chain([record.method]);
+        if methods.any(Method::uses_pod) {
+            let cleaned = reboot::clean_up(&begin::helper(self.settings), &self.target()).await;
+            cleaned.map_err(|error| self.told(&error))?;
+        }
         self.silencing.end().await;
         Ok(Product::Done)
     }
 
     async fn recall(&self, record: Record, views: Views) -> Result<Product, Failure> {
         let Some(attempt) = record.attempts.last() else { return Ok(Product::Recalled(Recall::Spent)) };
+        let (helpers, target) = (begin::helper(self.settings), self.target());
         let recalled =
-            reboot::recall(&self.reboot, &self.target(), attempt, &record.pre_boot_id, views, &self.steps)
-                .await;
+            reboot::recall(&helpers, &target, attempt, &record.pre_boot_id, views, &self.steps).await;
         recalled.map(Product::Recalled).map_err(|error| self.told(&error))
     }
 
@@ -378,6 +411,11 @@ impl Worker<'_> {
 /// Somebody who has stopped a run waits for no more.
 const PROBE_ENDS_WITHIN: Duration = Duration::from_secs(5);
 const LONGEST_COLLECT: Duration = Duration::from_secs(3600);
+
+/// A run that goes on where nothing is to be sent any more.
+fn sends_nothing() -> Failure {
+    failed("this run sends no request to reboot")
+}
 
 /// What it says of an error goes into a sentence.
 fn failed(why: impl AsRef<str>) -> Failure {

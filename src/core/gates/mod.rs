@@ -71,11 +71,6 @@ impl Gate {
         Self::ALL.into_iter().filter(|gate| gate.can_be_overridden())
     }
 
-    /// Whether it is asked once more right before the reboot: what it looks at may have changed during the drain.
-    fn is_asked_again(self) -> bool {
-        !matches!(self, Self::OwnNode | Self::NoBootId)
-    }
-
     fn refuses(self, situation: &Situation<'_>) -> Option<Reason> {
         match self {
             Self::ControlPlane => control_plane::refuses(situation),
@@ -150,6 +145,8 @@ pub struct Situation<'s> {
     pub max_unavailable: MaxUnavailable,
     /// Who else claims the target, in words.
     pub claims: &'s [String],
+    /// The boot that the request would end: what the target said when the remediation was begun.
+    pub boot_id: &'s str,
     /// The node that this process runs on, if it is a pod that was told.
     pub own_node: Option<&'s str>,
     /// The boot id of the machine that this process runs on.
@@ -164,6 +161,12 @@ impl Situation<'_> {
 
     fn others(&self) -> impl Iterator<Item = &FleetNode> {
         self.nodes.iter().filter(|node| node.name != self.target)
+    }
+
+    /// Whether the request could end this boot, by what it carries or by what the target says now.
+    fn ends(&self, boot_id: &str) -> bool {
+        let is_it = |other: &str| !other.is_empty() && other.eq_ignore_ascii_case(boot_id);
+        is_it(self.boot_id) || self.target().is_some_and(|target| is_it(&target.boot_id))
     }
 }
 
@@ -200,22 +203,11 @@ impl fmt::Display for Refusal {
     }
 }
 
-/// The gates that refuse, before anything is changed.
+/// The gates that refuse: before anything is changed, and again right before each request to reboot, when the target is
+/// cordoned and drained. What they look at may have changed meanwhile.
 pub fn refusals(situation: &Situation<'_>, overridden: &BTreeSet<Gate>) -> Vec<Refusal> {
-    refusals_of(Gate::ALL.into_iter(), situation, overridden)
-}
-
-/// The same right before the reboot, when the target is cordoned and drained.
-pub fn refusals_before_reboot(situation: &Situation<'_>, overridden: &BTreeSet<Gate>) -> Vec<Refusal> {
-    refusals_of(Gate::ALL.into_iter().filter(|gate| gate.is_asked_again()), situation, overridden)
-}
-
-fn refusals_of(
-    gates: impl Iterator<Item = Gate>,
-    situation: &Situation<'_>,
-    overridden: &BTreeSet<Gate>,
-) -> Vec<Refusal> {
-    gates
+    Gate::ALL
+        .into_iter()
         .filter(|gate| !(gate.can_be_overridden() && overridden.contains(gate)))
         .filter_map(|gate| {
             let Reason { reason, hint } = gate.refuses(situation)?;

@@ -12,7 +12,7 @@ pub(super) fn refuses(situation: &Situation<'_>) -> Option<Reason> {
                 .hint("is its kubelet running?"),
         );
     }
-    let twin = situation.others().find(|node| node.boot_id == target.boot_id)?;
+    let twin = situation.others().find(|node| situation.ends(&node.boot_id))?;
     Some(Reason::new(format!(
         "{} has the same boot id: both are containers on one machine, as in kind, and a reboot would take both",
         twin.name

@@ -6,8 +6,7 @@ pub(super) fn refuses(situation: &Situation<'_>) -> Option<Reason> {
     let reason = if situation.own_node == Some(situation.target) {
         "this process is a pod on that node"
     } else {
-        let boot_id = &situation.target()?.boot_id;
-        let is_ours = !boot_id.is_empty() && situation.own_boot_id == Some(boot_id.as_str());
+        let is_ours = situation.own_boot_id.is_some_and(|boot_id| situation.ends(boot_id));
         is_ours.then_some("this process runs on that machine: their boot ids are the same")?
     };
     Some(Reason::new(reason).hint("run it from another machine"))

@@ -23,6 +23,7 @@ fn situation(nodes: &[FleetNode]) -> Situation<'_> {
         method: Method::Pod,
         max_unavailable: MaxUnavailable::Percent(20),
         claims: &[],
+        boot_id: nodes.iter().find(|node| node.name == "w1").map_or("", |node| &node.boot_id),
         own_node: None,
         own_boot_id: None,
     }
@@ -192,15 +193,24 @@ fn a_gate_is_lifted_by_its_name() {
 
 /// By then the target is cordoned, drained and in flight, all of it by us.
 #[test]
-fn right_before_the_reboot_some_are_asked_again() {
+fn f9_b1_right_before_the_reboot_all_are_asked_again() {
     let mut nodes = fleet(5);
     nodes[0] = FleetNode { unschedulable: true, in_flight: true, cordoned_by_us: true, ..nodes[0].clone() };
-    let again = |situation: &Situation<'_>| -> Vec<Gate> {
-        refusals_before_reboot(situation, &BTreeSet::new()).iter().map(|refusal| refusal.gate).collect()
-    };
-    assert_eq!(again(&situation(&nodes)), []);
+    assert_eq!(gates(&situation(&nodes)), NONE);
     nodes[1].ready = false;
-    assert_eq!(again(&situation(&nodes)), [Gate::MaxUnavailable]);
+    assert_eq!(gates(&situation(&nodes)), ["max-unavailable"]);
     let own = Situation { own_node: Some("w1"), ..situation(&nodes) };
-    assert_eq!(again(&own), [Gate::MaxUnavailable]);
+    assert_eq!(gates(&own), ["self", "max-unavailable"]);
+}
+
+/// The node may say another boot by now than the one that the request carries.
+#[test]
+fn f9_b1_the_boot_that_the_request_ends_is_nobody_elses() {
+    let nodes = fleet(5);
+    let ending = |boot_id, own_boot_id| gates(&Situation { boot_id, own_boot_id, ..situation(&nodes) });
+    assert_eq!(ending("boot-2", None), ["no-boot-id"]);
+    assert_eq!(ending("BOOT-2", None), ["no-boot-id"]);
+    assert_eq!(ending("of-a-laptop", Some("of-a-laptop")), ["self"]);
+    assert_eq!(ending("of-a-laptop", Some("boot-1")), ["self"], "and what it says now");
+    assert_eq!(ending("of-the-past", Some("of-a-laptop")), NONE);
 }

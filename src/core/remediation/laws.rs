@@ -34,7 +34,8 @@ enum Event {
     Replaced,
     Deleted,
     RecordTaken,
-    Forged(State, bool),
+    /// The state; whether we are its holder; how its last attempt is forged.
+    Forged(State, bool, Attempted),
     CannotRead(usize),
     LeaseUnsure(usize),
     LeaseExpires,
@@ -51,6 +52,15 @@ enum Event {
         resume: Box<Resume>,
     },
     Passes(u64),
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Attempted {
+    Gone,
+    /// By this method, as whoever wrote it says, and nothing of its outcome.
+    By(Method),
+    /// And the whole remediation.
+    AllBy(Method),
 }
 
 const STATES: [State; 9] = [
@@ -90,11 +100,12 @@ fn any_options() -> impl Strategy<Value = Options> {
 }
 
 fn any_resume() -> impl Strategy<Value = Resume> {
-    (prop::option::weighted(0.2, any_method()), any::<[bool; 2]>(), any_options()).prop_map(
-        |(method, [retry_reboot, confirmed_spent], options)| Resume {
+    (prop::option::weighted(0.2, any_method()), any::<[bool; 3]>(), any_options()).prop_map(
+        |(method, [retry_reboot, confirmed_spent, not_ready], options)| Resume {
             method,
             retry_reboot,
             confirmed_spent,
+            not_ready,
             options,
             ..Resume::default()
         },
@@ -108,6 +119,11 @@ fn any_event() -> impl Strategy<Value = Event> {
     let kind = any_of(&[Failed, Failed, Failed, TimedOut, OtherBoot, Declined][..]);
     let ending = prop_oneof![Just(Ending::True), kind.prop_map(Ending::Fails)];
     let state = any_of(&STATES[..]);
+    let attempted = prop_oneof![
+        Just(Attempted::Gone),
+        any_method().prop_map(Attempted::By),
+        any_method().prop_map(Attempted::AllBy),
+    ];
     let outside = any_of(
         &[
             Event::GoesDown,
@@ -131,7 +147,8 @@ fn any_event() -> impl Strategy<Value = Event> {
         1 => (0..4usize).prop_map(Event::OrderArrives),
         1 => (0..4usize).prop_map(Event::WriteArrives),
         3 => outside,
-        1 => (state, any::<bool>()).prop_map(|(state, ours)| Event::Forged(state, ours)),
+        1 => (state, any::<bool>(), attempted)
+            .prop_map(|(state, ours, attempted)| Event::Forged(state, ours, attempted)),
         1 => who().prop_map(Event::CannotRead),
         1 => who().prop_map(Event::LeaseUnsure),
         1 => Just(Event::LeaseExpires),
@@ -186,7 +203,7 @@ fn happen(world: &mut World, event: Event, forgeries: bool) {
         }),
         Event::Deleted => world.node = None,
         Event::RecordTaken => world.change(|node| node.record = RecordSeen::None),
-        Event::Forged(state, ours) if forgeries => {
+        Event::Forged(state, ours, attempted) if forgeries => {
             world.forged = true;
             world.change(|node| {
                 if let RecordSeen::Readable(record) = &mut node.record {
@@ -194,7 +211,20 @@ fn happen(world: &mut World, event: Event, forgeries: bool) {
                     record.holder = if ours { record.holder.clone() } else { "x".to_owned() };
                     record.was_unschedulable = false;
                     record.marks = vec![Mark::Cordon];
-                    record.attempts.pop();
+                    let by = match attempted {
+                        Attempted::Gone => {
+                            record.attempts.pop();
+                            return;
+                        }
+                        Attempted::By(method) => method,
+                        Attempted::AllBy(method) => {
+                            record.method = method;
+                            method
+                        }
+                    };
+                    if let Some(last) = record.attempts.last_mut() {
+                        (last.method, last.outcome) = (by, None);
+                    }
                 }
             });
         }

@@ -38,7 +38,7 @@ pub struct Machine {
     pub(super) stopping: bool,
     /// Nothing is left to evict.
     pub(super) drained: bool,
-    /// The order of this attempt may be given by us: its intent is ours, or its guard makes a second one harmless.
+    /// The order of this attempt may be given by us: we have asked all questions, and its intent is ours.
     pub(super) may_issue: bool,
     /// How often the order of this attempt may have been sent, the one in hand included.
     pub(super) orders: u32,
@@ -337,14 +337,22 @@ impl Machine {
                 self.abort_with("somebody uncordoned the node".to_owned(), now);
             } else if self.has_rebooted(view) && !self.stopping {
                 self.withdraw_intent();
-                self.record.last_error =
-                    Some("the node rebooted by itself: our reboot was skipped".to_owned());
+                self.note_new_boot();
                 self.advance(State::WaitBoot, now);
             }
         } else if self.record.state == State::RebootIntent && self.retry.is_none() && self.has_rebooted(view)
         {
             self.outcome(AttemptOutcome::Rebooted);
             self.advance(State::WaitBoot, now);
+        }
+    }
+
+    /// A boot that no proof was asked for.
+    pub(super) fn note_new_boot(&mut self) {
+        if self.record.open_attempt().is_some() {
+            self.outcome(AttemptOutcome::Rebooted);
+        } else {
+            self.record.last_error = Some("the node rebooted by itself: our reboot was skipped".to_owned());
         }
     }
 
@@ -357,12 +365,14 @@ impl Machine {
         }
     }
 
-    /// An intent that is not on the Node was never acted on.
+    /// An intent that is not on the Node was never acted on; one that was admitted again may have been before.
     fn withdraw_intent(&mut self) {
         if self.record.state == State::RebootIntent
             && self.on_node.is_some_and(|state| state <= State::Draining)
         {
-            self.record.attempts.pop();
+            if self.orders == 0 {
+                self.record.attempts.pop();
+            }
             self.enter(State::Draining, self.record.since);
         }
     }

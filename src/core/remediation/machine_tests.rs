@@ -106,16 +106,19 @@ fn six_steps() {
 
 /// Killed while the order is in hand: a guarded one is sent again, an unguarded one never.
 #[test]
-fn a_resume_sends_guarded_orders_only() {
+fn f9_b2_a_resume_sends_guarded_orders_only_and_asks_before() {
     for (method, again) in [(Method::Ssh, true), (Method::Command, false)] {
         let mut machine = Machine::start(Record { method, ..record() }, Options::default());
         let mut seen = seen();
         run(&mut machine, &mut seen, Some(Work::Issue));
         let stored = machine.record().clone();
         let resume = Resume { holder: "b@h#2".to_owned(), ..Resume::default() };
-        let mut machine = Machine::resume(stored, resume).unwrap_or_else(|refusal| unreachable!("{refusal}"));
+        let mut machine = Machine::resume(stored, view(&mut seen), resume)
+            .unwrap_or_else(|refusal| unreachable!("{refusal}"));
         seen.work = WorkSeen::Idle;
         let (works, end) = run(&mut machine, &mut seen, None);
+        let asked = [Work::Drain, Work::Admit, Work::Issue];
+        assert_eq!(works.starts_with(&asked), again, "{works:?}");
         assert_eq!(works.contains(&Work::Issue), again);
         assert_eq!(end, Some(End::Remediated { uncordoned: true, why: None }));
         assert_eq!(machine.record().attempts.len(), 1);

@@ -7,6 +7,9 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::core::boot::is_new;
 
 /// The version of the format that we write, and the only one that we act on.
 pub const VERSION: u32 = 1;
@@ -116,6 +119,39 @@ impl Record {
         let passed = u64::try_from(now.duration_since(self.since).as_secs()).unwrap_or(0);
         Some(Duration::from_secs(self.timeout.saturating_sub(passed)))
     }
+
+    /// The last attempt, if its request may still be sent, and may have been.
+    pub fn open_attempt(&self) -> Option<&Attempt> {
+        let is_open = |attempt: &&Attempt| matches!(attempt.outcome, None | Some(AttemptOutcome::NotIssued));
+        self.attempts.last().filter(is_open)
+    }
+
+    /// Why no run of ours can have written this, if that is so.
+    pub fn fault(&self) -> Option<&'static str> {
+        let is_boot_id = |text: &str| Uuid::parse_str(text).is_ok_and(|id| !id.is_nil());
+        let last = self.attempts.last().filter(|last| !last.is_spent());
+        let stands = self.failed_state.filter(|_| self.state == State::NeedsHuman).unwrap_or(self.state);
+        if self.v != VERSION {
+            Some("another version")
+        } else if !is_boot_id(&self.pre_boot_id) {
+            Some("its boot ID from before is none")
+        } else if self.proven_boot_id.as_ref().is_some_and(|proven| !is_new(&self.pre_boot_id, proven)) {
+            Some("the boot that it proves is none after the one from before")
+        } else if stands == State::NeedsHuman {
+            Some("nothing had failed")
+        } else if (1..).zip(&self.attempts).any(|(n, attempt)| attempt.n != n) {
+            Some("its attempts are not numbered from 1 on")
+        } else if last.is_some_and(|last| last.method != self.method) {
+            Some("its last attempt was by another method")
+        } else if stands <= State::Draining
+            && last.is_some()
+            && !self.open_attempt().is_some_and(|open| open.method.is_guarded())
+        {
+            Some("its last attempt may have rebooted the machine, and another one comes next")
+        } else {
+            None
+        }
+    }
 }
 
 /// A condition that was firing.
@@ -177,7 +213,7 @@ pub struct Attempt {
 
 impl Attempt {
     /// It cannot happen any more.
-    pub(super) fn is_spent(&self) -> bool {
+    pub fn is_spent(&self) -> bool {
         self.outcome == Some(AttemptOutcome::Spent)
     }
 }

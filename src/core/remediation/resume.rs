@@ -1,4 +1,7 @@
 //! Goes on with what another process has begun. Its record is taken over by the first write: that is the fence.
+//!
+//! The record is input, not authority. Before a request to reboot is sent, this process has drained the node and asked all
+//! questions itself, whatever state the record says; what another process may have sent is waited for.
 
 use std::fmt;
 
@@ -6,10 +9,10 @@ use jiff::Timestamp;
 
 use super::machine::Machine;
 use super::options::Options;
-use super::record::{Attempt, AttemptOutcome, Mark, Method, Record, State, VERSION};
+use super::record::{Attempt, AttemptOutcome, Mark, Method, Reason, Record, State};
 use super::seen::NodeView;
 
-/// What whoever resumes says.
+/// What whoever resumes says, and what is seen at that time.
 #[derive(Debug, Clone, Default)]
 pub struct Resume {
     pub holder: String,
@@ -21,8 +24,10 @@ pub struct Resume {
     pub confirmed_spent: bool,
     /// The heartbeat of Ready as it is now: what a further reboot has to change.
     pub ready_heartbeat: Option<String>,
-    /// The silence that holds now, in place of what is recorded.
-    pub silence: Option<Mark>,
+    /// Ready is not True: no pod on the node can be told anything now.
+    pub not_ready: bool,
+    /// The conditions that are True now.
+    pub reasons: Vec<Reason>,
     pub options: Options,
 }
 
@@ -64,25 +69,35 @@ pub(super) struct Retry {
 }
 
 impl Machine {
-    pub fn resume(record: Record, resume: Resume) -> Result<Self, Refusal> {
+    /// `view`: the node as it is now.
+    pub fn resume(record: Record, view: &NodeView, resume: Resume) -> Result<Self, Refusal> {
+        if let Some(why) = record.fault() {
+            return Err(Refusal::Malformed { why });
+        }
         let before = record;
         let mut record = before.clone();
-        record.state = state_to_resume(&record)?;
+        record.state = state_to_resume(&record, resume.not_ready);
         record.failed_state = None;
         record.holder.clone_from(&resume.holder);
-        if let Some(silence) = resume.silence {
-            record.marks.retain(|mark| !matches!(mark, Mark::Silence { .. }));
-            record.marks.push(silence);
-        }
 
+        let is_stated = |state| before.state == state || before.failed_state == Some(state);
         let undoing = matches!(record.state, State::Uncordoning | State::Aborted);
         let other_method = resume.method.filter(|method| *method != record.method);
-        if other_method.is_some() && !resume.retry_reboot && !undoing {
-            return Err(Refusal::OtherMethod { recorded: record.method });
+        let no_matter = undoing || is_stated(State::Verifying);
+        if let Some(method) = other_method
+            && !no_matter
+        {
+            if !resume.retry_reboot {
+                return Err(Refusal::OtherMethod { recorded: record.method });
+            }
+            if record.state <= State::Draining && record.open_attempt().is_none() {
+                record.method = method;
+            }
         }
         let last = record.attempts.last();
         // Before an intent there is nothing to repeat: the next attempt comes after the drain anyhow.
-        let again = resume.retry_reboot && !undoing && record.state >= State::RebootIntent;
+        let has_sent = record.state >= State::RebootIntent || record.open_attempt().is_some();
+        let again = resume.retry_reboot && !undoing && has_sent;
         let retry = again.then(|| Retry {
             method: resume.method.unwrap_or(record.method),
             // A node that rebooted by itself was given no order.
@@ -93,20 +108,75 @@ impl Machine {
         });
         if retry.is_some() {
             record.state = State::RebootIntent;
-        } else if let Some(method) = other_method
-            && !undoing
-        {
-            record.method = method;
-        }
-        if resume.options.until.is_some_and(|until| until < record.state) && !undoing {
-            return Err(Refusal::PastStep { state: record.state });
         }
 
-        let guarded = record.attempts.last().is_some_and(|attempt| attempt.method.is_guarded());
         let mut machine = Self::taking_over(before, record, resume.options);
-        machine.may_issue = guarded;
         machine.retry = retry;
+        if machine.retry.is_none() && machine.record.state <= State::Draining {
+            machine.see_what_happened(view);
+        }
+        let state = machine.record.state;
+        let undoing = matches!(state, State::Uncordoning | State::Aborted);
+        if machine.options.until.is_some_and(|until| until < state) && !undoing {
+            return Err(Refusal::PastStep { state });
+        }
+        if machine.may_request() {
+            machine.add_reasons(resume.reasons);
+        }
         Ok(machine)
+    }
+
+    /// While nobody acted: then there is nothing to be sent.
+    fn see_what_happened(&mut self, view: &NodeView) {
+        let now = self.record.since; // it is stamped anew when it is stored
+        if !view.unschedulable {
+            self.abort_with("somebody uncordoned the node".to_owned(), now);
+        } else if self.has_rebooted(view) {
+            self.note_new_boot();
+            self.enter(State::WaitBoot, now);
+        }
+    }
+
+    /// Whether a request to reboot may be sent from here on: then everything is asked that a new run asks.
+    pub fn may_request(&self) -> bool {
+        self.retry.is_some() || self.record.state <= State::Draining
+    }
+
+    /// The first state whose work is still to be done.
+    pub fn goes_on_from(&self) -> State {
+        if self.may_request() { self.record.state.min(State::Draining) } else { self.record.state }
+    }
+
+    /// The boot that a request would end. `view` is the node as it is now.
+    pub fn boot_to_end<'s>(&'s self, view: &'s NodeView) -> &'s str {
+        if self.retry.is_some() { &view.boot_id } else { &self.record.pre_boot_id }
+    }
+
+    /// The silence that holds now, in place of what is recorded.
+    pub fn silenced(&mut self, silence: Option<Mark>) {
+        if let Some(silence) = silence {
+            self.record.marks.retain(|mark| !matches!(mark, Mark::Silence { .. }));
+            self.record.marks.push(silence);
+        }
+    }
+
+    /// These gates would refuse, and were overridden.
+    pub fn overrides(&mut self, gates: impl Iterator<Item = String>) {
+        for gate in gates {
+            if !self.record.overrides.contains(&gate) {
+                self.record.overrides.push(gate);
+            }
+        }
+    }
+
+    /// What began to fire since counts, too.
+    fn add_reasons(&mut self, reasons: Vec<Reason>) {
+        for reason in reasons {
+            let known = &mut self.record.reason;
+            if known.iter().all(|known| known.condition_type != reason.condition_type) {
+                known.push(reason);
+            }
+        }
     }
 
     /// Undoes what the record says was done; `who` asks for it.
@@ -147,25 +217,31 @@ impl Machine {
     }
 }
 
-fn state_to_resume(record: &Record) -> Result<State, Refusal> {
-    let malformed = |why| Err(Refusal::Malformed { why });
-    if record.v != VERSION {
-        return malformed("another version");
+impl Record {
+    /// Whether whoever goes on with it may send a request to reboot, as far as the record says.
+    pub fn may_request(&self) -> bool {
+        state_to_resume(self, false) <= State::Draining
     }
-    if record.pre_boot_id.is_empty() {
-        return malformed("no boot id from before");
-    }
+}
+
+/// Of a record without a fault.
+fn state_to_resume(record: &Record, not_ready: bool) -> State {
     let failed = record.state == State::NeedsHuman;
-    let Some(state) = (if failed { record.failed_state } else { Some(record.state) }) else {
-        return malformed("nothing had failed");
-    };
-    match state {
-        State::NeedsHuman => malformed("nothing had failed"),
-        // It failed before there was an intent: at the questions after the drain.
-        // Or another attempt was to be the first.
-        State::RebootIntent if record.attempts.last().is_none_or(Attempt::is_spent) => Ok(State::Draining),
+    match record.failed_state.filter(|_| failed).unwrap_or(record.state) {
+        State::RebootIntent => match record.open_attempt() {
+            // Its guard makes a second one harmless. Everything is asked again first, and drained, which is soon done where
+            // that was done before.
+            Some(open) if open.method.is_guarded() => {
+                // Nothing could be sent now; what was is waited for.
+                if open.method.uses_pod() && not_ready { State::WaitBoot } else { State::Draining }
+            }
+            // It failed before there was an intent: at the questions after the drain. Or another attempt was to be the first.
+            None if record.attempts.last().is_none_or(Attempt::is_spent) => State::Draining,
+            // What nobody can send a second time, or was acknowledged.
+            Some(_) | None => State::WaitBoot,
+        },
         // Which boot is verified has to be proven first: it may be another one by now.
-        State::Verifying if failed || record.proven_boot_id.is_none() => Ok(State::WaitBoot),
-        state => Ok(state),
+        State::Verifying if failed || record.proven_boot_id.is_none() => State::WaitBoot,
+        state => state,
     }
 }

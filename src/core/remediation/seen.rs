@@ -128,7 +128,8 @@ pub struct Failure {
 pub enum FailureKind {
     /// A person said no; the state is kept (exit 4).
     Declined,
-    /// The guard saw another boot: the machine has rebooted already.
+    /// The guard saw another boot, or the Node says one: the machine has rebooted already. Of `Admit` on the way to a request
+    /// that may have been sent before: the machine says another boot than the record.
     OtherBoot,
     /// Of `Issue`: an abort was asked for in the last moment, and nothing was sent.
     Aborted,

@@ -85,12 +85,25 @@ impl Machine {
                 self.intend(uptime, now);
                 None
             }
+            // Of a request that may have been sent before, the proof says whether it was that.
+            Progress::Failed(failure) if failure.kind == FailureKind::OtherBoot => {
+                if self.record.open_attempt().is_none() {
+                    self.note_new_boot();
+                }
+                self.advance(State::WaitBoot, now);
+                None
+            }
             Progress::Failed(failure) => self.failed(failure, State::RebootIntent, now),
             Progress::Idle | Progress::Underway => Some(Action::Work(Work::Admit)),
         }
     }
 
     fn intend(&mut self, uptime: Option<u64>, now: Timestamp) {
+        // One of another process that may have been sent is sent again, with a limit of its own.
+        let is_again = self.record.open_attempt().is_some();
+        if is_again {
+            self.record.attempts.pop();
+        }
         let n = self.record.attempts.last().map_or(1, |attempt| attempt.n.saturating_add(1));
         self.record.attempts.push(Attempt {
             n,
@@ -100,7 +113,7 @@ impl Machine {
             outcome: None,
         });
         self.may_issue = true;
-        self.orders = 0;
+        self.orders = u32::from(is_again);
         self.enter(State::RebootIntent, now);
     }
 
@@ -147,7 +160,7 @@ impl Machine {
             return None;
         }
         if !view.unschedulable {
-            // Only after a resume: it takes pods again, and was not told to reboot by us.
+            // It takes pods again, and was not told to reboot by us.
             self.abort_with("somebody uncordoned the node".to_owned(), now);
             return None;
         }

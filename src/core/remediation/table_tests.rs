@@ -47,9 +47,10 @@ fn step(machine: &mut Machine, seen: &mut Seen, seconds: i64) -> Action {
     unreachable!("writes without end: {:?}", machine.record())
 }
 
-fn resumed(machine: &Machine, resume: Resume) -> Machine {
+fn resumed(machine: &Machine, seen: &mut Seen, resume: Resume) -> Machine {
     let resume = Resume { holder: "b@h#2".to_owned(), ..resume };
-    Machine::resume(machine.record().clone(), resume).unwrap_or_else(|refusal| unreachable!("{refusal}"))
+    Machine::resume(machine.record().clone(), view(seen), resume)
+        .unwrap_or_else(|refusal| unreachable!("{refusal}"))
 }
 
 #[test]
@@ -116,7 +117,7 @@ fn until_stops_after_its_step_and_a_resume_does_the_rest() {
         );
         assert!(view(&mut seen).unschedulable);
         seen.work = WorkSeen::Idle;
-        let mut machine = resumed(&machine, Resume::default());
+        let mut machine = resumed(&machine, &mut seen, Resume::default());
         let (again, end) = run(&mut machine, &mut seen, None);
         assert_eq!(end, Some(End::Remediated { uncordoned: true, why: None }), "{until:?}");
         assert_eq!(again.contains(&Work::Issue), works < 4, "{until:?}: {again:?}");
@@ -167,7 +168,7 @@ fn a_failure_is_resumed_where_it_failed() {
     for (work, failed, first) in [
         (Work::Drain, State::Draining, Work::Drain),
         (Work::Admit, State::RebootIntent, Work::Drain),
-        (Work::Issue, State::RebootIntent, Work::Issue),
+        (Work::Issue, State::RebootIntent, Work::Drain),
         (Work::AwaitBoot, State::WaitBoot, Work::AwaitBoot),
         (Work::Verify, State::Verifying, Work::AwaitBoot),
         (Work::CleanUp, State::Uncordoning, Work::CleanUp),
@@ -177,7 +178,7 @@ fn a_failure_is_resumed_where_it_failed() {
         let why = "it fails".to_owned();
         assert_eq!(end(&mut machine, &mut seen), End::NeedsHuman { failed, why }, "{work:?}");
         seen.work = WorkSeen::Idle;
-        let mut machine = resumed(&machine, Resume::default());
+        let mut machine = resumed(&machine, &mut seen, Resume::default());
         assert_eq!(step(&mut machine, &mut seen, 0), Action::Work(first), "{work:?}");
         assert_eq!(machine.record().failed_state, None);
     }
@@ -279,7 +280,7 @@ fn a_retry_waits_until_the_last_order_is_over() {
         end(&mut machine, &mut seen);
         seen.work = WorkSeen::Idle;
         let resume = Resume { retry_reboot: true, confirmed_spent, ..Resume::default() };
-        let mut machine = resumed(&machine, resume);
+        let mut machine = resumed(&machine, &mut seen, resume);
         if let Some(recalled) = recalled {
             assert_eq!(step(&mut machine, &mut seen, 0), Action::Work(Work::Recall));
             seen.work = WorkSeen::Done(Work::Recall, recalled);
@@ -304,7 +305,7 @@ fn a_retry_needs_no_attempt_before_it() {
     fail(&mut seen, Work::AwaitBoot, FailureKind::TimedOut);
     end(&mut machine, &mut seen);
     seen.work = WorkSeen::Idle;
-    let mut machine = resumed(&machine, Resume { retry_reboot: true, ..Resume::default() });
+    let mut machine = resumed(&machine, &mut seen, Resume { retry_reboot: true, ..Resume::default() });
     let (works, _) = run(&mut machine, &mut seen, Some(Work::Issue));
     assert_eq!(works, [Work::Drain, Work::Admit, Work::Issue]);
     assert_eq!(machine.record().pre_boot_id, boot_id(7));
@@ -367,8 +368,8 @@ fn an_order_that_an_abort_withheld_is_not_waited_for() {
     }
     let (machine, mut seen) = at(Work::Issue);
     seen.work = WorkSeen::Idle;
-    let mut machine = resumed(&machine, Resume::default());
-    assert_eq!(step(&mut machine, &mut seen, 0), Action::Work(Work::Issue));
+    let mut machine = resumed(&machine, &mut seen, Resume::default());
+    assert_eq!(run(&mut machine, &mut seen, Some(Work::Issue)).1, None);
     assert_eq!(withheld(&mut machine, &mut seen, true), Action::Work(Work::Recall), "it was sent before");
 }
 

@@ -17,6 +17,7 @@ use super::Tell;
 use crate::cluster::{Cluster, RemediatedNode};
 
 pub use os::unsupported;
+pub use pod::{clean_up, end_probe};
 pub use recall::recall;
 
 /// Which machine, for which remediation.
@@ -111,22 +112,6 @@ pub async fn issue(
         Reboot::Ssh(options) => ssh::issue(options, pre_boot_id, limit()?).await,
         Reboot::Command(options) => command::issue(options).await,
         Reboot::Manual => Ok(Issued { output: manual::what_to_do(target.node) }),
-    }
-}
-
-/// Removes what this run left for its orders.
-pub async fn clean_up(reboot: &Reboot, target: &Target<'_>) -> Result<(), RebootError> {
-    match reboot {
-        Reboot::Pod(options) => pod::clean_up(target, options).await,
-        Reboot::Ssh(_) | Reboot::Command(_) | Reboot::Manual => Ok(()),
-    }
-}
-
-/// Removes what a probe that was stopped has left.
-pub async fn end_probe(reboot: &Reboot, target: &Target<'_>) -> Result<(), RebootError> {
-    match reboot {
-        Reboot::Pod(options) => pod::end_probe(target, options).await,
-        Reboot::Ssh(_) | Reboot::Command(_) | Reboot::Manual => Ok(()),
     }
 }
 

@@ -117,7 +117,7 @@ pub(super) async fn issue(
 
 /// Deletes the helpers of this run. What we did not make is left, and what its kubelet does not let go: neither can do anything
 /// for us any more.
-pub(super) async fn clean_up(target: &Target<'_>, options: &HelperOptions) -> Result<(), RebootError> {
+pub async fn clean_up(options: &HelperOptions, target: &Target<'_>) -> Result<(), RebootError> {
     sweep::others(target, options).await;
     let removed = remove(target, options, |_| true).await?;
     removed.foreign.iter().for_each(|pod| place::is_foreign(target, pod));
@@ -129,7 +129,7 @@ pub(super) async fn clean_up(target: &Target<'_>, options: &HelperOptions) -> Re
 }
 
 /// Deletes the pod that probes.
-pub(super) async fn end_probe(target: &Target<'_>, options: &HelperOptions) -> Result<(), RebootError> {
+pub async fn end_probe(options: &HelperOptions, target: &Target<'_>) -> Result<(), RebootError> {
     remove(target, options, |job| job == Job::Probe).await?.all()
 }
 

@@ -6,29 +6,31 @@ use jiff::Timestamp;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use super::{Reboot, RebootError, Target, pod};
+use super::pod::{self, HelperOptions};
+use super::{RebootError, Target};
 use crate::cluster::WatchedNode;
 use crate::core::boot::is_new;
-use crate::core::remediation::{Attempt, Recall};
+use crate::core::remediation::{Attempt, Method, Recall};
 use crate::remedy::{News, Tell};
 
 /// After its probe an order is good for 120 s, then the guard refuses; the machine goes down 3 s later. The rest is slack.
 const WINDOW: Duration = Duration::from_secs(150);
 
 /// Removes the helper of the order, if it has one, and waits until the order cannot be carried out any more or has been.
+/// `helpers`: as whoever sent it made them.
 pub async fn recall(
-    reboot: &Reboot,
+    helpers: &HelperOptions,
     target: &Target<'_>,
     attempt: &Attempt,
     pre_boot_id: &str,
     mut views: watch::Receiver<WatchedNode>,
     tell: &dyn Tell,
 ) -> Result<Recall, RebootError> {
-    match reboot {
-        Reboot::Pod(options) => pod::clean_up(target, options).await?,
-        Reboot::Ssh(_) => {}
+    match attempt.method {
+        Method::Pod | Method::Signal => pod::clean_up(helpers, target).await?,
+        Method::Ssh => {}
         // Nobody knows what a command has set in motion, nor what a person has.
-        Reboot::Command(_) | Reboot::Manual => return Ok(Recall::CannotBe),
+        Method::Command | Method::Manual => return Ok(Recall::CannotBe),
     }
     let ends = Instant::now() + remaining(attempt.intent_at, target.cluster.now());
     loop {

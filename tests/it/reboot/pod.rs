@@ -37,8 +37,12 @@ pub(super) fn options(namespace: &str) -> HelperOptions {
     HelperOptions::new(namespace, DEFAULT_IMAGE)
 }
 
+fn helpers() -> HelperOptions {
+    options("kube-system")
+}
+
 fn by_pod() -> Reboot {
-    Reboot::Pod(options("kube-system"))
+    Reboot::Pod(helpers())
 }
 
 pub(super) fn by_signal(namespace: &str) -> Reboot {
@@ -127,7 +131,7 @@ fn issue(world: &World, node: &str, id: &str, n: u32) -> Result<Issued, RebootEr
 
 fn clean_up(world: &World, node: &str, id: &str) -> Result<(), RebootError> {
     let cluster = world.cluster(None);
-    world.block_on(reboot::clean_up(&by_pod(), &target(&cluster, node, id)))
+    world.block_on(reboot::clean_up(&helpers(), &target(&cluster, node, id)))
 }
 
 fn an_order_is_given_once(world: &World) {
@@ -180,7 +184,7 @@ fn what_is_not_ours_is_left_alone(world: &World) {
         world.create(PODS, &theirs);
         let (told, cluster) = (Told::default(), world.cluster(None));
         let target = Target { tell: &told, ..target(&cluster, &node, &id) };
-        assert_eq!(world.block_on(reboot::clean_up(&by_pod(), &target)), Ok(()));
+        assert_eq!(world.block_on(reboot::clean_up(&helpers(), &target)), Ok(()));
         assert_eq!(told.lines().iter().any(|line| line.contains("was not created by us")), is_told);
         assert!(find(world, &name).is_some());
         world.request("DELETE", &format!("{PODS}/{name}"), JSON, &json!({"gracePeriodSeconds": 0}));
@@ -206,20 +210,19 @@ fn an_order_is_taken_back(world: &World) {
     let (node, id, cluster) = (world.bare_node("w1"), new_id(), world.cluster(None));
     let name = Job::Reboot(1).name(&id);
     let begun = Timestamp::now();
-    let recalled = |method: &Reboot, intent_at: Timestamp, pre_boot_id: &str| {
-        let attempt =
-            Attempt { n: 1, method: Method::Pod, intent_at, not_after_uptime: Some(137), outcome: None };
+    let recalled = |method: Method, intent_at: Timestamp, pre_boot_id: &str| {
+        let attempt = Attempt { n: 1, method, intent_at, not_after_uptime: Some(137), outcome: None };
         let seen = world.block_on(cluster.remediated_node(&node)).unwrap().unwrap();
         let (_views, views) = tokio::sync::watch::channel(sciuro::cluster::WatchedNode::Here(Box::new(seen)));
         let target = target(&cluster, &node, &id);
-        world.block_on(reboot::recall(method, &target, &attempt, pre_boot_id, views, &Silent))
+        world.block_on(reboot::recall(&helpers(), &target, &attempt, pre_boot_id, views, &Silent))
     };
     let boot_id = world.get_node(&node)["status"]["nodeInfo"]["bootID"].as_str().unwrap().to_owned();
     let long_ago = begun - jiff::SignedDuration::from_secs(151);
     let (issued, _) = while_pods_end(world, &name, 0, "issued", || issue(world, &node, &id, 1));
     assert!(issued.is_ok());
     let started = Instant::now();
-    assert_eq!(recalled(&by_pod(), long_ago, &boot_id), Ok(Recall::Spent));
+    assert_eq!(recalled(Method::Pod, long_ago, &boot_id), Ok(Recall::Spent));
     assert!(find(world, &name).is_none() && started.elapsed() < Duration::from_secs(100));
 
     // One that has not started yet ends with its kubelet's word only.
@@ -229,14 +232,14 @@ fn an_order_is_taken_back(world: &World) {
     world.create(PODS, &waiting);
     let mut seen = vec![find(world, &name).unwrap()];
     let outcome = beside_a_kubelet(
-        || recalled(&by_pod(), long_ago, &boot_id),
+        || recalled(Method::Pod, long_ago, &boot_id),
         || play_kubelet(world, &name, 0, "", &mut seen),
     );
     assert_eq!(outcome, Ok(Recall::Spent));
     assert!(find(world, &name).is_none());
 
-    assert_eq!(recalled(&by_pod(), begun, OTHER_BOOT), Ok(Recall::Rebooted), "the node is in another boot");
-    assert_eq!(recalled(&Reboot::Manual, long_ago, &boot_id), Ok(Recall::CannotBe));
+    assert_eq!(recalled(Method::Pod, begun, OTHER_BOOT), Ok(Recall::Rebooted), "the node is in another boot");
+    assert_eq!(recalled(Method::Manual, long_ago, &boot_id), Ok(Recall::CannotBe));
 }
 
 /// With the kubelet's double in the kubelet's place: it keeps the guard's rule, and its machine reboots.
@@ -263,7 +266,7 @@ fn a_node_is_probed_and_rebooted(world: &World) {
             Ok(Issued { output: String::new() }),
             "no second order"
         );
-        world.block_on(reboot::clean_up(&reboot, &target)).unwrap();
+        world.block_on(reboot::clean_up(&helpers(), &target)).unwrap();
     }
 }
 

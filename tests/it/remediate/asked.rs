@@ -116,6 +116,7 @@ fn no_leaves_what_was_done(world: &World) {
     assert_eq!(scene.facts().reboots, before.reboots);
 
     let mut terminal = Terminal::of(&scene, &["--resume"]);
+    terminal.answers(&plan(&scene), "y");
     terminal.answers(&reboot(&scene), "yes");
     terminal.ends(0);
     scene.is_remediated(&before);

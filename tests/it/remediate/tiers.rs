@@ -140,14 +140,15 @@ fn until_collect_stops_there_and_goes_on_or_is_undone(world: &World) {
         let run = scene.remediate(&[&UNTIL[..], &["--force"]].concat()).exits(0);
         let last: Vec<&str> = run.stderr.lines().rev().take(3).collect();
         let node = &scene.node;
-        assert_eq!(
-            last,
-            [
-                format!("to undo: kubectl sciuro remediate {node} --abort"),
-                format!("to continue: kubectl sciuro remediate {node} --resume"),
-                format!("node/{node}: stopped after collect, cordoned"),
-            ]
-        );
+        let leases = format!("--lease-namespace={}", scene.leases);
+        for (line, says) in last.iter().zip([
+            format!("to undo: kubectl sciuro remediate {node} --abort "),
+            format!("to continue: kubectl sciuro remediate {node} --resume "),
+            format!("node/{node}: stopped after collect, cordoned"),
+        ]) {
+            assert!(line.starts_with(&says), "{last:#?}");
+        }
+        assert!(last[..2].iter().all(|line| line.contains(&leases.replace('=', " "))), "{last:#?}");
         assert_eq!(scene.record().expect("a record")["state"], "Collecting");
         assert!(scene.is_cordoned());
         assert_eq!((scene.lease_holder(), scene.helpers()), (None, vec![]));

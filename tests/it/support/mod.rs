@@ -1,6 +1,7 @@
 //! A world to run `kubectl sciuro` in, on the sandbox or on the real control plane.
 
 mod binary;
+mod carrier;
 mod cluster;
 mod crash;
 mod fleet;
@@ -14,6 +15,7 @@ mod session;
 mod world;
 
 pub use binary::{Run, command, run};
+pub use carrier::Carrier;
 pub use cluster::Cluster;
 pub use crash::{Boundary, CrashProxy, Moment};
 pub use fleet::Fleet;

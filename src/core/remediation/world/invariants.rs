@@ -44,6 +44,7 @@ impl World {
                 && stored.attempts.last().is_some_and(|attempt| record.attempts.last() == Some(attempt))
         };
         assert!(self.stored.iter().any(is_intent), "LAW no issue without a recorded intent");
+        assert!(process.admitted, "LAW no issue of an intent that another process was admitted with");
         if process.deluded {
             return; // what has happened while it was paused it cannot know; the reboots of its attempt are counted all the same
         }

@@ -61,6 +61,8 @@ pub(super) struct Process {
     order: usize,
     pub(super) interrupted: bool,
     pub(super) end: Option<End>,
+    /// The person, the gates and the machine were asked, and said yes.
+    admitted: bool,
     has_asked_to_abort: bool,
     cannot_recall: bool,
 }
@@ -147,6 +149,7 @@ impl World {
             order: 0,
             interrupted: false,
             end: None,
+            admitted: false,
             has_asked_to_abort: false,
             cannot_recall: false,
         });
@@ -154,7 +157,8 @@ impl World {
 
     /// Another process, if the Lease is free and there is something to go on with.
     pub(super) fn another(&mut self, abort: bool, mut resume: Resume) {
-        let Some(RecordSeen::Readable(record)) = self.node.as_ref().map(|node| &node.record) else { return };
+        let Some(view) = self.node.clone() else { return };
+        let RecordSeen::Readable(record) = &view.record else { return };
         if self.lease.is_some() {
             return;
         }
@@ -163,7 +167,7 @@ impl World {
         resume.holder.clone_from(&holder);
         if abort {
             self.begin(Machine::abort(record, &holder, "b@h", options.clone()), options);
-        } else if let Ok(machine) = Machine::resume(record, resume) {
+        } else if let Ok(machine) = Machine::resume(record, &view, resume) {
             self.begin(machine, options);
         }
     }

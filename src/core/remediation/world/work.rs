@@ -33,6 +33,7 @@ impl World {
         };
         let process = &mut self.processes[who];
         process.cannot_recall |= ended == Ok(Product::Recalled(Recall::CannotBe));
+        process.admitted |= matches!(ended, Ok(Product::Admitted { .. }));
         process.work = match ended {
             Ok(product) => WorkSeen::Done(work, product),
             Err(kind) => WorkSeen::Failed(work, Failure { kind, why: format!("{work:?}: {kind:?}") }),

@@ -186,6 +186,7 @@ fn f9_a1_ctrl_d_is_no(world: &World) {
     }
     // In the middle of a line it ends nothing: the line is not complete.
     let mut terminal = Terminal::of(&scene, &["--resume"]);
+    terminal.answers(&plan(&scene), "y");
     terminal.asks(&reboot(&scene));
     terminal.types(&format!("yes{CTRL_D}!\r"));
     terminal.ends(4);
