@@ -67,6 +67,26 @@ impl Terminal {
         }
     }
 
+    /// Says yes to each question, in the words that it wants, until the end with this code; everything that was shown.
+    #[track_caller]
+    pub fn says_yes(mut self, code: i32) -> String {
+        const QUESTIONS: [(&str, &str); 2] = [("[y/N] ", "y"), (" Type yes", "yes")];
+        loop {
+            let ends = QUESTIONS.map(|(question, _)| ReadUntil::String(question.to_owned()));
+            let found = self.session.exp_any(ends.into_iter().chain([ReadUntil::EOF]).collect());
+            let Ok((before, found)) = found else { panic!("no end after {}", self.shown) };
+            self.shown += &(before + &found);
+            match QUESTIONS.iter().find(|(question, _)| *question == found) {
+                Some((" Type yes", answer)) => {
+                    self.sees(": ");
+                    self.types(&format!("{answer}\r"));
+                }
+                Some((_, answer)) => self.types(&format!("{answer}\r")),
+                None => return self.ends(code),
+            }
+        }
+    }
+
     /// How the terminal treats what is typed, as it is now.
     pub fn modes(&self) -> LocalModes {
         let terminal = self.session.process().get_file_handle().expect("a terminal");

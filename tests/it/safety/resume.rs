@@ -2,6 +2,7 @@
 
 mod consent;
 mod forgeries;
+mod lines;
 
 use serde_json::{Value, json};
 

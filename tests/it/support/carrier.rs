@@ -20,13 +20,14 @@ pub struct Carrier {
     carrying: Option<JoinHandle<()>>,
 }
 
-/// `ask WORD…` hands a question over; `kill_at MOMENT` kills whoever runs this, once.
+/// `ask WORD…` hands a question over; `kill_at MOMENT` kills whoever runs this, once; `is MOOD` after `Carrier::is`.
 const COMMON: &str = r#"
 ask() {
   echo "$*" > new.$$; mv new.$$ question.$$
   while [ ! -e answer.$$ ]; do sleep 0.02; done
   said=$(cat answer.$$); rm answer.$$
 }
+is() { [ "$(cat mood 2>/dev/null)" = "$1" ]; }
 kill_at() {
   if [ "$(cat kill-at 2>/dev/null)" = "$1" ]; then echo no > kill-at; kill -KILL $PPID; exit 1; fi
 }
@@ -37,6 +38,7 @@ const SSH: &str = r#"
 for last; do before=$word; word=$last; done
 eval "set -- $last"
 if [ $# -lt 5 ]; then ask probe "$before"; printf '%s\n' "$said"; exit 0; fi
+! is broken || { echo 'Connection reset by peer' >&2; exit 255; }
 kill_at Before
 ask order "$before" "$4" "$5"
 kill_at After
@@ -45,6 +47,8 @@ exit "${said%% *}"
 "#;
 
 const POWER: &str = r#"
+! is broken || { echo 'no route to BMC' >&2; exit 1; }
+! is mute || exit 0
 kill_at Before
 ask power "$1"
 kill_at After
@@ -86,6 +90,11 @@ impl Carrier {
     /// Whoever carries the next order is killed then.
     pub fn kills_at(&self, moment: Moment) {
         std::fs::write(self.directory.join("kill-at"), format!("{moment:?}\n")).expect("a file");
+    }
+
+    /// `broken`: requests fail. `mute`: commands are acknowledged, and nothing comes of it.
+    pub fn is(&self, mood: Option<&str>) {
+        std::fs::write(self.directory.join("mood"), mood.unwrap_or_default()).expect("a file");
     }
 
     /// For `--reboot-command`.
