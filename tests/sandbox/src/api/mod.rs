@@ -7,6 +7,7 @@ mod discovery;
 mod eviction;
 mod log;
 mod managed;
+mod policy;
 mod port_forward;
 mod resource;
 mod route;
@@ -48,10 +49,19 @@ pub struct ApiServer {
 struct Api {
     store: Arc<Mutex<Store>>,
     hooks: Mutex<Vec<Hook>>,
-    denied: Mutex<Vec<(String, String)>>,
+    denied: Mutex<Vec<Denial>>,
     bookmarks: Mutex<Duration>,
     forwards: Targets,
     control: Arc<Control>,
+}
+
+/// What somebody may not do.
+#[derive(PartialEq, Eq)]
+struct Denial {
+    verb: String,
+    resource: String,
+    /// Who is impersonated; `None`: everybody.
+    user: Option<String>,
 }
 
 /// What a test does before a request is answered.
@@ -141,7 +151,18 @@ impl ApiServer {
 
     /// From now on nobody may do this: `deny("patch", "nodes/status")`. Access reviews say so, too.
     pub fn deny(&self, verb: &str, resource: &str) {
-        lock(&self.api.denied).push((verb.to_owned(), resource.to_owned()));
+        lock(&self.api.denied).push(Denial::new(verb, resource, None));
+    }
+
+    /// The same of one user, who is impersonated.
+    pub fn deny_to(&self, user: &str, verb: &str, resource: &str) {
+        lock(&self.api.denied).push(Denial::new(verb, resource, Some(user)));
+    }
+
+    /// From now on the user may do this again.
+    pub fn allow_to(&self, user: &str, verb: &str, resource: &str) {
+        let denial = Denial::new(verb, resource, Some(user));
+        lock(&self.api.denied).retain(|denied| *denied != denial);
     }
 
     /// Everybody may do everything again.
@@ -223,20 +244,26 @@ impl Double for Api {
 
     fn error(&self, request: &Request, code: u16, message: Option<&str>) -> Reply {
         match (code, message, Route::of(request)) {
-            (403, None, Route::Objects(info)) => info.forbidden().reply(),
+            (403, None, Route::Objects(info)) => info.forbidden(user(request)).reply(),
             _ => Status::of(code, message).reply(),
         }
     }
 }
 
+impl Denial {
+    fn new(verb: &str, resource: &str, user: Option<&str>) -> Self {
+        Self { verb: verb.to_owned(), resource: resource.to_owned(), user: user.map(str::to_owned) }
+    }
+}
+
 impl Api {
     fn objects(&self, info: Info, request: &Request) -> status::Result<Reply> {
-        if self.denies(info.verb, &info.rule_resource()) {
-            return Err(info.forbidden());
+        if self.denies(request, info.verb, &info.rule_resource()) {
+            return Err(info.forbidden(user(request)));
         }
         if info.subresource == "portforward" {
             // Kubernetes 1.35 and later want both permissions of a WebSocket, and do not say which one is missing.
-            if self.denies("create", &info.rule_resource()) {
+            if self.denies(request, "create", &info.rule_resource()) {
                 return Err(info.forbidden_silently());
             }
             return port_forward::start(
@@ -257,8 +284,11 @@ impl Api {
         verbs::answer(&mut lock(&self.store), &info, request)
     }
 
-    fn denies(&self, verb: &str, resource: &str) -> bool {
-        lock(&self.denied).iter().any(|(one, other)| one == verb && other == resource)
+    fn denies(&self, request: &Request, verb: &str, resource: &str) -> bool {
+        let is_theirs = |denial: &Denial| denial.user.as_ref().is_none_or(|denied| denied == user(request));
+        lock(&self.denied)
+            .iter()
+            .any(|denial| denial.verb == verb && denial.resource == resource && is_theirs(denial))
     }
 
     fn review(&self, request: &Request) -> Reply {
@@ -275,7 +305,7 @@ impl Api {
             "" => text("resource").to_owned(),
             subresource => format!("{}/{subresource}", text("resource")),
         };
-        let allowed = !self.denies(text("verb"), &resource);
+        let allowed = !self.denies(request, text("verb"), &resource);
         review["kind"] = "SelfSubjectAccessReview".into();
         review["apiVersion"] = "authorization.k8s.io/v1".into();
         review["metadata"] = json!({});
@@ -294,9 +324,13 @@ fn proxy(store: &Store, info: &Info, request: &Request) -> status::Result<Reply>
 }
 
 /// Whoever is impersonated, else the one user that there is.
-fn review_of_user(request: &Request) -> Reply {
+fn user(request: &Request) -> &str {
     let impersonated = request.header("impersonate-user");
-    let name = if impersonated.is_empty() { route::USER } else { impersonated };
+    if impersonated.is_empty() { route::USER } else { impersonated }
+}
+
+fn review_of_user(request: &Request) -> Reply {
+    let name = user(request);
     Reply::json(
         201,
         &json!({"kind": "SelfSubjectReview", "apiVersion": "authentication.k8s.io/v1", "metadata": {},

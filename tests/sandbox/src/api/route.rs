@@ -115,7 +115,7 @@ impl Info {
         }
     }
 
-    pub(super) fn forbidden(&self) -> Status {
+    pub(super) fn forbidden(&self, user: &str) -> Status {
         let object = match self.authorized_name.as_str() {
             "" => self.resource.full_name(),
             name => format!("{} \"{name}\"", self.resource.full_name()),
@@ -125,7 +125,7 @@ impl Info {
             None => "at the cluster scope".to_owned(),
         };
         let message = format!(
-            "{object} is forbidden: User \"{USER}\" cannot {} resource \"{}\" in API group \"{}\" {scope}",
+            "{object} is forbidden: User \"{user}\" cannot {} resource \"{}\" in API group \"{}\" {scope}",
             self.verb,
             self.rule_resource(),
             self.resource.group,

@@ -146,6 +146,16 @@ impl Status {
         Self::new(403, "Forbidden", message).about(resource, name)
     }
 
+    /// Refused by a `ValidatingAdmissionPolicy`, which is forbidden and yet 422.
+    pub(super) fn policy(resource: &Resource, name: &str, policy: &str, why: &str) -> Self {
+        let why =
+            format!("ValidatingAdmissionPolicy '{policy}' with binding '{policy}' denied request: {why}");
+        let message = format!("{} \"{name}\" is forbidden: {why}", resource.full_name());
+        let mut status = Self::new(422, "Invalid", message).about(resource, name);
+        status.details.insert("causes".into(), json!([{"message": why}]));
+        status
+    }
+
     /// Nothing is created in a namespace that ends.
     pub(super) fn terminating(resource: &Resource, name: &str, namespace: &str) -> Self {
         let object = resource.full_name();

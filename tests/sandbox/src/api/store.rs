@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use tokio::sync::watch;
 
 use super::controllers;
+use super::policy::Policy;
 use super::resource::Resource;
 use crate::random::uuid;
 use crate::time;
@@ -32,6 +33,7 @@ pub struct Store {
     changed: watch::Sender<u64>,
     /// The controllers are at work.
     settling: bool,
+    pub(super) policies: Vec<Policy>,
 }
 
 /// Lists that were begun and not read to their end, by what continues them.
@@ -71,6 +73,7 @@ impl Default for Store {
             pages: Pages::new(),
             changed: watch::Sender::new(1000),
             settling: false,
+            policies: Vec::new(),
         }
     }
 }
@@ -163,6 +166,25 @@ impl Store {
         object["metadata"]["uid"] = uuid().into();
         object["metadata"]["creationTimestamp"] = time::now().into();
         self.put(object)
+    }
+
+    /// From now on an update of this object is refused if `refuses` says so of its old and its new form, in the words of a
+    /// `ValidatingAdmissionPolicy` of this name. What a test does to the store itself is not.
+    pub fn refuse(
+        &mut self,
+        policy: &str,
+        (resource, object): (&str, &str),
+        message: &str,
+        refuses: impl Fn(&Value, &Value) -> bool + Send + 'static,
+    ) {
+        let Key { resource, name: object, .. } = self.key(resource, "", object);
+        let (name, message) = (policy.to_owned(), message.to_owned());
+        self.policies.push(Policy { name, resource, object, message, refuses: Box::new(refuses) });
+    }
+
+    /// The policy is no more.
+    pub fn allow(&mut self, policy: &str) {
+        self.policies.retain(|one| one.name != policy);
     }
 
     /// Forgets the past: who watches from there, or continues a list, gets a 410.

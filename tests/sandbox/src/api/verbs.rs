@@ -10,7 +10,7 @@ use super::selector::Selector;
 use super::status::{self, Result, Status};
 use super::store::{Key, Store};
 use super::view::View;
-use super::{defaults, deletion, eviction, log, managed, strategic, typed};
+use super::{defaults, deletion, eviction, log, managed, policy, strategic, typed};
 use crate::http::{Reply, Request};
 use crate::random::uuid;
 use crate::time;
@@ -320,6 +320,10 @@ impl Call<'_> {
             keep(&mut new, old, "status");
         } else if resource.status {
             keep(&mut new, old, "spec");
+        }
+        policy::check_annotations(resource, &new)?;
+        if subresource.is_empty() {
+            policy::admit(&store.policies, resource, old, &new)?;
         }
         if new == *old {
             return Ok(Arc::new(new));

@@ -54,6 +54,7 @@ struct Rule {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Effect {
     pub(super) delay: Option<Duration>,
+    pub(super) late: Option<Duration>,
     pub(super) drop: bool,
     pub(super) forbid: bool,
     pub(super) status: Option<u16>,
@@ -122,6 +123,11 @@ impl Fault {
     /// The answer comes late.
     pub fn delay(self, delay: Duration) -> Self {
         self.change(|rule| rule.effect.delay = Some(delay))
+    }
+
+    /// It is done at once, and the answer comes late.
+    pub fn answers_after(self, delay: Duration) -> Self {
+        self.change(|rule| rule.effect.late = Some(delay))
     }
 
     /// Nothing is done and the answer has this status: of an API server with a `Status` for its body.

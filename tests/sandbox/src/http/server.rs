@@ -210,5 +210,8 @@ async fn reply(
     } else {
         double.answer(&request)
     };
+    if let Some(late) = effect.late {
+        tokio::time::sleep(late).await;
+    }
     Ok(effect.finish(reply))
 }

@@ -252,6 +252,45 @@ async fn a_body_may_have_3_mib() {
 }
 
 #[tokio::test]
+async fn annotations_may_have_256_kib_all_together() {
+    for cluster in Cluster::all("annotations").await {
+        let node = cluster.node("a", &json!({})).await;
+        let annotation =
+            |key: &str, kib: usize| json!({"metadata": {"annotations": {key: "y".repeat(kib << 10)}}});
+        assert_eq!(cluster.patch(&node, &annotation("x", 200)).await.0, 200, "{}", cluster.name);
+        let patch = annotation("z", 60);
+        for dry in ["?dryRun=All", ""] {
+            let (code, answer) = cluster.patch(&format!("{node}{dry}"), &patch).await;
+            let message = answer["message"].as_str().unwrap_or_default().to_owned();
+            assert_eq!((code, &answer["reason"]), (422, &json!("Invalid")), "{}: {message}", cluster.name);
+            let end = "is invalid: metadata.annotations: Too long: may not be more than 262144 bytes";
+            assert!(message.starts_with("Node \"") && message.ends_with(end), "{}: {message}", cluster.name);
+        }
+    }
+}
+
+/// As a real server says it; `d0_…` in the tests of the program see both.
+#[tokio::test]
+async fn what_a_policy_refuses_is_refused_to_dry_runs_too() {
+    let server = ApiServer::start().await;
+    server.store().put(sandbox::node("w1"));
+    let cordons = |_: &Value, new: &Value| new["spec"]["unschedulable"] == true;
+    server.store().refuse("freeze", ("nodes", "w1"), "until Monday", cordons);
+    let cluster = Cluster::new("sandbox", "policy", server.config(), None);
+    let node = "/api/v1/nodes/w1";
+    let cordon = json!({"spec": {"unschedulable": true}});
+    let message = "nodes \"w1\" is forbidden: ValidatingAdmissionPolicy 'freeze' with binding 'freeze' denied request: \
+        until Monday";
+    for dry in ["?dryRun=All", ""] {
+        let (code, answer) = cluster.patch(&format!("{node}{dry}"), &cordon).await;
+        assert_eq!((code, &answer["message"]), (422, &json!(message)));
+    }
+    assert_eq!(cluster.patch(node, &json!({"metadata": {"labels": {"a": "b"}}})).await.0, 200);
+    server.store().allow("freeze");
+    assert_eq!(cluster.patch(node, &cordon).await.0, 200);
+}
+
+#[tokio::test]
 async fn what_is_denied_is_forbidden_and_reviews_say_so() {
     let server = ApiServer::start().await;
     server.store().put(sandbox::node("w1"));
