@@ -16,6 +16,7 @@ use serde::de::DeserializeOwned;
 use super::config;
 use super::error::ApiError;
 use super::server_time::ServerTime;
+use super::tasks::Tasks;
 use crate::cli::KubernetesArgs;
 use crate::error::{Error, Result, root_cause};
 use crate::json;
@@ -38,6 +39,8 @@ pub struct Cluster {
     timeout: Duration,
     is_inside: bool,
     pub(super) server_time: ServerTime,
+    /// Leases that are being taken and released.
+    pub(super) tasks: Tasks,
     seen_warnings: Mutex<BTreeSet<String>>,
     on_warning: WarningHandler,
 }
@@ -70,6 +73,7 @@ impl Cluster {
             timeout,
             is_inside,
             server_time: ServerTime::default(),
+            tasks: Tasks::default(),
             seen_warnings: Mutex::default(),
             on_warning: Box::new(on_warning),
         })

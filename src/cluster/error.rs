@@ -1,6 +1,7 @@
 //! Why a request failed, and what to do about it.
 
 mod class;
+mod refusals;
 
 use std::fmt;
 
@@ -11,6 +12,8 @@ use crate::error::{Error, Exit};
 use crate::json::ReadError;
 
 pub use class::{Class, Denier};
+pub(super) use refusals::FINAL_AFTER;
+pub use refusals::Refusals;
 
 /// Why a request did not succeed, after its retries.
 #[derive(Debug)]
@@ -40,6 +43,8 @@ impl Rule<'_> {
 
     pub const LEASES: Rule<'static> =
         Rule { group: "coordination.k8s.io", resource: "leases", namespace: None };
+    /// Those that kubelets renew.
+    pub const NODE_LEASES: Rule<'static> = Rule { namespace: Some("kube-node-lease"), ..Self::LEASES };
     pub const SERVICES: Rule<'static> = Rule { group: "", resource: "services", namespace: None };
     pub const ENDPOINT_SLICES: Rule<'static> =
         Rule { group: "discovery.k8s.io", resource: "endpointslices", namespace: None };
@@ -97,6 +102,11 @@ impl ApiError {
         // One that timed out has taken long enough.
         !matches!(self, Self::Broken(_))
             && matches!(self.class(), Class::Passing | Class::WebhookDown(_) | Class::Busy)
+    }
+
+    /// A webhook that must be asked cannot be asked by a dry run.
+    pub fn is_not_rehearsed(&self) -> bool {
+        matches!(self, Self::Status(status) if status.message.contains("does not support dry run"))
     }
 
     /// Nobody answered, or not in time: other requests fare no better.

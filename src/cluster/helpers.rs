@@ -6,11 +6,10 @@ use std::time::Duration;
 use http::{Request, StatusCode};
 use serde::Deserialize;
 use serde_json::{Value, json};
-use tokio::time::Instant;
 
 use super::api::Cluster;
-use super::error::ApiError;
-use super::watch::{DENIED_FOR_GOOD, Lines};
+use super::error::{ApiError, Refusals};
+use super::watch::Lines;
 
 /// After a watch broke off.
 const PAUSE: Duration = Duration::from_millis(500);
@@ -157,18 +156,14 @@ impl Cluster {
     ) -> Result<T, ApiError> {
         let HelperPod { namespace, name, uid, .. } = pod;
         let mut answer = |seen: Option<&HelperPod>| answer(seen.filter(|seen| seen.uid == *uid));
-        let mut denied_since: Option<Instant> = None;
+        let mut refusals = Refusals::default();
         loop {
             match self.follow_pod_once(namespace, name, &mut answer).await {
                 Ok(Some(found)) => return Ok(found),
-                Ok(None) => denied_since = None,
+                Ok(None) => refusals.over(),
                 Err(error) => {
                     tracing::debug!(%error, "cannot follow pod {namespace}/{name}");
-                    let is_denied =
-                        matches!(error.code(), Some(StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN));
-                    if !is_denied {
-                        denied_since = None;
-                    } else if denied_since.get_or_insert_with(Instant::now).elapsed() >= DENIED_FOR_GOOD {
+                    if refusals.heard(&error) {
                         return Err(error);
                     }
                 }

@@ -17,7 +17,7 @@ use kube::api::{GetParams, PostParams};
 use sha2::{Digest, Sha256};
 
 use super::api::Cluster;
-use super::error::{ApiError, Rule};
+use super::error::{ApiError, Refusals, Rule};
 use crate::error::{Error, Exit};
 
 pub use candidate::{Candidate, Waiting};
@@ -32,6 +32,9 @@ const NODE: &str = "sciuro-node-";
 const MEDIK8S_NAMESPACE: &str = "medik8s-leases";
 
 const LONGEST_NAME: usize = 253;
+
+/// How long a release may take: whoever comes next can wait for the Lease to run out instead.
+const RELEASE_WITHIN: Duration = Duration::from_secs(5);
 
 const GROUP: &str = "coordination.k8s.io";
 
@@ -95,6 +98,34 @@ pub enum LeaseError {
 }
 
 impl LeaseError {
+    /// No answer, or none that says anything.
+    fn broken(key: &LeaseKey, verb: &'static str, why: impl Into<String>) -> Self {
+        Self::Api { key: key.clone(), verb, error: ApiError::Broken(why.into()) }
+    }
+
+    /// In one line.
+    pub fn why(&self) -> String {
+        match self {
+            Self::Held { key, holder } => {
+                format!("the Lease {}/{} is held by {holder}", key.namespace, key.name)
+            }
+            Self::Api { error, .. } => error.to_string(),
+        }
+    }
+
+    /// It may well be the answer the next time, too.
+    pub fn is_lasting(&self) -> bool {
+        matches!(self, Self::Api { error, .. } if error.is_lasting())
+    }
+
+    /// Whether the API server stays with it.
+    pub fn is_final(&self, refusals: &mut Refusals) -> bool {
+        match self {
+            Self::Held { .. } => false,
+            Self::Api { error, .. } => refusals.heard(error),
+        }
+    }
+
     /// There is no such namespace.
     pub fn is_missing_namespace(&self) -> bool {
         matches!(self, Self::Api { verb: "create", .. }) && self.is_missing()
@@ -108,10 +139,7 @@ impl LeaseError {
     /// What failed and why, for any Lease. The flags that help are the caller's to name.
     pub fn explain(self) -> Error {
         match self {
-            Self::Held { key, holder } => Error::new(
-                Exit::Busy,
-                format!("the Lease {}/{} is held by {holder}", key.namespace, key.name),
-            ),
+            Self::Held { .. } => Error::new(Exit::Busy, self.why()),
             Self::Api { key, verb, error } => {
                 let leases = Rule { group: GROUP, resource: "leases", namespace: Some(&key.namespace) };
                 let explained = error.explain(verb, &leases);
@@ -248,6 +276,12 @@ impl Cluster {
             Err(LeaseError::Held { .. }) => None, // reading never says so
         };
         Ok(lease.as_ref().and_then(holder).filter(|holder| !is_identity(holder)).map(str::to_owned))
+    }
+
+    /// Returns once every Lease is released whose [`Hold`] was dropped, or was just being taken for somebody who no longer
+    /// waits for it. The process should not end before, and does not wait for a server that does not answer.
+    pub async fn leases_released(&self) {
+        let _runs_out = tokio::time::timeout(2 * RELEASE_WITHIN, self.tasks.done()).await;
     }
 
     /// Whether the Lease was renewed within its duration, by its own clock: good enough for a warning.

@@ -24,6 +24,7 @@ mod record;
 mod remediated;
 mod server_time;
 mod services;
+mod tasks;
 mod volumes;
 mod watch;
 
@@ -33,7 +34,7 @@ pub use claims::ClaimsElsewhere;
 pub use clock::Clock;
 pub use config::{KubeconfigNames, kubeconfig_names};
 pub use diagnostics::{LogOf, LogTail, Part, whole_lines};
-pub use error::{ApiError, Class, Denier, Rule};
+pub use error::{ApiError, Class, Denier, Refusals, Rule};
 pub use evictions::Eviction;
 pub use follow::{Change, Listed};
 pub use helpers::HelperPod;

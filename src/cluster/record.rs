@@ -57,12 +57,21 @@ impl Cluster {
         write: &Write,
     ) -> Result<RemediatedNode, RecordError> {
         let body = body(node, write).map_err(RecordError::Api)?;
-        match self.patch_node(&node.name, body).await {
+        match self.patch_node(&node.name, body, false).await {
             Ok(node) => Ok(node),
             Err(error) if is_gone(&error) => Err(RecordError::Gone),
             Err(error) if may_have_been_stored(&error) => self.read_back(node, write, error).await,
             Err(error) => Err(RecordError::Api(error)),
         }
+    }
+
+    /// Lets the server say whether it would store this, and stores nothing. What others write meanwhile does not matter.
+    pub async fn rehearse_record(&self, node: &RemediatedNode, write: &Write) -> Result<(), ApiError> {
+        let mut body = body(node, write)?;
+        if let Some(metadata) = body["metadata"].as_object_mut() {
+            metadata.remove("resourceVersion");
+        }
+        self.patch_node(&node.name, body, true).await.map(drop)
     }
 
     async fn read_back(
@@ -91,7 +100,7 @@ impl Cluster {
         let (mut version, uid) = (node.resource_version.clone(), &node.view.uid);
         loop {
             let metadata = json!({"uid": uid, "resourceVersion": version, "annotations": {ABORT: id}});
-            match self.patch_node(&node.name, json!({"metadata": metadata})).await {
+            match self.patch_node(&node.name, json!({"metadata": metadata}), false).await {
                 Ok(_) => return Ok(Written::Patched),
                 Err(error) if is_gone(&error) => return Ok(Written::Gone),
                 Err(error) if error.code() == Some(StatusCode::CONFLICT) => {}
@@ -107,8 +116,9 @@ impl Cluster {
         }
     }
 
-    async fn patch_node(&self, name: &str, body: Value) -> Result<RemediatedNode, ApiError> {
-        let parameters = PatchParams { field_manager: Some(FIELD_MANAGER.into()), ..PatchParams::default() };
+    async fn patch_node(&self, name: &str, body: Value, dry_run: bool) -> Result<RemediatedNode, ApiError> {
+        let parameters =
+            PatchParams { dry_run, field_manager: Some(FIELD_MANAGER.into()), ..PatchParams::default() };
         let request = kube::core::Request::new(NODES).patch(name, &parameters, &Patch::Merge(body))?;
         self.call::<Received<RemediatedNode>>(request).await.map(|received| received.node)
     }

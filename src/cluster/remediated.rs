@@ -11,7 +11,7 @@ use serde::de::IgnoredAny;
 use tokio::sync::watch;
 
 use super::api::Cluster;
-use super::error::ApiError;
+use super::error::{ApiError, Refusals};
 use super::nodes::{FIELD_MANAGER, NODES, Received, SlimForm, Versioned, null_is_default};
 use super::watch::{NodeSelection, SeenNodes};
 use super::{claims, record};
@@ -131,6 +131,10 @@ pub enum WatchedNode {
         since: Timestamp,
         why: String,
     },
+    /// The API server refuses to show it, and stays with that.
+    Denied {
+        why: String,
+    },
 }
 
 impl Cluster {
@@ -151,7 +155,7 @@ impl Cluster {
     }
 
     /// Follows one node until the receiver is dropped. Nothing ends it: not an outage, not a server that starts anew, not
-    /// rules that forbid it for a while.
+    /// rules that forbid it, which is said once it stays so.
     pub fn watch_remediated_node(self: &Arc<Self>, name: &str) -> watch::Receiver<WatchedNode> {
         let unread = WatchedNode::Unknown { since: Timestamp::now(), why: "not read yet".into() };
         let (sender, receiver) = watch::channel(unread);
@@ -168,6 +172,7 @@ impl Cluster {
     async fn tell_of_node(&self, name: &str, sender: &watch::Sender<WatchedNode>) {
         let fields = format!("metadata.name={name}");
         let selection = NodeSelection { fields: Some(&fields), ..NodeSelection::default() };
+        let mut refusals = Refusals::default();
         loop {
             let seen = watch::Sender::new(SeenNodes::<RemediatedNode>::default());
             let mut news = seen.subscribe();
@@ -175,12 +180,20 @@ impl Cluster {
                 while news.changed().await.is_ok() {
                     tell(&news.borrow_and_update(), name, sender);
                 }
+                std::future::pending().await // never: `seen` is there
             };
-            let ended = tokio::select! {
-                error = self.follow_nodes(selection, &seen) => error.to_string(),
-                () = tell => String::new(), // never: `seen` is there
+            let (_, error) = tokio::select! {
+                ended = self.follow_nodes_until(selection, &seen) => ended,
+                never = tell => never,
             };
-            lose_sight(sender, Timestamp::now(), ended);
+            if seen.borrow().listed {
+                refusals.over();
+            }
+            if refusals.heard(&error) {
+                sender.send_replace(WatchedNode::Denied { why: error.to_string() });
+            } else {
+                lose_sight(sender, Timestamp::now(), error.to_string());
+            }
             tokio::time::sleep(AGAIN_AFTER).await;
         }
     }
@@ -199,7 +212,7 @@ fn lose_sight(sender: &watch::Sender<WatchedNode>, now: Timestamp, why: String) 
     sender.send_modify(|node| {
         let since = match node {
             WatchedNode::Unknown { since, .. } => *since,
-            WatchedNode::Here(_) | WatchedNode::Gone => now,
+            WatchedNode::Here(_) | WatchedNode::Gone | WatchedNode::Denied { .. } => now,
         };
         *node = WatchedNode::Unknown { since, why };
     });

@@ -16,7 +16,7 @@ use tokio::sync::watch::Sender;
 use tokio::time::Instant;
 
 use super::api::Cluster;
-use super::error::{ApiError, Rule};
+use super::error::{ApiError, FINAL_AFTER, Rule};
 use super::nodes::{NODES, Received, SlimForm};
 use crate::error::{Error, root_cause};
 
@@ -25,9 +25,6 @@ pub(super) const DEAD_AFTER: Duration = Duration::from_secs(10);
 
 /// No Node is this large: etcd takes 1.5 MiB, and JSON is not five times as long.
 const MAX_EVENT: usize = 8 << 20;
-
-/// An API server that starts denies what it has not read the rules for yet.
-pub(super) const DENIED_FOR_GOOD: Duration = Duration::from_secs(10);
 
 /// Somebody waits for news; jitter may double it.
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
@@ -116,6 +113,16 @@ impl Cluster {
         selection: NodeSelection<'_>,
         seen: &Sender<SeenNodes<N>>,
     ) -> Error {
+        let (verb, error) = self.follow_nodes_until(selection, seen).await;
+        error.explain(verb, &Rule::NODES)
+    }
+
+    /// The same, with what is not possible and why.
+    pub(super) async fn follow_nodes_until<N: SlimForm>(
+        &self,
+        selection: NodeSelection<'_>,
+        seen: &Sender<SeenNodes<N>>,
+    ) -> (&'static str, ApiError) {
         let mut following = Following {
             selection,
             seen,
@@ -136,7 +143,7 @@ impl Cluster {
                 Err(error) => {
                     tracing::debug!(%error, "cannot {verb} nodes");
                     if following.is_final(&error) {
-                        return error.explain(verb, &Rule::NODES);
+                        return (verb, error);
                     }
                     following.report(&error);
                 }
@@ -243,7 +250,7 @@ impl<N: SlimForm> Following<'_, N> {
             return false;
         }
         let since = self.denied_since.get_or_insert_with(Instant::now);
-        since.elapsed() >= DENIED_FOR_GOOD
+        since.elapsed() >= FINAL_AFTER
     }
 
     /// Tells of a failure that another attempt has not mended: connections end now and then, and nobody need know.

@@ -11,7 +11,10 @@ mod stop;
 mod sync;
 mod version;
 
+use std::panic::{AssertUnwindSafe, resume_unwind};
 use std::sync::Arc;
+
+use futures::FutureExt;
 
 use crate::cli::{Cli, Command, KubernetesArgs};
 use crate::cluster::Cluster;
@@ -32,13 +35,13 @@ pub async fn run(cli: Cli, ui: Arc<Ui>) -> Result<Exit> {
         Command::Sync(args) => {
             let settings = SyncSettings::resolve(*args)?;
             let cluster = connect(&kubernetes, &ui).await?;
-            let exit = sync::run(&settings, &cluster, &ui).await?;
+            let exit = to_the_end(&cluster, sync::run(&settings, &cluster, &ui)).await?;
             refuse_warnings(&kubernetes, &cluster, exit)
         }
         Command::Remediate(args) => {
             let settings = RemediateSettings::resolve(*args)?;
             let cluster = connect(&kubernetes, &ui).await?;
-            let exit = Box::pin(remediate::run(&settings, &cluster, &ui)).await?;
+            let exit = to_the_end(&cluster, Box::pin(remediate::run(&settings, &cluster, &ui))).await?;
             refuse_warnings(&kubernetes, &cluster, exit)
         }
         Command::Check(args) => {
@@ -51,6 +54,13 @@ pub async fn run(cli: Cli, ui: Arc<Ui>) -> Result<Exit> {
         Command::Completion(args) => completion::run(&args, &ui),
         Command::Options => Ok(options::run(&ui)),
     }
+}
+
+/// A command that takes Leases: whatever it comes to, the process does not end before they are released.
+async fn to_the_end<T>(cluster: &Cluster, command: impl Future<Output = T>) -> T {
+    let done = AssertUnwindSafe(command).catch_unwind().await;
+    cluster.leases_released().await;
+    done.unwrap_or_else(|panic| resume_unwind(panic))
 }
 
 async fn connect(args: &KubernetesArgs, ui: &Arc<Ui>) -> Result<Arc<Cluster>> {

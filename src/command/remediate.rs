@@ -11,6 +11,7 @@ mod next;
 mod plan;
 mod preflight;
 mod prompts;
+mod rehearsal;
 mod report;
 mod resume;
 mod run;
@@ -32,10 +33,10 @@ use self::silence::Silencing;
 use self::steps::Steps;
 use self::work::Worker;
 use super::render;
-use super::stop::{Stopped, until_stopped};
+use super::stop::until_stopped;
 use crate::cli::DryRun;
-use crate::cluster::{Cluster, Hold, RemediatedNode, Rule, holder_identity};
-use crate::core::remediation::{End, Machine};
+use crate::cluster::{Cluster, RemediatedNode, Rule, holder_identity};
+use crate::core::remediation::End;
 use crate::error::{Error, Exit, Result};
 use crate::settings::{DrainSettings, RemediateSettings, Targets, Task};
 use crate::ui::{self, Progress, Ui};
@@ -144,15 +145,9 @@ async fn remediate(name: &str, context: &Context<'_>) -> Result<String> {
         worker.reboot = Some(begin::reboot(settings, &found.node)?);
         worker.drain.said.clone_from(&found.drain.warnings);
         worker.steps.begin(if settings.reboot.method.is_guarded() { "probe" } else { "admission" });
-        let first =
-            until_stopped(Some(&locks.node), Box::pin(begin::first_record(&worker, &found, context))).await;
-        if let Err(Stopped::Signal(_)) = first {
-            worker.end_probe().await;
-        }
-        let (record, node, admission) = first??;
-        let machine =
-            Machine::start(record, begin::options(settings, drain.timeout, worker.prompts.can_ask()));
-        Ok(carry_out(worker, machine, node, Some(admission)).await)
+        let options = begin::options(settings, drain.timeout, worker.prompts.can_ask());
+        let run = Box::pin(begin::first_record(&worker, &found, options, context)).await?;
+        Ok(carry_out(&worker, run).await)
     };
     let outcome: Result<End> = begun.await;
     silencing.end().await;
@@ -208,24 +203,8 @@ fn worker<'w>(
     })
 }
 
-/// Lets the machine run to its end; `admission` is held until its first record is stored.
-async fn carry_out(
-    worker: Worker<'_>,
-    machine: Machine,
-    node: RemediatedNode,
-    admission: Option<Hold>,
-) -> End {
-    let views = worker.cluster.watch_remediated_node(&worker.node);
-    let run = Run {
-        cluster: worker.cluster,
-        worker: &worker,
-        machine,
-        node,
-        views,
-        has_watched: false,
-        admission,
-        took_condition: false,
-    };
+/// Lets a run go on to its end.
+async fn carry_out(worker: &Worker<'_>, run: Run<'_>) -> End {
     let run = async {
         let end = Box::pin(run.until_its_end()).await;
         worker.silencing.stop();

@@ -13,7 +13,7 @@ use self::command::LastWord;
 use super::baseline::{csi_drivers, list_ready_daemon_sets};
 use super::reboot::command::CommandOptions;
 use super::{News, Tell};
-use crate::cluster::{Cluster, RemediatedNode, WatchedNode};
+use crate::cluster::{ApiError, Cluster, RemediatedNode, WatchedNode};
 use crate::core::node::Condition;
 use crate::core::remediation::Record;
 use crate::core::verify::{AlertsSeen, Check, Soak, SoakState, VerifySeen, checks};
@@ -33,7 +33,8 @@ pub struct VerifyOptions {
     pub alerts: watch::Receiver<Option<AlertsSeen>>,
 }
 
-/// Returns once all checks have held for the whole time. It has no end of its own; `last` has what it saw last.
+/// Returns once all checks have held for the whole time, or cannot be made. It has no end of its own; `last` has what it saw
+/// last.
 pub async fn verify(
     cluster: &Cluster,
     node: &str,
@@ -42,11 +43,11 @@ pub async fn verify(
     options: &VerifyOptions,
     last: &Mutex<Vec<Check>>,
     tell: &dyn Tell,
-) {
+) -> Result<(), ApiError> {
     let pods = watch::Sender::new(None);
     tokio::select! {
-        () = pods::follow(cluster, node, &pods) => {}
-        () = until_held(cluster, node, record, views, &pods, options, last, tell) => {}
+        error = pods::follow(cluster, node, &pods) => Err(error),
+        () = until_held(cluster, node, record, views, &pods, options, last, tell) => Ok(()),
     }
 }
 

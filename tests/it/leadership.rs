@@ -294,7 +294,7 @@ fn a_hold_that_was_taken_over_during_an_outage_is_lost_to_its_holder(world: &Wor
 
 fn a_holder_that_is_silent_has_as_long_as_it_says(world: &World) {
     let pace = Pace::of(Duration::from_secs(60));
-    drop(take(world, &candidate(world, world.cluster(None), "first").with_pace(pace)));
+    take(world, &candidate(world, world.cluster(None), "first").with_pace(pace)).abandon();
     let (clock, ahead) = moving_clock();
     let second = short(world, world.cluster(None), "second").with_clock(clock);
     let on_wait = |holder: &str, wait: Duration| {

@@ -1,12 +1,15 @@
 //! How a Lease becomes ours: at once if it is free, else when its holder has let it run out before our eyes. No two clocks
 //! are ever compared.
 
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
 use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
+use tokio::runtime::Handle;
+use tokio::sync::oneshot;
 
 use super::pace::{LONGEST, Pace};
 use super::{Hold, LeaseError, LeaseKey, duration, holder, taken};
@@ -135,21 +138,36 @@ impl Candidate {
 
     /// Waits until the Lease is ours, however long that takes, and tells how it looks when that is news.
     pub async fn wait(&self, mut tell: impl FnMut(Waiting<'_>)) -> Hold {
+        let never = |waiting: Waiting<'_>| -> Result<(), Infallible> {
+            tell(waiting);
+            Ok(())
+        };
+        match self.wait_unless(never).await {
+            Ok(hold) => hold,
+            Err(never) => match never {},
+        }
+    }
+
+    /// The same until `tell` has had enough.
+    pub async fn wait_unless<E>(
+        &self,
+        mut tell: impl FnMut(Waiting<'_>) -> Result<(), E>,
+    ) -> Result<Hold, E> {
         let mut seen = Seen::default();
         let mut told = None;
         loop {
             let pause = match self.look(&mut seen).await {
-                Ok(Standing::Ours(hold)) => return hold,
+                Ok(Standing::Ours(hold)) => return Ok(hold),
                 Ok(Standing::Beaten) => Duration::ZERO,
                 Ok(Standing::Held { holder, left }) => {
                     if told.as_ref() != Some(&holder) {
-                        tell(Waiting::Behind(&holder));
+                        tell(Waiting::Behind(&holder))?;
                         told = Some(holder);
                     }
                     left.min(self.pace.look_every())
                 }
                 Err(error) => {
-                    tell(Waiting::Failed(error));
+                    tell(Waiting::Failed(error))?;
                     told = None;
                     self.pace.look_every()
                 }
@@ -177,7 +195,17 @@ impl Candidate {
         }
     }
 
+    /// To the end, also if nobody waits for it any more: what the server has made ours by then is released.
     async fn seize(&self, lease: Option<Lease>) -> Result<Standing, LeaseError> {
+        let (tell, told) = oneshot::channel();
+        let this = self.clone();
+        self.cluster.tasks.spawn(&Handle::current(), async move {
+            let _nobody_waits = tell.send(this.try_to_seize(lease).await);
+        });
+        told.await.unwrap_or_else(|_| Err(LeaseError::broken(&self.key, "update", "the process ends")))
+    }
+
+    async fn try_to_seize(&self, lease: Option<Lease>) -> Result<Standing, LeaseError> {
         let since = (self.clock)();
         let seized = match lease {
             None => self.cluster.create_lease(self).await,

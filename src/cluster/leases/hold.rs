@@ -8,11 +8,12 @@ use std::task::Poll;
 use std::time::Duration;
 
 use k8s_openapi::api::coordination::v1::Lease;
-use tokio::sync::watch;
+use tokio::runtime::Handle;
+use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 
-use super::{Candidate, LeaseError, holder, released, taken};
-use crate::cluster::error::ApiError;
+use super::{Candidate, LeaseError, RELEASE_WITHIN, holder, released, taken};
+use crate::cluster::error::Refusals;
 use crate::core::remediation::LeaseSeen;
 
 /// Who holds a Lease that we have lost, if it is nobody else.
@@ -20,10 +21,14 @@ const NOT_RENEWED: &str = "nobody that we know of: it could not be renewed in ti
 const DELETED: &str = "nobody: it was deleted";
 const GIVEN_BACK: &str = "nobody: its holder was taken off it";
 
-/// A Lease that we hold, renewed in the background until it is released.
+/// A Lease that we hold, renewed in the background until it is released. Dropped, it is released in the background, too, so
+/// that whatever ends a run leaves none behind: [`Cluster::leases_released`](crate::cluster::Cluster::leases_released) waits for
+/// that.
 pub struct Hold {
     shared: Arc<Shared>,
     renewal: JoinHandle<()>,
+    runtime: Handle,
+    is_over: bool,
 }
 
 struct Shared {
@@ -85,7 +90,7 @@ impl Hold {
         let standing = watch::Sender::new(LeaseSeen::Held);
         let shared = Arc::new(Shared { candidate, state: Mutex::new(state), standing });
         let renewal = tokio::spawn(renew(shared.clone()));
-        Self { shared, renewal }
+        Self { shared, renewal, runtime: Handle::current(), is_over: false }
     }
 
     /// How it stands now.
@@ -107,10 +112,8 @@ impl Hold {
     pub async fn renew_now(&self) -> Result<(), LeaseError> {
         let Candidate { key, pace, .. } = &self.shared.candidate;
         let held = |holder: String| LeaseError::Held { key: key.clone(), holder };
-        let late = || LeaseError::Api {
-            key: key.clone(),
-            verb: "update",
-            error: ApiError::Broken(format!("it could not be renewed within {:?}", pace.deadline)),
+        let late = || {
+            LeaseError::broken(key, "update", format!("it could not be renewed within {:?}", pace.deadline))
         };
         if let LeaseSeen::Lost(holder) = self.seen() {
             return Err(held(holder));
@@ -122,6 +125,7 @@ impl Hold {
         match self.seen() {
             LeaseSeen::Held => Ok(()),
             LeaseSeen::Unsure => Err(late()), // the machine slept before the answer came
+            LeaseSeen::Denied(why) => Err(LeaseError::broken(key, "update", why)),
             LeaseSeen::Lost(holder) => Err(held(holder)),
         }
     }
@@ -144,10 +148,11 @@ impl Hold {
         self.seen() == LeaseSeen::Held
     }
 
-    /// Returns once the Lease is no longer ours. Whoever writes must stop then.
+    /// Returns once the Lease is no longer ours, or can be kept no longer. Whoever writes must stop then.
     pub async fn lost(&self) {
+        let is_lost = |standing: &LeaseSeen| matches!(standing, LeaseSeen::Lost(_) | LeaseSeen::Denied(_));
         // `shared` has the sender: it does not end before.
-        let _ = self.changes().wait_for(|standing| matches!(standing, LeaseSeen::Lost(_))).await;
+        let _ = self.changes().wait_for(is_lost).await;
     }
 
     /// Does `work` while the Lease is ours; `None` if it was lost meanwhile. Before each step of the work the clock is asked
@@ -165,33 +170,71 @@ impl Hold {
     }
 
     /// Gives the Lease back with `annotations` set on it, so that the next run need not wait.
-    pub async fn release(self, annotations: BTreeMap<String, String>) -> Result<(), LeaseError> {
-        self.renewal.abort();
+    pub async fn release(mut self, annotations: BTreeMap<String, String>) -> Result<(), LeaseError> {
         self.annotate(annotations);
-        let candidate = &self.shared.candidate;
-        let (ours, annotations) = {
-            let state = self.shared.state();
-            (state.lease.clone(), state.annotations.clone())
-        };
-        let give_back = async |mut lease: Lease| {
-            annotate(lease.metadata.annotations.get_or_insert_default(), &annotations);
-            candidate.cluster.replace_lease(&candidate.key, released(lease)).await
-        };
-        match give_back(ours).await {
-            // A renewal was on its way when it was aborted.
-            Err(error) if error.is_conflict() => match candidate.cluster.lease(&candidate.key).await? {
-                Some(now) if holder(&now) == Some(&candidate.identity) => give_back(now).await.map(drop),
-                _ => Ok(()), // another's by now
-            },
-            done => done.map(drop),
+        let released = self.give_back();
+        let ended = || LeaseError::broken(&self.shared.candidate.key, "update", "the process ends");
+        released.await.unwrap_or_else(|_| Err(ended()))
+    }
+
+    /// In the background, whoever waits for it.
+    fn give_back(&mut self) -> oneshot::Receiver<Result<(), LeaseError>> {
+        self.is_over = true;
+        self.renewal.abort();
+        let (tell, told) = oneshot::channel();
+        let shared = self.shared.clone();
+        self.shared.candidate.cluster.tasks.spawn(&self.runtime, async move {
+            let late = || {
+                let why = format!("no answer within {}s", RELEASE_WITHIN.as_secs());
+                LeaseError::broken(&shared.candidate.key, "update", why)
+            };
+            let released = tokio::time::timeout(RELEASE_WITHIN, give_back(&shared)).await;
+            let released = released.unwrap_or_else(|_| Err(late()));
+            if let Err(error) = &released {
+                let (name, why) = (&shared.candidate.key.name, error.why());
+                tracing::info!(
+                    "could not release Lease {name}; it will expire on its own: {}",
+                    why.escape_debug()
+                );
+            }
+            let _nobody_waits = tell.send(released);
+        });
+        told
+    }
+
+    /// As a process that is killed leaves it: held, and not renewed any more.
+    pub fn abandon(mut self) {
+        self.is_over = true;
+    }
+}
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        self.renewal.abort();
+        if !self.is_over {
+            let _nobody_waits = self.give_back();
         }
     }
 }
 
-/// What nobody keeps is not renewed.
-impl Drop for Hold {
-    fn drop(&mut self) {
-        self.renewal.abort();
+async fn give_back(shared: &Shared) -> Result<(), LeaseError> {
+    let candidate = &shared.candidate;
+    let (ours, annotations) = {
+        let state = shared.state();
+        (state.lease.clone(), state.annotations.clone())
+    };
+    let give_back = async |mut lease: Lease| {
+        annotate(lease.metadata.annotations.get_or_insert_default(), &annotations);
+        candidate.cluster.replace_lease(&candidate.key, released(lease)).await
+    };
+    match give_back(ours).await {
+        // A renewal was on its way when it was aborted.
+        Err(error) if error.is_conflict() => match candidate.cluster.lease(&candidate.key).await? {
+            Some(now) if holder(&now) == Some(&candidate.identity) => give_back(now).await.map(drop),
+            _ => Ok(()), // another's by now
+        },
+        Err(error) if error.is_missing() => Ok(()),
+        done => done.map(drop),
     }
 }
 
@@ -208,6 +251,7 @@ fn annotate(annotations: &mut BTreeMap<String, String>, changes: &BTreeMap<Strin
 async fn renew(shared: Arc<Shared>) {
     let Candidate { pace, outlasts_outages, .. } = &shared.candidate;
     let mut pause = pace.renew_every;
+    let mut refusals = Refusals::default();
     loop {
         tokio::time::sleep(pause).await;
         // After a suspend the deadline is over, whatever the runtime's timers say.
@@ -220,10 +264,18 @@ async fn renew(shared: Arc<Shared>) {
             left = pace.try_for();
         }
         pause = match tokio::time::timeout(left.min(pace.try_for()), renew_once(&shared)).await {
-            Ok(Ok(None)) => pace.renew_every,
+            Ok(Ok(None)) => {
+                refusals.over();
+                pace.renew_every
+            }
             Ok(Ok(Some(holder))) => return shared.lose(&holder),
             Ok(Err(error)) => {
+                let is_final = error.is_final(&mut refusals);
                 let why = error.explain().to_string();
+                if is_final {
+                    drop(shared.standing.send_replace(LeaseSeen::Denied(why)));
+                    return;
+                }
                 tracing::info!("the Lease could not be renewed: {}", why.escape_debug());
                 pace.pause().min(left)
             }

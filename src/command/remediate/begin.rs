@@ -1,14 +1,20 @@
-//! From the plan to the first record: the probe, and under the admission Lease the gates once more.
+//! From the plan to the first record: the probe, and under the disruption lock the gates once more.
 
+use jiff::Timestamp;
 use uuid::Uuid;
 
+use super::Context;
+use super::admission::{self, Turn};
 use super::next::{Lines, Next};
 use super::preflight::Preflight;
+use super::run::Run;
 use super::work::Worker;
-use super::{Context, admission};
-use crate::cluster::{Hold, RemediatedNode, Rule};
-use crate::core::remediation::Method;
-use crate::core::remediation::{Baseline, Options, Record, RecordSeen, State, VERSION};
+use crate::cluster::{RemediatedNode, Rule};
+use crate::command::stop::{Stopped, until_stopped};
+use crate::core::gates::Refusal;
+use crate::core::remediation::{
+    Baseline, Machine, Mark, Method, Options, Reason, Record, RecordSeen, State, VERSION,
+};
 use crate::error::{Error, Exit, Result};
 use crate::remedy::reboot::command::CommandOptions;
 use crate::remedy::reboot::pod::{HelperOptions, STARTS_WITHIN};
@@ -94,12 +100,30 @@ pub(super) fn helper(settings: &RemediateSettings) -> HelperOptions {
     HelperOptions { starts_within, by_signal: settings.method == Method::Signal, ..options }
 }
 
-/// The first record, once everything was asked: the machine is the right one, and the gates let it go.
-pub(super) async fn first_record(
+/// Asks everything once more, and stores the first record; then, or when that was not to be, the run goes on to its end.
+pub(super) async fn first_record<'w>(
+    worker: &'w Worker<'w>,
+    found: &Preflight,
+    options: Options,
+    context: &Context<'_>,
+) -> Result<Run<'w>> {
+    let begun = until_stopped(Some(&worker.locks.node), Box::pin(ask_again(worker, found, context))).await;
+    if let Err(Stopped::Signal(_)) = begun {
+        worker.end_probe().await;
+    }
+    let (turn, record, node) = begun??;
+    let mut run = Run::new(worker, Machine::start(record, options), node);
+    Box::pin(run.until_recorded(&turn)).await;
+    turn.end().await;
+    Ok(run)
+}
+
+/// Whether the machine is the right one and, from our turn on, whether the gates let it go.
+async fn ask_again(
     worker: &Worker<'_>,
     found: &Preflight,
     context: &Context<'_>,
-) -> Result<(Record, RemediatedNode, Hold)> {
+) -> Result<(Turn, Record, RemediatedNode)> {
     worker.sweep().await;
     let boot_id = found.node.view.boot_id.clone();
     if worker.settings.reboot.method.is_guarded() {
@@ -109,15 +133,10 @@ pub(super) async fn first_record(
     let baseline = baseline::take(worker.cluster, &found.node).await;
     let baseline = baseline
         .map_err(|error| error.explain("list", &Rule { group: "", resource: "pods", namespace: None }))?;
-
-    let admission = worker.take_admission().await?;
-    match look_again(worker, found, baseline, context).await {
-        Ok((record, node)) => Ok((record, node, admission)),
-        Err(error) => {
-            let _runs_out = admission.release(std::collections::BTreeMap::new()).await;
-            Err(error)
-        }
-    }
+    let turn = worker.turn().await?;
+    let looked = turn.allows(Box::pin(look_again(worker, found, baseline, context))).await;
+    let (record, node) = looked.unwrap_or_else(|| Err(refused_late(worker, &turn.too_short())))?;
+    Ok((turn, record, node))
 }
 
 async fn look_again(
@@ -147,29 +166,57 @@ async fn look_again(
     }
     let (refusals, overridden) = others?.judge(&node, &node.view.boot_id, worker.settings);
     admission::refuse(&refusals).map_err(|error| refused_late(worker, &error.to_string()))?;
-    let record = Record {
-        v: VERSION,
-        id: worker.id.clone(),
-        state: State::Cordoning,
-        failed_state: None,
-        since: cluster.now(),
-        timeout: 0,
-        actor: actor(&worker.holder).to_owned(),
-        holder: worker.holder.clone(),
+    let draft = Draft {
+        id: &worker.id,
+        holder: &worker.holder,
         method: worker.settings.reboot.method,
-        reason: found.reasons.clone(),
-        overrides: overridden.iter().map(|refusal| refusal.gate.name().to_owned()).collect(),
-        node_uid: node.view.uid.clone(),
-        pre_boot_id: node.view.boot_id.clone(),
-        proven_boot_id: None,
-        baseline,
-        was_unschedulable: node.view.unschedulable,
-        marks: worker.silencing.mark().into_iter().collect(),
-        attempts: Vec::new(),
-        bundle: None,
-        last_error: None,
+        reasons: &found.reasons,
+        overridden: &overridden,
     };
+    let record = draft.record(&node, baseline, worker.silencing.mark(), cluster.now());
     Ok((record, node))
+}
+
+/// What a record says that is new.
+pub(super) struct Draft<'d> {
+    pub(super) id: &'d str,
+    pub(super) holder: &'d str,
+    pub(super) method: Method,
+    pub(super) reasons: &'d [Reason],
+    pub(super) overridden: &'d [Refusal],
+}
+
+impl Draft<'_> {
+    pub(super) fn record(
+        &self,
+        node: &RemediatedNode,
+        baseline: Baseline,
+        silence: Option<Mark>,
+        now: Timestamp,
+    ) -> Record {
+        Record {
+            v: VERSION,
+            id: self.id.to_owned(),
+            state: State::Cordoning,
+            failed_state: None,
+            since: now,
+            timeout: 0,
+            actor: actor(self.holder).to_owned(),
+            holder: self.holder.to_owned(),
+            method: self.method,
+            reason: self.reasons.to_vec(),
+            overrides: self.overridden.iter().map(|refusal| refusal.gate.name().to_owned()).collect(),
+            node_uid: node.view.uid.clone(),
+            pre_boot_id: node.view.boot_id.clone(),
+            proven_boot_id: None,
+            baseline,
+            was_unschedulable: node.view.unschedulable,
+            marks: silence.into_iter().collect(),
+            attempts: Vec::new(),
+            bundle: None,
+            last_error: None,
+        }
+    }
 }
 
 fn actor(holder: &str) -> &str {

@@ -65,6 +65,14 @@ pub(super) async fn ending(
             format!("node/{node}: the record of a remediation on it cannot be read: {why}"),
         )
         .hint(format!("if nobody is at work on the node: {}", clear_command(node)))),
+        End::Refused { during: None, why } => {
+            let error = Error::new(Exit::Refused, format!("node/{node}: {why}; nothing was changed"));
+            Err(lines.hint(error, &[Next::Check]))
+        }
+        End::Refused { during: Some(state), why } => go_on(Error::new(
+            Exit::Failed,
+            format!("node/{node}: stopped during {}: {why}; it stays cordoned", step(state)),
+        )),
         End::Interrupted { during } => {
             let exit = signal::came().map_or(Exit::Interrupted, signal::Signal::exit);
             let place = during
@@ -77,10 +85,13 @@ pub(super) async fn ending(
 
 fn failure(state: State) -> (Exit, &'static str) {
     match state {
+        State::Cordoning => (Exit::Failed, "stopped before the drain"),
         State::Draining => (Exit::NotDrained, "the drain failed"),
         State::RebootIntent => (Exit::NotRebooted, "it was not rebooted"),
         State::WaitBoot => (Exit::NotRebooted, "no reboot was proven"),
         State::Verifying => (Exit::NotVerified, "it is not as it was before"),
+        State::Uncordoning => (Exit::Failed, "rebooted and verified, but not returned to service"),
+        State::Aborted => (Exit::Failed, "not undone completely"),
         _ => (Exit::Failed, "a person is needed"),
     }
 }

@@ -1,14 +1,13 @@
-//! What keeps others off the node for as long as a run lasts.
+//! What keeps others off the node for as long as a run lasts. Whatever ends it, each is released when it is dropped.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use super::Context;
 use super::next::{Lines, Next};
 use crate::cluster::{Candidate, Hold, LeaseError, LeaseKey, Pace, RemediatedNode};
 use crate::command::stop::until_stopped;
 use crate::core::gates::Gate;
-use crate::error::{Exit, Result};
+use crate::error::{Error, Exit, Result};
 
 /// The Leases of one node.
 pub(super) struct Locks {
@@ -22,13 +21,8 @@ impl Locks {
     /// For acting on the node.
     pub(super) async fn take(node: &RemediatedNode, context: &Context<'_>) -> Result<Self> {
         let mut locks = Self::take_ours(node, context).await?;
-        match locks.add_medik8s(node, true, context).await {
-            Ok(()) => Ok(locks),
-            Err(error) => {
-                locks.release().await;
-                Err(error)
-            }
-        }
+        locks.add_medik8s(node, true, context).await?;
+        Ok(locks)
     }
 
     /// `must`: it is not acted on a node that one of medik8s' operators has.
@@ -90,11 +84,20 @@ async fn of_node(node: &RemediatedNode, context: &Context<'_>) -> Result<Hold> {
             ));
         })
         .await;
-    taken.map_err(|error| {
-        let busy = matches!(error, LeaseError::Held { .. });
-        let explained = error.explain();
-        if busy { Lines::of(context, &settings.drain).hint(explained, &[Next::Stop]) } else { explained }
+    taken.map_err(|error| match error {
+        LeaseError::Held { .. } => Lines::of(context, &settings.drain).hint(error.explain(), &[Next::Stop]),
+        LeaseError::Api { .. } => refused(error),
     })
+}
+
+/// The API server lets us have no Lease. Where it stays with that nothing can be begun.
+pub(super) fn refused(error: LeaseError) -> Error {
+    let is_lasting = error.is_lasting();
+    let mut explained = error.explain();
+    if is_lasting {
+        explained.exit = Exit::Refused;
+    }
+    explained
 }
 
 /// Where medik8s is not installed there is no Lease to take.
@@ -129,8 +132,5 @@ async fn of_medik8s(node: &RemediatedNode, context: &Context<'_>) -> Result<Opti
 
 /// Whoever comes next need not wait for it to run out.
 pub(super) async fn release(hold: Hold) {
-    let within = Duration::from_secs(5);
-    if !matches!(tokio::time::timeout(within, hold.release(BTreeMap::new())).await, Ok(Ok(()))) {
-        tracing::info!("a Lease of the node was not given back; it runs out by itself");
-    }
+    let _runs_out = hold.release(BTreeMap::new()).await; // which is logged there
 }

@@ -6,6 +6,7 @@ use super::alerts::AlertsPlan;
 use super::drain_plan::{self, DrainPlan, Obstacle};
 use super::needs::{self, needs};
 use super::next::{Lines, Next};
+use super::rehearsal::{self, Cordon};
 use super::{Context, begin};
 use crate::cli::{DryRun, Tier};
 use crate::cluster::{ApiError, ClaimsElsewhere, Cluster, RemediatedNode, Rule, clear_command};
@@ -16,7 +17,7 @@ use crate::error::{Error, Exit, Result};
 use crate::remedy::reboot::command::CommandOptions;
 use crate::remedy::reboot::pod::{self, HelperOptions};
 use crate::remedy::reboot::{Reboot, RebootError};
-use crate::settings::RemediateSettings;
+use crate::settings::{RemediateSettings, Task};
 use crate::ui::escape;
 
 /// What a run has before it.
@@ -68,7 +69,7 @@ pub(super) struct Preflight {
     pub(super) command: Option<CommandOptions>,
     /// The command that has the last word, if one has.
     pub(super) verify_command: Option<CommandOptions>,
-    /// Why the node cannot be rebooted by this method, or verified by this command.
+    /// Why the node cannot be cordoned, rebooted by this method, or verified by this command.
     pub(super) unusable: Vec<Obstacle>,
     /// What is asked of the alert sources, if there are any.
     pub(super) alerts: AlertsPlan,
@@ -109,7 +110,7 @@ pub(super) async fn look(
     ahead: Ahead,
     context: &Context<'_>,
 ) -> Result<Preflight> {
-    let Context { settings, cluster, alerts, report, .. } = *context;
+    let Context { settings, cluster, alerts, holder, report, .. } = *context;
     let name = report.node();
     let goes_down = ahead.takes_down();
     let permissions = async { Ok(permissions(settings, &ahead, cluster).await) };
@@ -137,6 +138,20 @@ pub(super) async fn look(
     );
     warnings.extend(cluster.machine_health_checks(&node).await);
     let reasons = reasons(&node, settings);
+    // A run that goes on has cordoned it.
+    let cordon = match settings.dry_run {
+        _ if settings.task != Task::Remediate => Cordon::Fine,
+        DryRun::Client => Cordon::Fine,
+        _ => rehearsal::cordon(&node, &reasons, &overridden, holder, settings, cluster).await,
+    };
+    let cordon = match cordon {
+        Cordon::Fine => None,
+        Cordon::Refused(obstacle) => Some(obstacle),
+        Cordon::NotRehearsed(why) => {
+            warnings.push(why);
+            None
+        }
+    };
     let alerts = match alerts.filter(|_| ahead.from <= State::Verifying) {
         Some(alerts) => alerts.plan(&node, &reasons).await,
         None => AlertsPlan::default(),
@@ -163,7 +178,7 @@ pub(super) async fn look(
         drain,
         command,
         verify_command,
-        unusable: reboot.into_iter().chain(unverifiable).collect(),
+        unusable: cordon.into_iter().chain(reboot).chain(unverifiable).collect(),
         alerts,
         warnings,
     })

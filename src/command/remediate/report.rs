@@ -148,12 +148,12 @@ impl Outcome {
             End::Remediated { .. } => Self::Remediated,
             End::Stopped { .. } => Self::Stopped,
             End::Declined => Self::Declined,
-            End::NeedsHuman { .. } => Self::Failed,
+            End::NeedsHuman { .. } | End::Refused { during: Some(_), .. } => Self::Failed,
             End::Undone { .. } => Self::Undone,
             End::Aborted { .. } => Self::Aborted,
             End::Replaced => Self::Replaced,
             End::Lost { .. } => Self::TakenOver,
-            End::Unreadable { .. } => Self::Refused,
+            End::Unreadable { .. } | End::Refused { during: None, .. } => Self::Refused,
             End::Interrupted { .. } => Self::Interrupted,
         }
     }

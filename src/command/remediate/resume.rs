@@ -7,6 +7,7 @@ use super::next::{Lines, Next};
 use super::preflight::{self, Ahead, Preflight};
 use super::prompts::Prompts;
 use super::report::Outcome;
+use super::run::Run;
 use super::silence::Silencing;
 use super::{Context, begin, carry_out, drain_plan, ending, plan};
 use crate::cluster::{RemediatedNode, Rule, WatchedNode, Written, clear_command};
@@ -96,7 +97,7 @@ async fn go_on(
     let mut worker = super::worker(context, locks, silencing, prompts, &record.id, &node, &drain)?;
     worker.reboot = goes_down.then(|| begin::reboot(&settings, &node)).transpose()?;
     worker.drain.said.clone_from(&found.drain.warnings);
-    let end = carry_out(worker, machine, node, None).await;
+    let end = carry_out(&worker, Run::new(&worker, machine, node)).await;
     Ok(Ended { end, method: settings.reboot.method, drain })
 }
 
@@ -213,7 +214,7 @@ pub(super) async fn abort(name: &str, context: &Context<'_>) -> Result<String> {
         let options = begin::options(settings, settings.drain.timeout, prompts.can_ask());
         let machine = Machine::abort(record, context.holder, context.holder, options);
         let worker = super::worker(context, &locks, &silencing, prompts, &id, &node, &settings.drain)?;
-        Ok(Some(carry_out(worker, machine, node, None).await))
+        Ok(Some(carry_out(&worker, Run::new(&worker, machine, node)).await))
     };
     let outcome: Result<Option<End>> = outcome.await;
     silencing.end().await;
@@ -283,7 +284,7 @@ async fn gone(mut views: super::work::Views, id: &str) {
                 !matches!(&node.view.record, RecordSeen::Readable(record) if record.id == id)
             }
             WatchedNode::Gone => true,
-            WatchedNode::Unknown { .. } => false,
+            WatchedNode::Unknown { .. } | WatchedNode::Denied { .. } => false,
         })
         .await;
 }

@@ -320,7 +320,8 @@ impl Worker<'_> {
 
     async fn await_boot(&self, record: Record, views: Views) -> Result<Product, Failure> {
         let proof = Proof::new(record.pre_boot_id, record.baseline.ready_heartbeat);
-        let boot_id = boot::await_boot(self.cluster, &self.node, views, proof, &self.steps).await;
+        let proven = boot::await_boot(self.cluster, &self.node, views, proof, &self.steps).await;
+        let boot_id = proven.map_err(|error| failed(error.explain("get", &Rule::NODE_LEASES).to_string()))?;
         Ok(Product::Proven { boot_id })
     }
 
@@ -359,7 +360,9 @@ impl Worker<'_> {
             &self.steps,
         );
         tokio::select! {
-            _ = async { futures::join!(verified, after) } => {}
+            (verified, ()) = async { futures::join!(verified, after) } => {
+                verified.map_err(|error| failed(error.explain("list", &Rule::PODS).to_string()))?;
+            }
             () = followed => {}
         }
         Ok(Product::Done)

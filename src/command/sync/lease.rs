@@ -17,9 +17,6 @@ use crate::ui::Ui;
 /// The name under which upstream Sciuro elects its leader, by default.
 const UPSTREAM: &str = "sciuro-leader";
 
-/// How long giving the Lease back may take: the next holder can wait 15 s instead.
-const RELEASE_WITHIN: Duration = Duration::from_secs(5);
-
 /// `None` if no Lease is wanted, or nothing will be written.
 pub(super) async fn take(settings: &SyncSettings, cluster: &Arc<Cluster>, ui: &Ui) -> Result<Option<Hold>> {
     let Some((key, candidate)) = candidate(settings, cluster).filter(|_| settings.dry_run == DryRun::None)
@@ -56,12 +53,8 @@ pub(super) fn candidate(settings: &SyncSettings, cluster: &Arc<Cluster>) -> Opti
 pub(super) async fn release(hold: Option<Hold>, report: Option<&Report>, settings: &SyncSettings, ui: &Ui) {
     let Some(hold) = hold else { return };
     let annotations = report.map(|report| annotations(report, settings)).unwrap_or_default();
-    let failure = match tokio::time::timeout(RELEASE_WITHIN, hold.release(annotations)).await {
-        Ok(Ok(())) => None,
-        Ok(Err(error)) => Some(Error::from(error).to_string()),
-        Err(_) => Some(format!("no answer within {}s", RELEASE_WITHIN.as_secs())),
-    };
-    if let Some(why) = failure {
+    if let Err(error) = hold.release(annotations).await {
+        let why = error.why();
         ui.note(&format!("note: the Lease was not given back ({why}); the next run waits 15s for it"));
     }
 }

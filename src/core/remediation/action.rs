@@ -54,4 +54,6 @@ pub enum End {
     Unreadable { why: String },
     /// A signal: the state is kept.
     Interrupted { during: Option<State> },
+    /// The API server refuses what a run cannot do without, and stays with it: the state is kept.
+    Refused { during: Option<State>, why: String },
 }

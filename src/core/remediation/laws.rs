@@ -115,7 +115,7 @@ fn any_resume() -> impl Strategy<Value = Resume> {
 fn any_event() -> impl Strategy<Value = Event> {
     use FailureKind::{Declined, Failed, OtherBoot, TimedOut};
     let who = || 0..2usize;
-    let fate = any_of(&[Fate::Answered, Fate::Unanswered, Fate::Late][..]);
+    let fate = any_of(&[Fate::Answered, Fate::Answered, Fate::Unanswered, Fate::Late, Fate::Refused][..]);
     let kind = any_of(&[Failed, Failed, Failed, TimedOut, OtherBoot, Declined][..]);
     let ending = prop_oneof![Just(Ending::True), kind.prop_map(Ending::Fails)];
     let state = any_of(&STATES[..]);

@@ -108,6 +108,11 @@ impl Machine {
         &self.record
     }
 
+    /// No record of it was on the Node yet, as far as is known.
+    pub fn is_new(&self) -> bool {
+        self.on_node.is_none()
+    }
+
     /// How much of the state's time is left; `None` = no limit.
     pub fn remaining(&self, now: Timestamp) -> Option<Duration> {
         self.record.remaining(now)
@@ -128,13 +133,74 @@ impl Machine {
         action
     }
 
+    /// The API server refuses to store this, with this sentence, and stays with it.
+    pub fn refused(&mut self, write: &Write, sentence: &str, now: Timestamp) {
+        match &write.record {
+            // Everything else is done. A person has to know, and finds it on the Node, too.
+            RecordWrite::Finish(_) => {
+                self.finishing = None;
+                let failed = self.failure.take().map(|(_, why)| format!("{why}; ")).unwrap_or_default();
+                let what = match write.unschedulable {
+                    Some(false) => "the node could not be uncordoned",
+                    _ => "the record could not be removed",
+                };
+                self.cannot_undo(format!("{failed}{what}: {sentence}"), now);
+            }
+            RecordWrite::Put(record) if record.state == State::NeedsHuman => {
+                let failed = record.failed_state.unwrap_or(State::NeedsHuman);
+                let why = record.last_error.as_deref().unwrap_or_default();
+                let why = if why.contains(sentence) {
+                    format!("{why}; this could not be recorded either")
+                } else {
+                    format!("{why}; this could not be recorded: {sentence}")
+                };
+                self.ended = Some(End::NeedsHuman { failed, why });
+            }
+            RecordWrite::Put(_) if self.on_node.is_none() => {
+                self.give_up(format!("the API server refused the cordon: {sentence}"));
+            }
+            RecordWrite::Put(_) => {
+                self.give_up(format!("the API server refused the next record: {sentence}"));
+            }
+        }
+    }
+
+    /// What the run cannot do without is not to be had, and asking again is no use: the state is kept.
+    pub fn give_up(&mut self, why: String) {
+        self.ended = Some(End::Refused { during: self.on_node, why });
+    }
+
+    /// It has ended, and its first record may be on the Node nevertheless: nobody knows better.
+    pub fn may_be_recorded(&mut self) {
+        if let Some(End::Interrupted { during } | End::Refused { during, .. }) = &mut self.ended {
+            during.get_or_insert(State::Cordoning);
+        }
+    }
+
+    /// The API server would refuse the last patch, with this sentence. While all pods are there, that is better than later.
+    pub fn would_be_refused(&mut self, sentence: &str, now: Timestamp) {
+        let why = format!("the API server would refuse the uncordon: {sentence}");
+        self.fail(self.record.state, why, now);
+    }
+
     fn look(&mut self, seen: &Seen, now: Timestamp) -> Action {
         if let LeaseSeen::Lost(holder) = &seen.lease {
             return Action::End(End::Lost { holder: holder.clone() });
         }
+        let denied = match (&seen.lease, &seen.node) {
+            (LeaseSeen::Denied(why), _) => Some(format!("the node's Lease could not be renewed: {why}")),
+            (_, NodeSeen::Denied(why)) => Some(format!("the node could not be read: {why}")),
+            _ => None,
+        };
+        match denied {
+            // What an order in hand comes to is waited for.
+            Some(_) if seen.work == WorkSeen::Underway(Work::Issue) => return Action::Work(Work::Issue),
+            Some(why) => return Action::End(End::Refused { during: self.on_node, why }),
+            None => {}
+        }
         let view = match &seen.node {
             NodeSeen::Gone => return Action::End(End::Replaced),
-            NodeSeen::Unknown => return self.blind(seen),
+            NodeSeen::Unknown | NodeSeen::Denied(_) => return self.blind(seen),
             NodeSeen::Here(view) => view,
         };
         if view.uid != self.record.node_uid {

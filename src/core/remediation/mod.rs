@@ -27,6 +27,8 @@ pub use seen::{
 #[cfg(test)]
 mod laws;
 #[cfg(test)]
+mod refused_tests;
+#[cfg(test)]
 mod resume_tests;
 #[cfg(test)]
 mod table_tests;

@@ -19,6 +19,8 @@ pub enum NodeSeen {
     Here(Box<NodeView>),
     /// Nobody answers. The last view stands, and nothing irreversible is begun.
     Unknown,
+    /// The API server refuses to show it, with this sentence.
+    Denied(String),
     /// There is no node of this name.
     Gone,
 }
@@ -54,6 +56,8 @@ pub enum LeaseSeen {
     Held,
     /// Renewals fail, but nobody else can have taken it yet: nothing may be begun.
     Unsure,
+    /// The API server refuses to renew it, with this sentence: it will run out.
+    Denied(String),
     /// Another holds it.
     Lost(String),
 }

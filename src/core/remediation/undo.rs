@@ -76,12 +76,20 @@ impl Machine {
     }
 
     /// The record is kept: what it names is still there.
-    fn cannot_undo(&mut self, why: String, now: Timestamp) {
+    pub(super) fn cannot_undo(&mut self, why: String, now: Timestamp) {
         let failed = self.record.state;
         self.failure = None;
         self.enter(State::NeedsHuman, now);
         self.record.failed_state = Some(failed);
         self.record.last_error = Some(why);
+    }
+
+    /// The patch that the run is to end with, as it would be now.
+    pub fn last_write(&self, view: &NodeView, now: Timestamp) -> Option<Box<Write>> {
+        match self.clone().finish(view, now) {
+            Action::Write(write) => Some(write),
+            _ => None,
+        }
     }
 
     fn finish(&mut self, view: &NodeView, now: Timestamp) -> Action {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
 
-use crate::cluster::{Change, Cluster, PodSelection};
+use crate::cluster::{ApiError, Change, Cluster, PodSelection, Refusals};
 use crate::core::drain::Pod;
 use crate::remedy::baseline::ready_daemon_sets;
 
@@ -17,12 +17,14 @@ const BACKLOG: usize = 64;
 /// `None`: they cannot be seen.
 pub(super) type Seen = Option<BTreeSet<String>>;
 
-/// Goes on until it is dropped.
-pub(super) async fn follow(cluster: &Cluster, node: &str, seen: &watch::Sender<Seen>) {
+/// Goes on until it is dropped, or the API server stays with it that they may not be seen.
+pub(super) async fn follow(cluster: &Cluster, node: &str, seen: &watch::Sender<Seen>) -> ApiError {
     let selection = PodSelection::of_node(node);
+    let mut refusals = Refusals::default();
     loop {
         match cluster.list_pods(&selection).await {
             Ok(listed) => {
+                refusals.over();
                 let (to, changes) = mpsc::channel(BACKLOG);
                 let known = by_uid(listed.items);
                 tokio::select! {
@@ -30,7 +32,12 @@ pub(super) async fn follow(cluster: &Cluster, node: &str, seen: &watch::Sender<S
                     _may_not_watch = cluster.follow_pods(&selection, listed.version, &to) => {}
                 }
             }
-            Err(_) => drop(seen.send_replace(None)),
+            Err(error) => {
+                seen.send_replace(None);
+                if refusals.heard(&error) {
+                    return error;
+                }
+            }
         }
         tokio::time::sleep(LIST_EVERY).await;
     }

@@ -24,7 +24,7 @@ pub use relay::Relay;
 pub use running::Running;
 pub use screen::screen;
 pub use session::Session;
-pub use world::{World, seconds_ago};
+pub use world::{Refuses, World, seconds_ago};
 
 /// Runs each scenario on the sandbox and on the real control plane.
 macro_rules! scenarios {

@@ -19,6 +19,8 @@ pub(super) enum Fate {
     Unanswered,
     /// Nobody knows; it comes later, or not at all.
     Late,
+    /// The API server stays with its no.
+    Refused,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -330,6 +332,7 @@ impl World {
                 let version = process.view.1;
                 match fate {
                     Fate::Late => self.writes.push((version, *write)),
+                    Fate::Refused => process.machine.refused(&write, "no", self.now),
                     Fate::Unanswered => drop(self.store(version, &write)),
                     Fate::Answered => {
                         self.store(version, &write);

@@ -3,6 +3,7 @@
 mod alerts;
 mod nodes;
 mod permissions;
+mod policies;
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -21,6 +22,7 @@ use tokio::runtime::Runtime;
 
 use super::binary::{self, Run};
 use super::forward::KubeletServers;
+pub use policies::Refuses;
 
 /// The receiver of the article's route.
 const RECEIVER: &str = "node-condition-k8s";

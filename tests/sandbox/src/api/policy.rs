@@ -5,13 +5,16 @@ use serde_json::Value;
 use super::resource::Resource;
 use super::status::{Result, Status};
 
+/// Of the old and the new form of an object.
+type Refuses = Box<dyn Fn(&Value, &Value) -> bool + Send>;
+
 /// A `ValidatingAdmissionPolicy` that is bound to updates of one object.
 pub(super) struct Policy {
     pub(super) name: String,
     pub(super) resource: &'static str,
     pub(super) object: String,
     pub(super) message: String,
-    pub(super) refuses: Box<dyn Fn(&Value, &Value) -> bool + Send>,
+    pub(super) refuses: Refuses,
 }
 
 /// The server asks them last, and of dry runs, too.
