@@ -2,6 +2,7 @@
 
 mod check;
 mod completion;
+mod names;
 mod options;
 mod reach;
 mod remediate;

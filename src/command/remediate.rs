@@ -15,12 +15,14 @@ mod rehearsal;
 mod report;
 mod resume;
 mod run;
+mod several;
 mod silence;
 mod steps;
 mod takeover;
 mod tell;
 mod work;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use self::alerts::Alerts;
@@ -46,6 +48,7 @@ pub(super) async fn run(settings: &RemediateSettings, cluster: &Arc<Cluster>, ui
     let mut reports = Reports::new(&settings.targets);
     let outcome = Box::pin(all(settings, cluster, ui, &mut reports)).await;
     if settings.dry_run == DryRun::None {
+        reports.say_outcomes(ui);
         reports.print(&outcome, settings, ui);
     }
     outcome
@@ -67,33 +70,39 @@ async fn all(
     reports.set_nodes(&names);
     let alerts = Alerts::of(settings, cluster, ui)?;
     let holder = holder_identity(&super::sync::holder());
+    let is_one = names.len() == 1;
     let context_of =
-        |report| Context { settings, cluster, ui, alerts: alerts.as_ref(), holder: &holder, report };
+        |report| Context { settings, cluster, ui, alerts: alerts.as_ref(), holder: &holder, report, is_one };
     let contexts: Vec<Context<'_>> = reports.all().iter().map(context_of).collect();
+    if !is_one && matches!(settings.targets, Targets::Named(_)) {
+        until_stopped(None, several::refuse_unknown(&contexts)).await??;
+    }
     if settings.dry_run != DryRun::None {
         return until_stopped(None, Box::pin(dry_run(&contexts))).await?;
     }
-    if names.len() > 1 {
+    let mut failed = BTreeSet::new();
+    if !is_one {
         ui.note(&format!(
             "{}, one after the other: {}. Pods may move more than once.",
             render::count(names.len(), "node"),
             names.join(", ")
         ));
+        if settings.task == Task::Remediate {
+            failed = Box::pin(several::plan_all(&contexts, settings)).await?;
+        }
     }
-    let mut failed = Vec::new();
     for (name, context) in names.iter().zip(&contexts) {
+        if failed.contains(name.as_str()) {
+            continue;
+        }
         context.report.begins();
         let ended = Box::pin(one(name, context)).await;
         context.report.ends(&ended);
         match ended {
             Ok(said) => said.lines().for_each(|line| ui.note(line)),
-            // A signal is for all of them.
-            Err(error)
-                if settings.continue_on_error
-                    && !matches!(error.exit, Exit::Interrupted | Exit::Terminated) =>
-            {
+            Err(error) if settings.continue_on_error && !several::is_for_all(&error) => {
                 ui.error(&error);
-                failed.push(name.as_str());
+                failed.insert(name.as_str());
             }
             Err(error) => return Err(error),
         }
@@ -102,7 +111,8 @@ async fn all(
         return Ok(Exit::Done);
     }
     let nodes = render::count(names.len(), "node");
-    Err(Error::new(Exit::Failed, format!("{} of {nodes} failed: {}", failed.len(), failed.join(", "))))
+    let all = names.iter().map(String::as_str).filter(|name| failed.contains(name)).collect::<Vec<_>>();
+    Err(Error::new(Exit::Failed, format!("{} of {nodes} failed: {}", all.len(), all.join(", "))))
 }
 
 /// What there is for the run over a node; all but the report is shared by all nodes of one command.
@@ -114,6 +124,8 @@ struct Context<'c> {
     alerts: Option<&'c Alerts<'c>>,
     holder: &'c str,
     report: &'c Report,
+    /// There is no other node.
+    is_one: bool,
 }
 
 async fn one(name: &str, context: &Context<'_>) -> Result<String> {
@@ -127,12 +139,9 @@ async fn one(name: &str, context: &Context<'_>) -> Result<String> {
 /// A new remediation, from its plan to its end.
 async fn remediate(name: &str, context: &Context<'_>) -> Result<String> {
     let Context { settings, ui, .. } = *context;
-    let found = look(preflight::unclaimed(context), Ahead::ALL, context);
-    let mut found = until_stopped(None, Box::pin(found)).await??;
-    plan::show(&found, settings, ui);
+    // A person reads it again before the answer.
+    let mut found = planned(context, context.is_one || !settings.yes).await?;
     let prompts = Prompts::new(&found, settings, ui);
-    found.refused(settings, prompts.can_ask()).inspect_err(|_| context.report.refused(&found))?;
-    prompts.refuse_without_answers()?;
     prompts.plan().await?;
     let drain = drain_flags(&mut found, &prompts, context).await?;
 
@@ -153,6 +162,21 @@ async fn remediate(name: &str, context: &Context<'_>) -> Result<String> {
     silencing.end().await;
     locks.release().await;
     ending::ending(name, outcome?, &drain, context).await
+}
+
+/// What is to be done with a node, and nothing refuses. `shows`: also if it was shown before.
+async fn planned(context: &Context<'_>, shows: bool) -> Result<Preflight> {
+    let Context { settings, ui, report, .. } = *context;
+    let found = look(preflight::unclaimed(context), Ahead::ALL, context);
+    let found = until_stopped(None, Box::pin(found)).await??;
+    let prompts = Prompts::new(&found, settings, ui);
+    let refused = found.refused(settings, prompts.can_ask()).inspect_err(|_| report.refused(&found));
+    if shows || refused.is_err() {
+        plan::show(&found, settings, ui);
+    }
+    refused?;
+    prompts.refuse_without_answers()?;
+    Ok(found)
 }
 
 /// The flags of the drain, with what a person allows besides. What they lead to is planned again, shown and judged as before.
@@ -184,7 +208,7 @@ fn worker<'w>(
     node: &RemediatedNode,
     drain: &DrainSettings,
 ) -> Result<Worker<'w>> {
-    let Context { settings, cluster, ui, alerts, holder, report } = *context;
+    let Context { settings, cluster, ui, alerts, holder, report, .. } = *context;
     Ok(Worker {
         cluster,
         settings,

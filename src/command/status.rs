@@ -9,10 +9,11 @@ mod watch;
 use jiff::Timestamp;
 
 use self::freshness::LastSync;
+use super::names;
 use crate::cluster::{Cluster, Rule};
 use crate::core::prefix::Prefix;
 use crate::core::report::{Filter, ShownNode, rows};
-use crate::error::{Error, Exit, Result};
+use crate::error::{Exit, Result};
 use crate::settings::StatusSettings;
 use crate::ui::Ui;
 
@@ -53,7 +54,7 @@ async fn list(settings: &StatusSettings, cluster: &Cluster) -> Result<Vec<ShownN
     let listed = cluster.list_shown_nodes(settings.selector.as_deref(), only.as_deref()).await;
     let mut nodes = listed.map_err(|error| error.explain("list", &Rule::NODES))?;
     nodes.retain(|node| is_meant(&node.node.name, settings));
-    refuse_unknown(settings, |name| nodes.iter().any(|node| node.node.name == name))?;
+    refuse_unknown(settings, cluster, |name| nodes.iter().any(|node| node.node.name == name)).await?;
     Ok(nodes)
 }
 
@@ -69,13 +70,14 @@ fn is_meant(node: &String, settings: &StatusSettings) -> bool {
     settings.nodes.is_empty() || settings.nodes.contains(node)
 }
 
-fn refuse_unknown(settings: &StatusSettings, exists: impl Fn(&str) -> bool) -> Result<()> {
+async fn refuse_unknown(
+    settings: &StatusSettings,
+    cluster: &Cluster,
+    exists: impl Fn(&str) -> bool,
+) -> Result<()> {
     match settings.nodes.iter().find(|name| !exists(name)) {
         None => Ok(()),
-        Some(unknown) => Err(Error::in_kubectls_words(format!(
-            "Error from server (NotFound): nodes {unknown:?} not found"
-        ))
-        .hint("kubectl get nodes")),
+        Some(unknown) => Err(names::not_found(unknown, cluster).await),
     }
 }
 

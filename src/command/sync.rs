@@ -15,6 +15,7 @@ use jiff::Timestamp;
 pub(super) use self::lease::holder;
 use self::report::Report;
 use self::write::{NodePlan, Progress};
+use super::names;
 use super::reach::Reach;
 use super::render;
 use super::stop::{Stopped, until_stopped};
@@ -165,10 +166,7 @@ async fn list(settings: &SyncSettings, cluster: &Cluster) -> Result<(Vec<Node>, 
     };
     let (nodes, selected) = futures::try_join!(nodes, selected)?;
     if let Some(unknown) = settings.nodes.iter().find(|name| !nodes.iter().any(|node| node.name == **name)) {
-        return Err(Error::in_kubectls_words(format!(
-            "Error from server (NotFound): nodes {unknown:?} not found"
-        ))
-        .hint("kubectl get nodes"));
+        return Err(names::not_found(unknown, cluster).await);
     }
     let targets = match (selected, settings.nodes.is_empty()) {
         (None, true) => Targets::All,

@@ -10,6 +10,7 @@ use super::rehearsal::{self, Cordon};
 use super::{Context, begin};
 use crate::cli::{DryRun, Tier};
 use crate::cluster::{ApiError, ClaimsElsewhere, Cluster, RemediatedNode, Rule, clear_command};
+use crate::command::names;
 use crate::core::gates::{FleetNode, Refusal, Situation, refusals};
 use crate::core::node::TRUE;
 use crate::core::remediation::{Machine, Mark, Method, Reason, RecordSeen, State};
@@ -97,10 +98,7 @@ pub(super) async fn read(context: &Context<'_>) -> Result<RemediatedNode> {
     let Context { cluster, report, .. } = *context;
     let name = report.node();
     let node = cluster.remediated_node(name).await.map_err(|error| error.explain("get", &Rule::NODES))?;
-    let node = node.ok_or_else(|| {
-        Error::in_kubectls_words(format!("Error from server (NotFound): nodes {name:?} not found"))
-            .hint("kubectl get nodes")
-    })?;
+    let Some(node) = node else { return Err(names::not_found(name, cluster).await) };
     report.saw(&node);
     Ok(node)
 }

@@ -45,6 +45,13 @@ impl Reports {
         &self.all
     }
 
+    /// What became of each node, if there are several.
+    pub(super) fn say_outcomes(&self, ui: &Ui) {
+        for report in self.all.iter().filter(|_| self.all.len() > 1) {
+            ui.note(&format!("node/{}: {}", report.node, report.outcome()));
+        }
+    }
+
     /// `outcome`: of the whole command.
     pub(super) fn print(&self, outcome: &Result<Exit>, settings: &RemediateSettings, ui: &Ui) {
         if let Some(format) = settings.output {
@@ -82,6 +89,7 @@ struct Facts {
     outcome: Option<Outcome>,
     cordon_stays: Option<String>,
     ending: Option<Ending>,
+    is_unknown: bool,
 }
 
 struct SeenNode {
@@ -138,7 +146,7 @@ pub(super) enum Outcome {
     Busy,
     /// There was nothing left to abort.
     NothingToDo,
-    /// A node before it has ended the command.
+    /// Another node has ended the command.
     NotBegun,
 }
 
@@ -155,6 +163,34 @@ impl Outcome {
             End::Lost { .. } => Self::TakenOver,
             End::Unreadable { .. } | End::Refused { during: None, .. } => Self::Refused,
             End::Interrupted { .. } => Self::Interrupted,
+        }
+    }
+
+    /// As far as it is known.
+    fn of_run(ended: Option<Self>, ending: Option<&Ending>) -> Self {
+        match (ended, ending) {
+            (Some(outcome), _) => outcome,
+            (None, None) => Self::NotBegun,
+            (None, Some(ending)) if ending.exit != Exit::Done => Self::of_exit(ending.exit),
+            (None, Some(_)) => Self::Remediated,
+        }
+    }
+
+    fn word(self) -> &'static str {
+        match self {
+            Self::Remediated => "remediated",
+            Self::Stopped => "stopped",
+            Self::Declined => "declined",
+            Self::Failed => "failed",
+            Self::Undone => "failed, undone",
+            Self::Aborted => "aborted",
+            Self::Replaced => "replaced",
+            Self::TakenOver => "taken over",
+            Self::Interrupted => "interrupted",
+            Self::Refused => "refused",
+            Self::Busy => "busy",
+            Self::NothingToDo => "nothing to do",
+            Self::NotBegun => "not started",
         }
     }
 
@@ -206,6 +242,29 @@ impl Report {
 
     pub(super) fn begins(&self) {
         self.facts().began = Some(Timestamp::now());
+    }
+
+    /// It was only looked at: its turn comes later, if it comes.
+    pub(super) fn waits(&self) {
+        let mut facts = self.facts();
+        facts.began = None;
+        facts.steps.clear();
+    }
+
+    /// There is no such node.
+    pub(super) fn is_unknown(&self, error: &Error) {
+        let mut facts = self.facts();
+        facts.is_unknown = true;
+        facts.ending = Some(Ending::of(Err(error)));
+    }
+
+    fn outcome(&self) -> &'static str {
+        let facts = self.facts();
+        if facts.is_unknown {
+            "not found"
+        } else {
+            Outcome::of_run(facts.outcome, facts.ending.as_ref()).word()
+        }
     }
 
     /// The node, with the record that is on it.

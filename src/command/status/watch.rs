@@ -82,7 +82,7 @@ async fn show(
     // Neither sender ends before this does.
     let _ = seen.wait_for(|seen| seen.listed).await;
     let _ = last_sync.wait_for(Option::is_some).await;
-    refuse_unknown(settings, |name| seen.borrow().nodes.contains_key(name))?;
+    refuse_unknown(settings, cluster, |name| seen.borrow().nodes.contains_key(name)).await?;
     let mut view = match ui.live() {
         Some(live) => View::InPlace(InPlace { live, rows: HashMap::new(), is_first: true }),
         None => View::Appended(Appended::default()),

@@ -1,4 +1,6 @@
 //! What a person types, and when; what is asked, and of how many nodes.
 
 mod consent;
+mod property;
+mod several;
 mod typing;

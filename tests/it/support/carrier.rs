@@ -35,6 +35,7 @@ kill_at() {
 
 /// The guard's arguments are the last words of what the machine's shell is told; the address stands before it.
 const SSH: &str = r#"
+[ "$1" != -G ] || exit 0 # only asked what it would do
 for last; do before=$word; word=$last; done
 eval "set -- $last"
 if [ $# -lt 5 ]; then ask probe "$before"; printf '%s\n' "$said"; exit 0; fi

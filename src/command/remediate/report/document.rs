@@ -141,16 +141,11 @@ impl Item {
             _ => None,
         };
         let ending = facts.ending.take().or_else(failed_before_it_began);
-        let outcome = match (facts.outcome, &ending) {
-            (Some(outcome), _) => outcome,
-            (None, None) => Outcome::NotBegun,
-            (None, Some(ending)) if ending.exit != Exit::Done => Outcome::of_exit(ending.exit),
-            (None, Some(_)) => Outcome::Remediated,
-        };
+        let outcome = Outcome::of_run(facts.outcome, ending.as_ref());
         let ending = ending.unwrap_or_else(|| Ending {
             at: Timestamp::now(),
             exit: Exit::Done,
-            message: format!("node/{}: not begun", report.node),
+            message: format!("node/{}: not started", report.node),
             hints: Vec::new(),
         });
         // What others do meanwhile is not known.
