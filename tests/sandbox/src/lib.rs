@@ -15,6 +15,7 @@ pub mod kubelet;
 mod prometheus;
 mod random;
 mod time;
+mod webhook;
 
 pub use alertmanager::{Alertmanager, Route};
 pub use api::{ApiServer, Store, node};
@@ -23,3 +24,4 @@ pub use front::{Authority, Front, Identity};
 pub use http::{Fault, Faults, Request};
 pub use kubelet::{Boot, Facts, Helpers, Kubelet, KubeletOptions, KubeletServer, MachineControl, Machines};
 pub use prometheus::Prometheus;
+pub use webhook::{Verdict, Webhook};

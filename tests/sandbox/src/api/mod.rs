@@ -1,5 +1,6 @@
 //! The API server.
 
+mod admission;
 mod controllers;
 mod defaults;
 mod deletion;
@@ -32,6 +33,7 @@ use self::status::Status;
 pub use self::store::Store;
 use crate::http::{Control, Double, Faults, Reply, Request, Server, Target, lock};
 use crate::kubelet::port_forward::Targets;
+use crate::webhook::Webhook;
 
 /// The real server's limit of a request body.
 const MAX_BODY: usize = 3 << 20;
@@ -50,6 +52,7 @@ struct Api {
     store: Arc<Mutex<Store>>,
     hooks: Mutex<Vec<Hook>>,
     denied: Mutex<Vec<Denial>>,
+    webhooks: Mutex<Vec<admission::Registered>>,
     bookmarks: Mutex<Duration>,
     forwards: Targets,
     control: Arc<Control>,
@@ -90,6 +93,7 @@ impl ApiServer {
             store: Arc::new(Mutex::new(store)),
             hooks: Mutex::default(),
             denied: Mutex::default(),
+            webhooks: Mutex::default(),
             bookmarks: Mutex::new(Duration::from_secs(5)),
             forwards: Targets::default(),
             control: Arc::clone(&control),
@@ -170,6 +174,13 @@ impl ApiServer {
         lock(&self.api.denied).clear();
     }
 
+    /// From now on this webhook is asked about these operations and resources: `("CREATE", "pods/eviction")`.
+    pub fn asks(&self, webhook: &Webhook, rules: &[(&str, &str)]) {
+        let rules =
+            rules.iter().map(|(verb, resource)| ((*verb).to_owned(), (*resource).to_owned())).collect();
+        lock(&self.api.webhooks).push(admission::Registered { webhook: webhook.clone(), rules });
+    }
+
     /// How often watches get bookmarks: every 5 s, unless a test is in a hurry.
     pub fn bookmark_every(&self, period: Duration) {
         *lock(&self.api.bookmarks) = period;
@@ -245,6 +256,8 @@ impl Double for Api {
     fn error(&self, request: &Request, code: u16, message: Option<&str>) -> Reply {
         match (code, message, Route::of(request)) {
             (403, None, Route::Objects(info)) => info.forbidden(user(request)).reply(),
+            // Priority and fairness, which is no part of the API.
+            (429, None, _) => Reply::text(429, "Too many requests, please try again later.\n"),
             _ => Status::of(code, message).reply(),
         }
     }
@@ -280,6 +293,9 @@ impl Api {
         if info.verb == "watch" {
             let bookmarks = *lock(&self.bookmarks);
             return watch::start(&self.store, info, request, bookmarks, self.control.cut.subscribe());
+        }
+        if let Some(refusal) = admission::refusal(&lock(&self.webhooks), &info, request) {
+            return Ok(refusal);
         }
         verbs::answer(&mut lock(&self.store), &info, request)
     }

@@ -1,5 +1,7 @@
 //! The errors of an API server: `Status` objects in the words of apimachinery's `pkg/api/errors`.
 
+use std::borrow::Cow;
+
 use http::header::RETRY_AFTER;
 use serde_json::{Map, Value, json};
 
@@ -10,7 +12,7 @@ use crate::http::Reply;
 #[derive(Clone, Debug)]
 pub(super) struct Status {
     code: u16,
-    reason: &'static str,
+    reason: Cow<'static, str>,
     message: String,
     details: Map<String, Value>,
 }
@@ -19,7 +21,13 @@ pub(super) type Result<T> = std::result::Result<T, Status>;
 
 impl Status {
     fn new(code: u16, reason: &'static str, message: impl Into<String>) -> Self {
-        Self { code, reason, message: message.into(), details: Map::new() }
+        Self { code, reason: reason.into(), message: message.into(), details: Map::new() }
+    }
+
+    /// What an admission webhook says, passed on.
+    pub(super) fn given(code: u16, reason: String, message: String, details: Value) -> Self {
+        let details = if let Value::Object(details) = details { details } else { Map::new() };
+        Self { code, reason: reason.into(), message, details }
     }
 
     /// `details` name the resource by its plural.
@@ -220,7 +228,7 @@ impl Status {
             "message": self.message, "code": self.code,
         });
         if !self.reason.is_empty() {
-            status["reason"] = self.reason.into();
+            status["reason"] = self.reason.as_ref().into();
         }
         if !self.details.is_empty() || matches!(self.code, 404 | 405 | 415) {
             status["details"] = self.details.clone().into();

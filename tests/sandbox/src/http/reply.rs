@@ -35,6 +35,8 @@ pub(crate) struct Reply {
     pub(crate) headers: Vec<(HeaderName, HeaderValue)>,
     pub(crate) content: Content,
     pub(crate) upgrade: Option<Upgrade>,
+    /// It is sent this much later.
+    pub(crate) late: Duration,
 }
 
 pub(crate) enum Content {
@@ -44,8 +46,14 @@ pub(crate) enum Content {
 
 impl Reply {
     pub(crate) fn bytes(status: u16, content_type: &str, body: impl Into<Bytes>) -> Self {
-        Self { status, headers: Vec::new(), content: Content::Bytes(body.into()), upgrade: None }
-            .with(CONTENT_TYPE, content_type)
+        Self {
+            status,
+            headers: Vec::new(),
+            content: Content::Bytes(body.into()),
+            upgrade: None,
+            late: Duration::ZERO,
+        }
+        .with(CONTENT_TYPE, content_type)
     }
 
     pub(crate) fn text(status: u16, text: impl Into<String>) -> Self {
@@ -60,8 +68,14 @@ impl Reply {
     }
 
     pub(crate) fn stream(content: BoxStream<'static, Result<Bytes, Cut>>) -> Self {
-        Self { status: 200, headers: Vec::new(), content: Content::Stream(content), upgrade: None }
-            .with(CONTENT_TYPE, "application/json")
+        Self {
+            status: 200,
+            headers: Vec::new(),
+            content: Content::Stream(content),
+            upgrade: None,
+            late: Duration::ZERO,
+        }
+        .with(CONTENT_TYPE, "application/json")
     }
 
     /// As many MiB of JSON white space, made while they are sent: a reader goes on until it has had enough.
@@ -77,7 +91,7 @@ impl Reply {
         let chunk = Bytes::from(line.repeat(CHUNK / line.len().max(1) + 1));
         let chunks = stream::iter(0..mebibytes * 16).map(move |_| Ok(chunk.clone()));
         let content = Content::Stream(chunks.boxed());
-        Self { status, headers: Vec::new(), content, upgrade: None }
+        Self { status, headers: Vec::new(), content, upgrade: None, late: Duration::ZERO }
             .with(CONTENT_TYPE, "text/plain; charset=utf-8")
     }
 
@@ -94,7 +108,11 @@ impl Reply {
     /// 101: the connection is handed over.
     pub(crate) fn upgrade(upgrade: Upgrade) -> Self {
         let content = Content::Bytes(Bytes::new());
-        Self { status: 101, headers: Vec::new(), content, upgrade: Some(upgrade) }
+        Self { status: 101, headers: Vec::new(), content, upgrade: Some(upgrade), late: Duration::ZERO }
+    }
+
+    pub(crate) fn late(self, late: Duration) -> Self {
+        Self { late, ..self }
     }
 
     pub(crate) fn with(mut self, name: HeaderName, value: &str) -> Self {

@@ -164,6 +164,7 @@ async fn exchange(
 ) -> Result<http::Response<Body>, Cut> {
     let upgraded = hyper::upgrade::on(&mut request);
     let mut reply = reply(double, control, request).await?;
+    tokio::time::sleep(reply.late).await;
     if let Some(upgrade) = reply.upgrade.take() {
         tokio::spawn(async move {
             if let Ok(upgraded) = upgraded.await {

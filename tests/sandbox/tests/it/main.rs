@@ -12,12 +12,13 @@ mod objects;
 mod patches;
 mod pods;
 mod watches;
+mod webhooks;
 
 use std::path::PathBuf;
 
 use http::{Method, Request};
 use kube::client::Body;
-use sandbox::{ApiServer, Kubelet};
+use sandbox::{ApiServer, Kubelet, Webhook};
 use serde_json::{Value, json};
 
 /// An API server that a scenario runs on.
@@ -27,7 +28,7 @@ pub struct Cluster {
     client: kube::Client,
     /// Nothing else is named like this.
     pub prefix: String,
-    _double: Option<ApiServer>,
+    double: Option<ApiServer>,
 }
 
 impl Cluster {
@@ -47,7 +48,7 @@ impl Cluster {
         let mut raw = config.clone();
         raw.default_retry = false;
         let prefix = format!("{scenario}-{}", std::process::id());
-        Self { name, config, client: kube::Client::try_from(raw).unwrap(), prefix, _double: double }
+        Self { name, config, client: kube::Client::try_from(raw).unwrap(), prefix, double }
     }
 
     /// One request; what comes back may be an error.
@@ -85,6 +86,20 @@ impl Cluster {
 
     pub async fn patch(&self, path: &str, body: &Value) -> (u16, Value) {
         self.call(Method::PATCH, path, STRATEGIC, body.to_string()).await
+    }
+
+    /// Has this webhook asked about these operations and resources where the CEL expression holds; returns the path of its
+    /// configuration.
+    pub async fn asks(&self, webhook: &Webhook, rules: &[(&str, &str)], scope: &str) -> String {
+        let configurations = "/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations";
+        if let Some(double) = &self.double {
+            double.asks(webhook, rules);
+        } else {
+            let configuration = webhook.configuration(&self.prefix, rules, scope);
+            let (code, answer) = self.post(configurations, &configuration).await;
+            assert_eq!(code, 201, "{answer}");
+        }
+        format!("{configurations}/{}", self.prefix)
     }
 
     /// Creates a node; returns its path.
