@@ -44,6 +44,18 @@ struct Meta {
     namespace: String,
     #[serde(default)]
     resource_version: String,
+    #[serde(default)]
+    generation: i64,
+    #[serde(default, deserialize_with = "null_is_default")]
+    labels: BTreeMap<String, String>,
+    #[serde(default, deserialize_with = "null_is_default")]
+    owner_references: Vec<Owner>,
+}
+
+#[derive(Deserialize)]
+struct Owner {
+    kind: String,
+    name: String,
 }
 
 #[derive(Default, Deserialize)]
@@ -80,6 +92,35 @@ struct BudgetStatus {
     current_healthy: i32,
     desired_healthy: i32,
     expected_pods: i32,
+    observed_generation: i64,
+    #[serde(deserialize_with = "null_is_default")]
+    conditions: Vec<Condition>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Condition {
+    r#type: String,
+    reason: String,
+    message: String,
+}
+
+impl Meta {
+    /// Whose the budget is, or says that it is: there it is to be changed.
+    fn manager(&self) -> Option<String> {
+        let owner = self.owner_references.first().map(|owner| format!("{}/{}", owner.kind, owner.name));
+        owner.or_else(|| self.labels.get("app.kubernetes.io/managed-by").cloned())
+    }
+}
+
+impl BudgetStatus {
+    /// Why the pods could not be counted: such as pods of a controller without a scale.
+    fn sync_failed(&self) -> Option<String> {
+        let is_failure = |condition: &&Condition| {
+            condition.r#type == "DisruptionAllowed" && condition.reason == "SyncFailed"
+        };
+        self.conditions.iter().find(is_failure).map(|condition| condition.message.clone())
+    }
 }
 
 impl From<WireSelector> for Selector {
@@ -123,6 +164,9 @@ impl Wire for WireBudget {
         let max = spec.max_unavailable.as_ref().and_then(amount).map(Allowance::MaxUnavailable);
         let min = spec.min_available.as_ref().and_then(amount).map(Allowance::MinAvailable);
         Budget {
+            manager: metadata.manager(),
+            counted: status.observed_generation >= metadata.generation,
+            sync_failed: status.sync_failed(),
             namespace: metadata.namespace,
             name: metadata.name,
             selector: spec.selector.map(Selector::from),

@@ -41,3 +41,30 @@ fn a_selector_of_both_kinds() {
     assert!(!selector.matches(&labels(&[("app", "web"), ("x", ""), ("tier", "test")])));
     assert_eq!(read(&json!({"selector": {}})).selector, Some(Selector(Vec::new())), "all pods");
 }
+
+#[test]
+fn f9_d7_d8_who_manages_it_and_whether_its_pods_are_counted() {
+    let read = |metadata: Value, status: Value| {
+        let mut budget = json!({"metadata": {"name": "b", "namespace": "ns"}, "status": status});
+        budget["metadata"]
+            .as_object_mut()
+            .expect("metadata")
+            .extend(metadata.as_object().expect("more").clone());
+        serde_json::from_value::<WireBudget>(budget).expect("a budget").into_object()
+    };
+    let owner =
+        json!([{"apiVersion": "ceph.rook.io/v1", "kind": "CephCluster", "name": "rook-ceph", "uid": "u"}]);
+    let label = json!({"app.kubernetes.io/managed-by": "Helm"});
+    let manager = |metadata| read(metadata, json!({})).manager;
+    assert_eq!(manager(json!({})), None);
+    assert_eq!(manager(json!({"labels": label})).as_deref(), Some("Helm"));
+    let both = json!({"labels": label, "ownerReferences": owner});
+    assert_eq!(manager(both).as_deref(), Some("CephCluster/rook-ceph"));
+
+    let counted = |seen: i64| read(json!({"generation": 2}), json!({"observedGeneration": seen})).counted;
+    assert!(counted(2) && !counted(1));
+
+    let condition = |reason: &str| json!({"conditions": [{"type": "DisruptionAllowed", "status": "False", "reason": reason, "message": "m"}]});
+    assert_eq!(read(json!({}), condition("SyncFailed")).sync_failed.as_deref(), Some("m"));
+    assert_eq!(read(json!({}), condition("InsufficientPods")).sync_failed, None);
+}

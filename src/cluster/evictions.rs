@@ -10,7 +10,7 @@ use kube::api::{DeleteParams, PostParams};
 use kube::core::Status;
 
 use super::api::Cluster;
-use super::error::ApiError;
+use super::error::{ApiError, Class, Denier};
 use crate::core::drain::{Answer, Hint, Order};
 use crate::json;
 
@@ -32,17 +32,19 @@ impl Cluster {
     pub async fn evict(&self, order: &Order, how: &Eviction) -> Answer {
         let request = match request(order, how) {
             Ok(request) => request,
-            Err(error) => return read_error(&error, None),
+            Err(error) => return read_error(&error, None, how.by_delete),
         };
         let response = match self.try_once(request).await {
             Ok(response) => response,
-            Err((error, retry_after)) => return read_error(&error, retry_after),
+            Err((error, retry_after)) => return read_error(&error, retry_after, how.by_delete),
         };
         let chunks = super::api::chunks(response);
         let answer = json::read::<Status, _, _>(chunks, MAX_ANSWER, self.timeout()).await;
         match answer {
             // A server that cannot evict a pod of two budgets says so in a Status, with 201 as the HTTP status.
-            Ok(status) if status.is_failure() => read_error(&ApiError::Status(Box::new(status)), None),
+            Ok(status) if status.is_failure() => {
+                read_error(&ApiError::Status(Box::new(status)), None, how.by_delete)
+            }
             // Whatever else the body is: it was done, and the watch tells the rest.
             Ok(_) | Err(_) => Answer::Accepted,
         }
@@ -81,45 +83,49 @@ fn request(order: &Order, how: &Eviction) -> Result<http::Request<Vec<u8>>, ApiE
 }
 
 /// What a failure means for the pod.
-fn read_error(error: &ApiError, retry_after: Option<Duration>) -> Answer {
-    let status = match error {
-        ApiError::Status(status) => status,
-        ApiError::Transport(why) | ApiError::Broken(why) => {
-            return Answer::Transient { why: why.clone(), retry_after };
-        }
-        ApiError::Unexpected(why) => return Answer::Refused { why: why.clone(), hint: Hint::Pod },
-    };
-    let message = &status.message;
+fn read_error(error: &ApiError, retry_after: Option<Duration>, deletes: bool) -> Answer {
+    let no_details = Status::default();
+    let status = if let ApiError::Status(status) = error { status } else { &no_details };
     let details = status.details.as_ref();
     let seconds = details.map_or(0, |details| details.retry_after_seconds);
     let retry_after = retry_after.or((seconds > 0).then(|| Duration::from_secs(seconds.into())));
     let causes = details.map_or(&[][..], |details| &details.causes);
     let cause = |reason: &str| causes.iter().find(|cause| cause.reason == reason);
-    let refused = |hint| Answer::Refused { why: message.clone(), hint };
+    let why = match error {
+        ApiError::Status(status) => status.message.clone(),
+        ApiError::Transport(why) | ApiError::Broken(why) | ApiError::Unexpected(why) => why.clone(),
+    };
+    let class = error.class();
+    if let Class::Denied(denier) = class {
+        let hint = match denier {
+            Denier::Webhook(_) => Hint::Webhooks,
+            Denier::Policy(_) => Hint::Policies,
+        };
+        return Answer::Denied { by: denier.to_string(), why, retry_after, hint };
+    }
+    if let Some(cause) = cause("DisruptionBudget").filter(|_| status.code == 429) {
+        return Answer::Budget { name: budget_in(&cause.message), why: cause.message.clone(), retry_after };
+    }
     match status.code {
-        404 => Answer::Gone,
-        409 => Answer::Conflict(message.clone()),
-        429 => match cause("DisruptionBudget") {
-            Some(cause) => {
-                Answer::Budget { name: budget_in(&cause.message), why: cause.message.clone(), retry_after }
-            }
-            None => Answer::Throttled { retry_after },
-        },
-        403 if cause("NamespaceTerminating").is_some() => Answer::NamespaceEnds,
+        404 => return Answer::Gone,
+        409 => return Answer::Conflict(why),
+        403 if cause("NamespaceTerminating").is_some() => return Answer::NamespaceEnds,
         // A budget that is in disorder for the moment.
-        403 if details.is_some_and(|details| details.kind == "poddisruptionbudget") => Answer::Budget {
-            name: details.map(|details| details.name.clone()),
-            why: message.clone(),
-            retry_after,
-        },
-        400 if message.contains("does not support dry run") => Answer::NotRehearsed(message.clone()),
-        _ if message.contains("more than one PodDisruptionBudget") => refused(Hint::Budgets),
-        _ if message.contains("admission webhook") || message.contains("failed calling webhook") => {
-            refused(Hint::Webhooks)
+        403 if details.is_some_and(|details| details.kind == "poddisruptionbudget") => {
+            return Answer::Budget { name: details.map(|details| details.name.clone()), why, retry_after };
         }
-        401 | 403 => refused(Hint::Permission),
-        500.. => Answer::Transient { why: message.clone(), retry_after },
-        _ => refused(Hint::Pod),
+        400 if why.contains("does not support dry run") => return Answer::NotRehearsed(why),
+        _ if why.contains("more than one PodDisruptionBudget") => {
+            return Answer::Refused { why, hint: Hint::Budgets };
+        }
+        _ => {}
+    }
+    match class {
+        Class::Busy => Answer::Throttled { retry_after },
+        Class::WebhookDown(_) => Answer::Transient { why, retry_after, hint: Hint::Webhooks },
+        Class::Passing => Answer::Transient { why, retry_after, hint: Hint::Server },
+        Class::Forbidden => Answer::Refused { why, hint: Hint::Permission { deletes } },
+        Class::Final | Class::Denied(_) => Answer::Refused { why, hint: Hint::Pod },
     }
 }
 

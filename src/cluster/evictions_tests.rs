@@ -57,9 +57,19 @@ fn failure(code: u16, message: &str, causes: &[(&str, &str)]) -> ApiError {
 }
 
 #[test]
-fn every_answer_has_its_meaning() {
+fn f9_d4_d5_d6_every_answer_has_its_meaning() {
     let refused = |why: &str, hint| Answer::Refused { why: why.into(), hint };
-    let transient = |why: &str| Answer::Transient { why: why.into(), retry_after: None };
+    let transient = |why: &str, hint| Answer::Transient { why: why.into(), retry_after: None, hint };
+    let server = |why| transient(why, Hint::Server);
+    let denied_by = |by: &str, why: &str, hint| Answer::Denied {
+        by: by.into(),
+        why: why.into(),
+        retry_after: None,
+        hint,
+    };
+    let by_webhook = |why| denied_by("admission webhook \"x\"", why, Hint::Webhooks);
+    let policy = "pods \"p\" is forbidden: ValidatingAdmissionPolicy 'freeze' with binding 'b' denied request: not now";
+    let permission = Hint::Permission { deletes: false };
     let needs = "The disruption budget web needs 2 healthy pods and has 2 currently";
     let processed = "The disruption budget web is still being processed by the server.";
     let odd = "no words that are known";
@@ -85,30 +95,39 @@ fn every_answer_has_its_meaning() {
         (failure(429, "Cannot evict pod", &[("DisruptionBudget", odd)]), budget(None, odd)),
         (failure(429, "too many requests", &[]), Answer::Throttled { retry_after: None }),
         (failure(403, "ns is being terminated", &[("NamespaceTerminating", "")]), Answer::NamespaceEnds),
-        (failure(403, forbidden, &[]), refused(forbidden, Hint::Permission)),
-        (failure(403, denied, &[]), refused(denied, Hint::Webhooks)),
-        (failure(400, denied, &[]), refused(denied, Hint::Webhooks)),
+        (failure(403, forbidden, &[]), refused(forbidden, permission)),
+        (failure(403, denied, &[]), by_webhook(denied)),
+        (failure(400, denied, &[]), by_webhook(denied)),
+        (failure(404, denied, &[]), by_webhook(denied)),
+        (failure(409, denied, &[]), by_webhook(denied)),
+        (failure(429, denied, &[]), by_webhook(denied)),
+        (failure(500, denied, &[]), by_webhook(denied)),
+        (
+            failure(422, policy, &[]),
+            denied_by("ValidatingAdmissionPolicy \"freeze\"", policy, Hint::Policies),
+        ),
+        (failure(429, "slow down", &[]), server("slow down")),
         (failure(400, no_dry_run, &[]), Answer::NotRehearsed(no_dry_run.into())),
         (failure(500, two, &[]), refused(two, Hint::Budgets)),
-        (failure(500, webhook, &[]), refused(webhook, Hint::Webhooks)),
-        (failure(500, "etcdserver: leader changed", &[]), transient("etcdserver: leader changed")),
-        (failure(504, "due to conflicts", &[]), transient("due to conflicts")),
+        (failure(500, webhook, &[]), transient(webhook, Hint::Webhooks)),
+        (failure(500, "etcdserver: leader changed", &[]), server("etcdserver: leader changed")),
+        (failure(504, "due to conflicts", &[]), server("due to conflicts")),
         (failure(422, "no such thing", &[]), refused("no such thing", Hint::Pod)),
-        (ApiError::Transport("refused".into()), transient("refused")),
-        (ApiError::Broken("stalled".into()), transient("stalled")),
+        (ApiError::Transport("refused".into()), server("refused")),
+        (ApiError::Broken("stalled".into()), server("stalled")),
         (ApiError::Unexpected("<html>".into()), refused("<html>", Hint::Pod)),
     ];
     for (error, expected) in table {
-        assert_eq!(read_error(&error, None), expected, "{error}");
+        assert_eq!(read_error(&error, None, false), expected, "{error}");
     }
 }
 
 #[test]
 fn a_server_asks_for_patience_by_header_or_in_its_status() {
-    let mut status = Status::failure("slow down", "").with_code(429);
+    let mut status = Status::failure("Too many requests, please try again later.", "").with_code(429);
     status.details = Some(StatusDetails { retry_after_seconds: 7, ..no_details() });
     let error = ApiError::Status(Box::new(status));
     let seconds = |seconds| Answer::Throttled { retry_after: Some(Duration::from_secs(seconds)) };
-    assert_eq!(read_error(&error, None), seconds(7));
-    assert_eq!(read_error(&error, Some(Duration::from_secs(3))), seconds(3));
+    assert_eq!(read_error(&error, None, false), seconds(7));
+    assert_eq!(read_error(&error, Some(Duration::from_secs(3)), false), seconds(3));
 }

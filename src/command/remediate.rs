@@ -152,7 +152,7 @@ async fn remediate(name: &str, context: &Context<'_>) -> Result<String> {
         silencing.begin().await;
         let mut worker = worker(context, &locks, &silencing, prompts, &id, &found.node, &drain)?;
         worker.reboot = Some(begin::reboot(settings, &found.node)?);
-        worker.drain.said.clone_from(&found.drain.warnings);
+        worker.drain.said = found.drain.warnings.iter().map(|warning| warning.text.clone()).collect();
         worker.steps.begin(if settings.reboot.method.is_guarded() { "probe" } else { "admission" });
         let options = begin::options(settings, drain.timeout, worker.prompts.can_ask());
         let run = Box::pin(begin::first_record(&worker, &found, options, context)).await?;

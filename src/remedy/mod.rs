@@ -28,7 +28,7 @@ pub enum News<'n> {
     PodGone { namespace: &'n str, name: &'n str, how: &'n str },
     /// Something is not as it should be; the step goes on.
     Warning(&'n str),
-    /// How far a drain is; `blocked` names the disruption budget that it waits for.
+    /// How far a drain is; `blocked` names the disruption budget or the admission that it waits for.
     Drain { evicted: usize, total: usize, blocked: Option<&'n str> },
     /// What is known while waiting.
     Wait { elapsed: Duration, facts: &'n str },

@@ -164,8 +164,10 @@ async fn look_again(
             "it is not as it was planned with: it was replaced or has rebooted",
         ));
     }
-    let (refusals, overridden) = others?.judge(&node, &node.view.boot_id, worker.settings);
+    let (refusals, mut overridden) = others?.judge(&node, &node.view.boot_id, worker.settings);
     admission::refuse(&refusals).map_err(|error| refused_late(worker, &error.to_string()))?;
+    overridden.extend(found.drain.overridden.iter().cloned());
+    overridden.dedup_by_key(|refusal| refusal.gate);
     let draft = Draft {
         id: &worker.id,
         holder: &worker.holder,

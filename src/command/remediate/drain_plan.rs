@@ -7,8 +7,9 @@ use serde::Serialize;
 use crate::cli::DryRun;
 use crate::cluster::Cluster;
 use crate::core::drain::{Answer, Blocked, Policy, Verdict};
+use crate::core::gates::{self, Gate};
 use crate::error::Error;
-use crate::remedy::drain::{self, DrainOptions, PlannedPod, Refusal};
+use crate::remedy::drain::{self, DrainOptions, PlannedPod, Refusal, Warning};
 use crate::settings::{DrainSettings, RemediateSettings};
 
 /// What a drain would do with each pod.
@@ -20,8 +21,11 @@ pub(super) struct DrainPlan {
     pub(super) pods: Vec<PodPlan>,
     #[serde(skip)]
     pub(super) obstacles: Vec<Obstacle>,
+    /// Those that are allowed by `--override`.
     #[serde(skip)]
-    pub(super) warnings: Vec<String>,
+    pub(super) overridden: Vec<gates::Refusal>,
+    #[serde(skip)]
+    pub(super) warnings: Vec<Warning>,
 }
 
 #[derive(Debug, Serialize)]
@@ -45,6 +49,8 @@ pub(super) struct PodPlan {
 #[serde(rename_all = "camelCase")]
 pub(super) enum PodAction {
     Evict,
+    /// Budgets are not asked.
+    Delete,
     Skip,
     Blocked,
 }
@@ -53,6 +59,7 @@ impl PodAction {
     pub(super) fn name(self) -> &'static str {
         match self {
             Self::Evict => "evict",
+            Self::Delete => "delete",
             Self::Skip => "skip",
             Self::Blocked => "blocked",
         }
@@ -79,6 +86,19 @@ pub(super) struct Obstacle {
     pub(super) exception: Option<Exception>,
     /// Which pods that lets go.
     pub(super) pods: Option<String>,
+}
+
+impl Obstacle {
+    /// The flag that lifts it, if one does.
+    pub(super) fn flag(&self) -> Option<String> {
+        let exception = self.exception.map(|exception| exception.flag().to_owned());
+        exception.or_else(|| self.gate().map(|gate| format!("--override {gate}")))
+    }
+
+    /// The gate that `--override` lifts, if it is one.
+    pub(super) fn gate(&self) -> Option<Gate> {
+        self.name.parse().ok().filter(|gate: &Gate| gate.can_be_overridden())
+    }
 }
 
 /// What kubectl drain does only with a flag.
@@ -136,15 +156,29 @@ pub(super) async fn rehearse(
         Ok(plan) => plan,
         Err(error) => return DrainPlan { obstacles: vec![not_rehearsed(&error)], ..DrainPlan::default() },
     };
+    let note = |text| Warning { text, hint: None };
     let mut warnings = plan.warnings();
-    warnings.extend(plan.unreachable.then(|| drain::unreachable(node)));
-    warnings.extend(plan.pods.iter().filter_map(refused));
+    warnings.extend(plan.unreachable.then(|| note(drain::unreachable(node))));
+    if drain.disable_eviction {
+        warnings.push(note("--disable-eviction: pods are deleted, disruption budgets ignored".to_owned()));
+    }
+    let is_overridden = |refusal: &Refusal| {
+        refusal.gate.parse::<Gate>().is_ok_and(|gate| settings.overridden.contains(&gate))
+    };
+    let (overridden, refusals): (Vec<_>, Vec<_>) = plan.refusals().into_iter().partition(is_overridden);
     DrainPlan {
         rehearsed: asks_server,
-        obstacles: plan.refusals().into_iter().map(obstacle).collect(),
+        obstacles: refusals.into_iter().map(obstacle).collect(),
+        overridden: overridden.into_iter().filter_map(lifted).collect(),
         warnings,
         pods: plan.pods.iter().map(|planned| pod(planned, drain)).collect(),
     }
+}
+
+/// A refusal that is none, as gates tell it.
+fn lifted(refusal: Refusal) -> Option<gates::Refusal> {
+    let gate = refusal.gate.parse().ok()?;
+    Some(gates::Refusal { gate, reason: refusal.text, hint: Some(refusal.hint), can_be_overridden: true })
 }
 
 /// What could not be looked at now would fail in the middle.
@@ -153,16 +187,6 @@ fn not_rehearsed(error: &Error) -> Obstacle {
     let reason = lines.next().unwrap_or_default();
     let hint = lines.next().map(|hint| hint.trim_start_matches("hint: ").to_owned());
     Obstacle { name: "not-rehearsed", reason, hint, exception: None, pods: None }
-}
-
-/// The server said no, and no budget is the reason.
-fn refused(planned: &PlannedPod) -> Option<String> {
-    match &planned.rehearsed {
-        Some(Answer::Refused { why, .. }) => {
-            Some(format!("pod {}: its eviction would be refused: {why}", planned.pod.key()))
-        }
-        _ => None,
-    }
 }
 
 fn obstacle(refusal: Refusal) -> Obstacle {
@@ -179,7 +203,10 @@ fn pod(planned: &PlannedPod, drain: &DrainSettings) -> PodPlan {
     let blocked: Vec<&str> = planned.blocked().map(Blocked::gate).collect();
     let (action, reason) = match verdict {
         _ if !blocked.is_empty() => (PodAction::Blocked, blocked.join(", ")),
-        Verdict::Evict(_) => (PodAction::Evict, answer(rehearsed.as_ref(), *returns)),
+        Verdict::Evict(_) => {
+            let action = if drain.disable_eviction { PodAction::Delete } else { PodAction::Evict };
+            (action, answer(rehearsed.as_ref(), *returns))
+        }
         Verdict::Skip(skip) => (PodAction::Skip, skip.reason().to_owned()),
         Verdict::Blocked(blocked) => (PodAction::Blocked, blocked.gate().to_owned()),
     };
@@ -195,13 +222,13 @@ fn pod(planned: &PlannedPod, drain: &DrainSettings) -> PodPlan {
             current_healthy: budget.healthy,
             desired_healthy: budget.desired,
         }),
-        grace_period_seconds: if action == PodAction::Evict { grace } else { own_grace },
+        grace_period_seconds: if matches!(verdict, Verdict::Evict(_)) { grace } else { own_grace },
         empty_dir: !pod.empty_dirs.is_empty(),
         needs_consent: !needs.is_empty() && !matches!(verdict, Verdict::Blocked(_)),
     }
 }
 
-/// What the server said to an eviction, in a word or two.
+/// What the server said to an eviction, in a word or two: its sentence is a warning of its own.
 fn answer(answer: Option<&Answer>, returns: bool) -> String {
     match answer {
         None | Some(Answer::Accepted) if returns => "may come back: evicted twice at most".to_owned(),
@@ -209,11 +236,11 @@ fn answer(answer: Option<&Answer>, returns: bool) -> String {
         Some(Answer::Gone) => "gone already".to_owned(),
         Some(Answer::NamespaceEnds) => "its namespace is being deleted".to_owned(),
         Some(Answer::Budget { .. }) => "its budget does not allow it now".to_owned(),
-        Some(Answer::Refused { why, .. }) => format!("would be refused: {why}"),
-        Some(Answer::NotRehearsed(why) | Answer::Conflict(why) | Answer::Transient { why, .. }) => {
-            format!("not rehearsed: {why}")
-        }
-        Some(Answer::Throttled { .. }) => "not rehearsed: the server has too much to do".to_owned(),
+        Some(Answer::Refused { .. }) => "would be refused".to_owned(),
+        Some(Answer::Denied { by, .. }) => format!("denied now by {by}"),
+        Some(Answer::Transient { .. }) => "not rehearsed".to_owned(),
+        Some(Answer::NotRehearsed(why) | Answer::Conflict(why)) => format!("not rehearsed: {why}"),
+        Some(Answer::Throttled { .. }) => "not rehearsed: the server takes no more requests now".to_owned(),
     }
 }
 

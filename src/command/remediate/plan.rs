@@ -142,9 +142,9 @@ impl<'p> Item<'p> {
             alerts_gone_at: &found.alerts.verified_at,
             silence: found.alerts.silence.iter().map(ToString::to_string).collect(),
             refusals: refusals(found),
-            overridden: found.overridden.iter().map(|refusal| refusal.gate.name()).collect(),
+            overridden: found.lifted().map(|refusal| refusal.gate.name()).collect(),
             missing_permissions: &found.permissions.missing,
-            warnings: warnings(found),
+            warnings: warnings(found).into_iter().map(|(text, _)| text).collect(),
         }
     }
 }
@@ -210,22 +210,19 @@ pub(super) fn refusals(found: &Preflight) -> Vec<Refused> {
         name: obstacle.name,
         reason: obstacle.reason.clone(),
         hint: obstacle.hint.clone(),
-        flag: obstacle.exception.map(|exception| exception.flag().to_owned()),
+        flag: obstacle.flag(),
         consent: obstacle.pods.clone(),
     });
     gates.chain(others).collect()
 }
 
-fn warnings(found: &Preflight) -> Vec<&str> {
+/// Each with the next command, if there is one.
+fn warnings(found: &Preflight) -> Vec<(&str, Option<&str>)> {
     let permissions = found.permissions.unknown.iter();
-    found
-        .warnings
-        .iter()
-        .chain(&found.alerts.warnings)
-        .chain(permissions)
-        .chain(&found.drain.warnings)
-        .map(String::as_str)
-        .collect()
+    let plain = found.warnings.iter().chain(&found.alerts.warnings).chain(permissions);
+    let of_drain =
+        found.drain.warnings.iter().map(|warning| (warning.text.as_str(), warning.hint.as_deref()));
+    plain.map(|text| (text.as_str(), None)).chain(of_drain).collect()
 }
 
 /// `asks`: a person is asked next.
@@ -283,13 +280,14 @@ fn write(
         say("");
         show(&pods(&found.drain.pods, asks));
     }
-    for warning in warnings(found) {
+    for (warning, hint) in warnings(found) {
         warn(warning);
+        hint.iter().for_each(|hint| say(&format!("  hint: {hint}")));
     }
     for missed in &found.permissions.missed {
         warn(&format!("you may not {missed}; the run does without"));
     }
-    for refusal in &found.overridden {
+    for refusal in found.lifted() {
         say(&format!("overridden: {refusal}"));
     }
     say_refusals(refusals(found), asks, say);

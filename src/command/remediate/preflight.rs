@@ -11,7 +11,7 @@ use super::{Context, begin};
 use crate::cli::{DryRun, Tier};
 use crate::cluster::{ApiError, ClaimsElsewhere, Cluster, RemediatedNode, Rule, clear_command};
 use crate::command::names;
-use crate::core::gates::{FleetNode, Refusal, Situation, refusals};
+use crate::core::gates::{FleetNode, Gate, Refusal, Situation, refusals};
 use crate::core::node::TRUE;
 use crate::core::remediation::{Machine, Mark, Method, Reason, RecordSeen, State};
 use crate::error::{Error, Exit, Result};
@@ -249,12 +249,18 @@ impl Preflight {
             && self.drain.obstacles.iter().all(needs_consent)
     }
 
+    /// The gates that would refuse, and may not.
+    pub(super) fn lifted(&self) -> impl Iterator<Item = &Refusal> {
+        self.overridden.iter().chain(&self.drain.overridden)
+    }
+
     /// Fails with exit code 3 if something refuses; what a person can be asked for does not, if one can be asked.
     pub(super) fn refused(&self, settings: &RemediateSettings, can_ask: bool) -> Result<()> {
         let obstacles = self.unusable.iter().chain(&self.drain.obstacles);
         let obstacles = obstacles.filter(|obstacle| !(can_ask && obstacle.exception.is_some()));
+        let obstacles: Vec<_> = obstacles.collect();
         let mut names: Vec<&str> = self.refusals.iter().map(|refusal| refusal.gate.name()).collect();
-        names.extend(obstacles.map(|obstacle| obstacle.name));
+        names.extend(obstacles.iter().map(|obstacle| obstacle.name));
         names.extend((!self.permissions.missing.is_empty()).then_some("permissions"));
         if names.is_empty() {
             return Ok(());
@@ -263,12 +269,10 @@ impl Preflight {
         let would = if settings.dry_run == DryRun::None { "is" } else { "would be" };
         let what =
             format!("node/{}: {would} refused ({}); nothing was changed", self.node.name, names.join(", "));
-        let liftable: Vec<&str> = self
-            .refusals
-            .iter()
-            .filter(|refusal| refusal.can_be_overridden)
-            .map(|refusal| refusal.gate.name())
-            .collect();
+        let gates = self.refusals.iter().filter(|refusal| refusal.can_be_overridden);
+        let gates = gates.map(|refusal| refusal.gate).chain(obstacles.iter().filter_map(|one| one.gate()));
+        let mut liftable: Vec<&str> = gates.map(Gate::name).collect();
+        liftable.dedup();
         let mut error = Error::new(Exit::Refused, what);
         let overrides = (!liftable.is_empty()).then(|| format!("--override {}", liftable.join(",")));
         let consents = if can_ask { Vec::new() } else { self.drain.exceptions() };

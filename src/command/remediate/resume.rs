@@ -93,10 +93,10 @@ async fn go_on(
     let record = machine.record().clone();
     silencing.take_over(&record).await;
     machine.silenced(silencing.mark());
-    machine.overrides(found.overridden.iter().map(|refusal| refusal.gate.name().to_owned()));
+    machine.overrides(found.lifted().map(|refusal| refusal.gate.name().to_owned()));
     let mut worker = super::worker(context, locks, silencing, prompts, &record.id, &node, &drain)?;
     worker.reboot = goes_down.then(|| begin::reboot(&settings, &node)).transpose()?;
-    worker.drain.said.clone_from(&found.drain.warnings);
+    worker.drain.said = found.drain.warnings.iter().map(|warning| warning.text.clone()).collect();
     let end = carry_out(&worker, Run::new(&worker, machine, node)).await;
     Ok(Ended { end, method: settings.reboot.method, drain })
 }

@@ -17,6 +17,12 @@ pub struct Budget {
     pub expected: i32,
     /// `unhealthyPodEvictionPolicy: AlwaysAllow`.
     pub frees_unhealthy: bool,
+    /// The status is that of the budget as it is now.
+    pub counted: bool,
+    /// Why its controller cannot count its pods, in the controller's words.
+    pub sync_failed: Option<String>,
+    /// Who made it and would make it again, such as `CephCluster/rook-ceph`.
+    pub manager: Option<String>,
 }
 
 /// What a budget demands.
@@ -52,13 +58,24 @@ impl Budget {
         pod.is_guarded() && self.covers(pod) && !is_free
     }
 
-    /// Why it never allows a disruption, whatever the pods do.
-    pub fn misconfigured(&self) -> Option<&'static str> {
+    /// Why it never allows a disruption as it is, however healthy its pods are: it could not be counted, it says so, or it
+    /// comes to that with as many pods as there are.
+    pub fn never(&self) -> Option<String> {
+        if let Some(why) = &self.sync_failed {
+            return Some(format!("its controller cannot count its pods: {why}"));
+        }
+        if self.allowed > 0 {
+            return None; // more pods than it expects are there
+        }
         match self.allowance {
-            Allowance::MaxUnavailable(Amount::Count(0)) => Some("maxUnavailable is 0"),
-            Allowance::MaxUnavailable(Amount::Percent(0)) => Some("maxUnavailable is 0%"),
-            Allowance::MinAvailable(Amount::Percent(100..)) => Some("minAvailable is 100%"),
-            _ => None,
+            Allowance::MaxUnavailable(Amount::Count(0)) => Some("maxUnavailable is 0".to_owned()),
+            Allowance::MaxUnavailable(Amount::Percent(0)) => Some("maxUnavailable is 0%".to_owned()),
+            Allowance::MinAvailable(Amount::Percent(100..)) => Some("minAvailable is 100%".to_owned()),
+            _ if !self.counted || self.expected == 0 || self.desired < self.expected => None,
+            _ if self.desired == self.expected => {
+                Some(format!("it needs all {} of its pods to be healthy", self.expected))
+            }
+            _ => Some(format!("it needs {} healthy pods, and expects {}", self.desired, self.expected)),
         }
     }
 }

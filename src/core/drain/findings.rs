@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use super::super::gates::Gate;
 use super::budget::Budget;
 use super::pod::Pod;
 
@@ -10,12 +11,12 @@ use super::pod::Pod;
 pub enum Finding {
     /// The server evicts no pod that two budgets cover.
     Overlap { pod: String, budgets: Vec<String> },
-    /// The budget never allows a disruption.
-    Misconfigured { budget: String, why: &'static str, pods: usize },
+    /// The budget never allows a disruption as it is. Who manages it may change it.
+    Misconfigured { budget: String, why: String, pods: usize, manager: Option<String> },
     /// It allows none now.
     Exhausted { budget: String, pods: usize, healthy: i32, desired: i32 },
     /// Pods that are not Ready themselves keep the budget from allowing their eviction.
-    UnhealthyHold { budget: String, pods: Vec<String> },
+    UnhealthyHold { budget: String, pods: Vec<String>, manager: Option<String> },
     /// It allows fewer disruptions than the node has pods under it.
     Fewer { budget: String, pods: usize, allowed: i32 },
 }
@@ -24,7 +25,7 @@ impl Finding {
     pub fn gate(&self) -> &'static str {
         match self {
             Self::Overlap { .. } => "budget-overlap",
-            Self::Misconfigured { .. } => "budget-misconfigured",
+            Self::Misconfigured { .. } => Gate::BudgetMisconfigured.name(),
             Self::Exhausted { .. } => "budget-exhausted",
             Self::UnhealthyHold { .. } => "unhealthy-pods-hold-budget",
             Self::Fewer { .. } => "budget-allows-fewer",
@@ -49,14 +50,20 @@ impl Finding {
                     budgets.iter().map(|key| key.split_once('/').map_or(key.as_str(), |key| key.1)).collect();
                 format!("kubectl get poddisruptionbudgets {} -n {namespace}", names.join(" "))
             }
-            Self::Misconfigured { budget, .. } => format!("kubectl edit poddisruptionbudget {}", at(budget)),
-            Self::Exhausted { budget, .. } | Self::Fewer { budget, .. } => {
-                format!("kubectl describe poddisruptionbudget {}", at(budget))
+            Self::Misconfigured { budget, manager: None, .. } => {
+                format!("kubectl edit poddisruptionbudget {}", at(budget))
             }
-            Self::UnhealthyHold { budget, .. } => format!(
+            Self::UnhealthyHold { budget, manager: None, .. } => format!(
                 r#"kubectl patch poddisruptionbudget {} --type merge -p '{{"spec":{{"unhealthyPodEvictionPolicy":"AlwaysAllow"}}}}'"#,
                 at(budget)
             ),
+            // What its manager has made is not to be edited: it would be made again.
+            Self::Misconfigured { budget, .. }
+            | Self::Exhausted { budget, .. }
+            | Self::UnhealthyHold { budget, .. }
+            | Self::Fewer { budget, .. } => {
+                format!("kubectl describe poddisruptionbudget {}", at(budget))
+            }
         }
     }
 }
@@ -68,15 +75,16 @@ impl fmt::Display for Finding {
                 write!(f, "pod {pod} is covered by several disruption budgets ({})", budgets.join(", "))?;
                 f.write_str(": the server refuses to evict it")
             }
-            Self::Misconfigured { budget, why, pods } => {
-                write!(f, "disruption budget {budget} never allows an eviction: {why} ({})", count(*pods))
+            Self::Misconfigured { budget, why, pods, manager } => {
+                write!(f, "disruption budget {budget} never allows an eviction: {why} ({})", count(*pods))?;
+                manager.as_ref().map_or(Ok(()), |manager| write!(f, "; it is managed by {manager}"))
             }
             Self::Exhausted { budget, pods, healthy, desired } => write!(
                 f,
                 "disruption budget {budget} allows no eviction now: {healthy} of {desired} pods that it needs are healthy ({})",
                 count(*pods)
             ),
-            Self::UnhealthyHold { budget, pods } => write!(
+            Self::UnhealthyHold { budget, pods, .. } => write!(
                 f,
                 "disruption budget {budget} allows no eviction, and pods that are not Ready hold it: {}",
                 pods.join(", ")
@@ -108,13 +116,14 @@ fn of_one(budget: &Budget, pods: &[&Pod]) -> Option<Finding> {
     if pods == 0 {
         return None;
     }
-    if let Some(why) = budget.misconfigured() {
-        return Some(Finding::Misconfigured { budget: name, why, pods });
+    if let Some(why) = budget.never() {
+        return Some(Finding::Misconfigured { budget: name, why, pods, manager: budget.manager.clone() });
     }
     let unhealthy: Vec<_> = counted.iter().filter(|pod| !pod.ready).map(|pod| pod.key()).collect();
     let allowed = usize::try_from(budget.allowed).unwrap_or(0);
     if allowed == 0 && !unhealthy.is_empty() {
-        return Some(Finding::UnhealthyHold { budget: name, pods: unhealthy });
+        let manager = budget.manager.clone();
+        return Some(Finding::UnhealthyHold { budget: name, pods: unhealthy, manager });
     }
     if allowed == 0 {
         let (healthy, desired) = (budget.healthy, budget.desired);

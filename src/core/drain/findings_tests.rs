@@ -24,7 +24,8 @@ fn budget(name: &str, allowed: i32) -> Budget {
         healthy: 2 + allowed,
         desired: 2,
         expected: 3,
-        frees_unhealthy: false,
+        counted: true,
+        ..Budget::default()
     }
 }
 
@@ -68,10 +69,80 @@ fn some_budgets_never_allow_anything() {
         (Allowance::Unset, None),
     ] {
         let budget = Budget { allowance, ..budget("pdb", 0) };
-        assert_eq!(budget.misconfigured(), why, "{allowance:?}");
+        assert_eq!(budget.never().as_deref(), why, "{allowance:?}");
         let refused = findings(&one, &[budget]).iter().any(Finding::refuses);
         assert_eq!(refused, why.is_some(), "{allowance:?}");
     }
+}
+
+#[test]
+fn f9_d7_what_needs_all_of_its_pods_never_allows_anything() {
+    let one = [pod("a")];
+    let all = Budget {
+        allowance: Allowance::MinAvailable(Amount::Count(3)),
+        healthy: 3,
+        desired: 3,
+        expected: 3,
+        ..budget("pdb", 0)
+    };
+    assert_eq!(
+        lines(&one, std::slice::from_ref(&all)),
+        [
+            "budget-misconfigured: disruption budget ns/pdb never allows an eviction: it needs all 3 of its pods to be healthy (1 pod here)"
+        ]
+    );
+    let never = |budget: &Budget| budget.never();
+    assert_eq!(
+        never(&Budget { healthy: 2, ..all.clone() }).is_some(),
+        true,
+        "not only while all are healthy"
+    );
+    assert_eq!(
+        never(&Budget { desired: 5, ..all.clone() }).as_deref(),
+        Some("it needs 5 healthy pods, and expects 3")
+    );
+    assert_eq!(never(&Budget { desired: 2, ..all.clone() }), None, "it is exhausted now");
+    assert_eq!(never(&Budget { counted: false, ..all.clone() }), None, "what it was before it was changed");
+    assert_eq!(never(&Budget { desired: 0, expected: 0, ..all.clone() }), None, "not counted yet");
+    assert_eq!(never(&Budget { allowed: 1, healthy: 4, ..all }), None, "a rollout has one more");
+}
+
+#[test]
+fn f9_d7_nobody_is_told_to_edit_what_a_manager_makes_again() {
+    let one = [unready("a")];
+    let zero = Budget {
+        allowance: Allowance::MaxUnavailable(Amount::Count(0)),
+        healthy: 1,
+        manager: Some("CephCluster/rook-ceph".into()),
+        ..budget("rook-ceph-osd-host-a", 0)
+    };
+    let found = findings(&one, std::slice::from_ref(&zero));
+    assert_eq!(
+        found[0].to_string(),
+        "disruption budget ns/rook-ceph-osd-host-a never allows an eviction: maxUnavailable is 0 (1 pod here); it is managed by CephCluster/rook-ceph"
+    );
+    let describe = "kubectl describe poddisruptionbudget rook-ceph-osd-host-a -n ns";
+    assert_eq!(found[0].hint(), describe);
+    let held = Budget { allowance: Allowance::MaxUnavailable(Amount::Count(1)), ..zero.clone() };
+    assert_eq!(findings(&one, &[held])[0].hint(), describe, "nor to patch it");
+    let own = Budget { manager: None, ..zero };
+    assert_eq!(
+        findings(&one, &[own])[0].hint(),
+        "kubectl edit poddisruptionbudget rook-ceph-osd-host-a -n ns"
+    );
+}
+
+#[test]
+fn f9_d8_a_budget_whose_pods_cannot_be_counted_says_why() {
+    let why = "found no controllers for pod \"a\"";
+    let failed =
+        Budget { sync_failed: Some(why.into()), healthy: 0, desired: 0, expected: 0, ..budget("pdb", 0) };
+    assert_eq!(
+        lines(&[pod("a")], &[failed]),
+        [format!(
+            "budget-misconfigured: disruption budget ns/pdb never allows an eviction: its controller cannot count its pods: {why} (1 pod here)"
+        )]
+    );
 }
 
 #[test]

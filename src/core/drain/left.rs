@@ -18,7 +18,7 @@ impl Queue {
         let refusal =
             entry.budgets.iter().find_map(|budget| Some((budget, self.paces.get(budget)?.why()?.to_owned())));
         let (namespace, name) = (&entry.pod.namespace, &entry.pod.name);
-        let describe = format!("kubectl describe pod {name} -n {namespace}");
+        let describe = Hint::Pod.command(namespace, name);
         let (reason, budget, hint) = match (&entry.stage, refusal) {
             (Stage::Kept(_), _) => return None,
             (Stage::Due | Stage::InFlight, Some((budget, why))) => {
@@ -26,10 +26,10 @@ impl Queue {
                 let hint = format!("kubectl describe poddisruptionbudget {name} -n {namespace}");
                 (why, Some(budget.clone()), hint)
             }
-            (Stage::Due | Stage::InFlight, None) => {
-                let why = entry.why.clone().unwrap_or_else(|| "it was not its turn yet".to_owned());
-                (why, None, describe)
-            }
+            (Stage::Due | Stage::InFlight, None) => match &entry.waits {
+                Some(waits) => (waits.why.clone(), None, waits.hint.command(namespace, name)),
+                None => ("it was not its turn yet".to_owned(), None, describe),
+            },
             (Stage::Ending { .. }, _) if !entry.pod.finalizers.is_empty() => {
                 let finalizers = entry.pod.finalizers.join(", ");
                 (format!("it is being deleted, and these finalizers hold it: {finalizers}"), None, describe)
@@ -39,24 +39,12 @@ impl Queue {
                 ("its namespace is being deleted, and it has not ended yet".to_owned(), None, hint)
             }
             (Stage::Ending { accepted, .. }, _) => {
-                let what = if *accepted { "evicted" } else { "being deleted" };
+                let what = if *accepted { self.limits.words().1 } else { "being deleted" };
                 let grace =
                     entry.pod.grace_seconds.map_or(String::new(), |grace| format!(" (grace {grace}s)"));
                 (format!("{what}, but it has not ended yet{grace}"), None, describe)
             }
-            (Stage::Failed { why, hint }, _) => {
-                let hint = match hint {
-                    Hint::Budgets => format!("kubectl get poddisruptionbudgets -n {namespace}"),
-                    Hint::Webhooks => {
-                        "kubectl get validatingwebhookconfigurations,mutatingwebhookconfigurations".to_owned()
-                    }
-                    Hint::Permission => {
-                        format!("kubectl auth can-i create pods --subresource=eviction -n {namespace}")
-                    }
-                    Hint::Pod => describe,
-                };
-                (why.clone(), None, hint)
-            }
+            (Stage::Failed { why, hint }, _) => (why.clone(), None, hint.command(namespace, name)),
             (Stage::Blocked { why, flag }, _) => {
                 let hint = flag.map_or(describe, |flag| format!("add {flag}"));
                 (why.clone(), None, hint)

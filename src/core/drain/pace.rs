@@ -3,11 +3,10 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use super::notices::{REMIND_EVERY, reminder};
+
 const SHORTEST: Duration = Duration::from_secs(5);
 const LONGEST: Duration = Duration::from_secs(60);
-
-/// A person is reminded of a budget that holds the drain up this often.
-const REMIND_EVERY: Duration = Duration::from_secs(30);
 
 #[derive(Debug)]
 pub(super) struct Pace {
@@ -102,21 +101,19 @@ impl Pace {
         self.refusal.as_ref().map(|refusal| refusal.speaks_at)
     }
 
-    /// What a person is to be told now.
-    pub(super) fn say(&mut self, budget: &str, waiting: &[&str], now: Duration) -> Option<String> {
+    /// What a person is to be told now; `None` of `waiting`: nobody asks any more.
+    pub(super) fn say(&mut self, budget: &str, waiting: Option<&str>, now: Duration) -> Option<String> {
         let refusal = self.refusal.as_mut()?;
-        if waiting.is_empty() {
-            self.refusal = None; // nobody asks any more
+        let Some(waiting) = waiting else {
+            self.refusal = None;
             return None;
-        }
+        };
         if now < refusal.speaks_at {
             return None;
         }
         refusal.speaks_at = now + REMIND_EVERY;
         let (why, namespace) = (&refusal.why, budget.split('/').next().unwrap_or_default());
-        let some = waiting.iter().take(3).copied().collect::<Vec<_>>().join(", ");
-        let more = if waiting.len() > 3 { format!(" and {} more", waiting.len() - 3) } else { String::new() };
-        let next = self.not_before.saturating_sub(now).as_secs();
-        Some(format!("{why} (namespace {namespace}); waiting: {some}{more}; asking again in {next}s"))
+        let why = format!("{why} (namespace {namespace})");
+        Some(reminder(&why, waiting, self.not_before.saturating_sub(now)))
     }
 }

@@ -1,7 +1,7 @@
 //! Which pod is evicted when: at most so many requests at a time, as many under a budget as it allows, and after a refusal
 //! one. What happens comes in as it happens; time is an argument.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -10,18 +10,19 @@ use super::answer::{Answer, Hint};
 use super::budget::Budget;
 use super::classify::{Policy, Skip, Verdict, is_skipped};
 use super::pod::{Phase, Pod};
+use super::queue::notices::{Notices, some};
 use super::queue::pace::Pace;
 
+#[path = "answered.rs"]
+mod answered;
 #[path = "left.rs"]
 mod left;
+#[path = "notices.rs"]
+mod notices;
 #[path = "pace.rs"]
 mod pace;
 
 pub use left::Left;
-
-/// Pauses after errors that may pass.
-const SHORTEST_RETRY: Duration = Duration::from_secs(1);
-const LONGEST_RETRY: Duration = Duration::from_secs(30);
 
 /// How often in a row a pod may come back to the node: twice, or once if it may be scheduled there all the same.
 const COMEBACKS: usize = 2;
@@ -35,6 +36,13 @@ pub struct Limits {
     pub budgets: bool,
     /// Pods that are being deleted already are evicted nevertheless, to shorten their grace.
     pub shortens: bool,
+}
+
+impl Limits {
+    /// What is done with pods.
+    fn words(self) -> (&'static str, &'static str) {
+        if self.budgets { ("evict", "evicted") } else { ("delete", "deleted") }
+    }
 }
 
 /// The time, by two clocks.
@@ -92,6 +100,21 @@ enum Stage {
     Kept(Kept),
 }
 
+/// Why a pod could not be evicted just now.
+struct Waits {
+    why: String,
+    /// The webhook or policy that says so.
+    by: Option<String>,
+    hint: Hint,
+}
+
+impl Waits {
+    /// Of whom a person is reminded.
+    fn whose(&self) -> &str {
+        self.by.as_ref().unwrap_or(&self.why)
+    }
+}
+
 struct Entry {
     pod: Pod,
     stage: Stage,
@@ -101,7 +124,7 @@ struct Entry {
     /// Answers in a row that may pass.
     failures: u32,
     /// The last of them.
-    why: Option<String>,
+    waits: Option<Waits>,
     /// The budgets under which its request counts.
     taken: Vec<String>,
     /// It went while its request was under way.
@@ -109,6 +132,11 @@ struct Entry {
 }
 
 impl Entry {
+    /// It is still to be evicted.
+    fn is_to_go(&self) -> bool {
+        matches!(self.stage, Stage::Due | Stage::InFlight)
+    }
+
     /// The budgets of which its eviction takes an allowed disruption, as far as is known.
     fn counting<'e>(&'e self, budgets: &'e [Budget]) -> impl Iterator<Item = &'e String> {
         self.budgets.iter().filter(|key| {
@@ -127,8 +155,13 @@ pub struct Queue {
     paces: BTreeMap<String, Pace>,
     /// By owner: pods of it that were here at first, and that came later.
     owners: BTreeMap<String, (usize, usize)>,
+    /// The server takes no requests before that; when a person was told so last.
     not_before: Duration,
+    throttled: Option<Duration>,
     evicted: usize,
+    notices: Notices,
+    /// Final refusals that a person was told.
+    refusals: BTreeSet<String>,
     /// Lines for a person that nobody took yet.
     said: Vec<String>,
 }
@@ -144,7 +177,10 @@ impl Queue {
             paces,
             owners: BTreeMap::new(),
             not_before: Duration::ZERO,
+            throttled: None,
             evicted: 0,
+            notices: Notices::default(),
+            refusals: BTreeSet::new(),
             said: Vec::new(),
         }
     }
@@ -164,6 +200,13 @@ impl Queue {
         let stage = match verdict {
             Verdict::Skip(skip) => Stage::Kept(Kept::Skip(skip)),
             Verdict::Blocked(blocked) => {
+                if late {
+                    let key = pod.key();
+                    self.said.push(format!(
+                        "pod {key} arrived during the drain: cannot delete {}",
+                        blocked.reason()
+                    ));
+                }
                 Stage::Blocked { why: blocked.reason().to_owned(), flag: blocked.flag() }
             }
             Verdict::Evict(_) if self.comes_back(&pod, late) => {
@@ -179,7 +222,7 @@ impl Queue {
             budgets,
             not_before: Duration::ZERO,
             failures: 0,
-            why: None,
+            waits: None,
             taken: Vec::new(),
             is_gone: false,
         };
@@ -234,7 +277,7 @@ impl Queue {
     }
 
     /// All pods there are now. What is not among them is gone; returns those that were to be drained.
-    pub fn only(&mut self, uids: &std::collections::BTreeSet<String>) -> Vec<Pod> {
+    pub fn only(&mut self, uids: &BTreeSet<String>) -> Vec<Pod> {
         let gone: Vec<String> = self.entries.keys().filter(|uid| !uids.contains(*uid)).cloned().collect();
         gone.iter().filter_map(|uid| self.gone(uid)).collect()
     }
@@ -253,6 +296,19 @@ impl Queue {
         }
         self.budgets.retain(|known| known.key() != budget.key());
         self.budgets.push(budget.clone());
+    }
+
+    /// All budgets there are now: what is not among them is gone.
+    pub fn budgets_are(&mut self, budgets: &[Budget], now: Now) {
+        let keys: BTreeSet<_> = budgets.iter().map(Budget::key).collect();
+        let gone: Vec<_> =
+            self.budgets.iter().filter(|known| !keys.contains(&known.key())).cloned().collect();
+        for budget in gone {
+            self.budget_gone(&budget.namespace, &budget.name);
+        }
+        for budget in budgets {
+            self.budget_changed(budget, now);
+        }
     }
 
     /// A budget that there is no more holds nothing.
@@ -304,68 +360,6 @@ impl Queue {
         self.entries.get(uid).is_some_and(|entry| entry.is_gone).then(|| self.gone(uid)).flatten()
     }
 
-    fn take_answer(&mut self, uid: &str, answer: Answer, now: Now) {
-        let Some(entry) = self.entries.get_mut(uid) else { return };
-        let key = entry.pod.key();
-        let retry = |entry: &mut Entry, at_least: Option<Duration>| {
-            let pause = SHORTEST_RETRY.saturating_mul(1 << entry.failures.min(5)).min(LONGEST_RETRY);
-            entry.failures += 1;
-            entry.not_before = now.elapsed + pause.max(at_least.unwrap_or_default());
-            entry.stage = Stage::Due;
-        };
-        let accepted = matches!(answer, Answer::Accepted);
-        let taken = std::mem::take(&mut entry.taken);
-        for budget in &taken {
-            if let Some(pace) = self.paces.get_mut(budget) {
-                pace.answered(accepted);
-            }
-        }
-        match answer {
-            Answer::Accepted => entry.stage = Stage::Ending { accepted: true, namespace_ends: false },
-            // That it is gone is for the watch to tell: it knows by uid.
-            Answer::Gone => entry.stage = Stage::Ending { accepted: false, namespace_ends: false },
-            Answer::NamespaceEnds => {
-                entry.stage = Stage::Ending { accepted: false, namespace_ends: true };
-            }
-            Answer::Budget { name, why, retry_after } => {
-                entry.stage = Stage::Due;
-                let budget = match name {
-                    Some(name) => format!("{}/{name}", entry.pod.namespace),
-                    None => entry.budgets.first().cloned().unwrap_or_else(|| format!("{key} (unnamed)")),
-                };
-                if !entry.budgets.contains(&budget) {
-                    entry.budgets = vec![budget.clone()];
-                }
-                if !taken.contains(&budget) {
-                    retry(entry, None); // it was not expected to count
-                }
-                let pace = self.paces.entry(budget).or_insert_with(|| Pace::new(0));
-                pace.refused(&why, retry_after, now.elapsed);
-            }
-            Answer::Throttled { retry_after } => {
-                entry.stage = Stage::Due;
-                let pause = retry_after.unwrap_or(SHORTEST_RETRY).min(LONGEST_RETRY);
-                self.not_before = self.not_before.max(now.elapsed + pause);
-            }
-            Answer::Conflict(why) => {
-                retry(entry, None);
-                entry.why = Some(why);
-            }
-            Answer::Transient { why, retry_after } => {
-                if entry.why.as_ref() != Some(&why) {
-                    self.said.push(format!("cannot evict pod {key}, trying again: {why}"));
-                }
-                retry(entry, retry_after.map(|pause| pause.min(LONGEST_RETRY)));
-                entry.why = Some(why);
-            }
-            Answer::Refused { why, hint } => {
-                self.said.push(format!("cannot evict pod {key}: {why}"));
-                entry.stage = Stage::Failed { why, hint };
-            }
-            Answer::NotRehearsed(why) => entry.stage = Stage::Failed { why, hint: Hint::Webhooks },
-        }
-    }
-
     /// Lets go of pods that have been ending for too long, and speaks of budgets that hold the drain up.
     pub fn tick(&mut self, now: Now) {
         for entry in self.entries.values_mut() {
@@ -377,16 +371,19 @@ impl Queue {
             }
         }
         for (budget, pace) in &mut self.paces {
-            let waiting: Vec<_> = self
-                .entries
-                .values()
-                .filter(|entry| {
-                    matches!(entry.stage, Stage::Due | Stage::InFlight) && entry.budgets.contains(budget)
-                })
-                .map(|entry| entry.pod.name.as_str())
-                .collect();
-            self.said.extend(pace.say(budget, &waiting, now.elapsed));
+            let waiting =
+                self.entries.values().filter(|entry| entry.is_to_go() && entry.budgets.contains(budget));
+            let waiting = some(waiting.map(|entry| entry.pod.name.as_str()));
+            self.said.extend(pace.say(budget, waiting.as_deref(), now.elapsed));
         }
+        let entries = &self.entries;
+        self.said.extend(self.notices.remind(now.elapsed, |by| {
+            let is_meant = |entry: &&Entry| entry.waits.as_ref().is_some_and(|waits| waits.whose() == by);
+            let waiting = || entries.values().filter(|entry| entry.is_to_go()).filter(is_meant);
+            let pods: Vec<_> = waiting().map(|entry| entry.pod.key()).collect();
+            let next = waiting().map(|entry| entry.not_before).min()?;
+            Some((some(pods.iter().map(String::as_str))?, next))
+        }));
     }
 
     /// When to look again if nothing happens before.
@@ -404,7 +401,7 @@ impl Queue {
             }
             _ => None,
         });
-        let reminders = self.paces.values().filter_map(Pace::speaks_at);
+        let reminders = self.paces.values().filter_map(Pace::speaks_at).chain(self.notices.speaks_at());
         entries.filter(|at| *at > now.elapsed).chain(reminders).min()
     }
 
@@ -417,6 +414,13 @@ impl Queue {
     pub fn progress(&self) -> (usize, usize) {
         let rest = self.entries.values().filter(|entry| !matches!(entry.stage, Stage::Kept(_))).count();
         (self.evicted, self.evicted + rest)
+    }
+
+    /// The first webhook or policy that denies.
+    pub fn denying(&self) -> Option<&str> {
+        let waits =
+            self.entries.values().filter(|entry| entry.is_to_go()).filter_map(|entry| entry.waits.as_ref());
+        waits.filter_map(|waits| waits.by.as_deref()).next()
     }
 
     /// The first budget that refuses.

@@ -159,16 +159,167 @@ fn too_many_requests_without_a_budget_slow_everything() {
 }
 
 #[test]
+fn f9_d6_that_the_server_takes_no_more_requests_is_said() {
+    let mut queue = queue(2, Vec::new());
+    let throttled = || Answer::Throttled { retry_after: Some(Duration::from_secs(3)) };
+    due(&mut queue, 0);
+    queue.answered("p0", throttled(), now(0));
+    queue.answered("p1", throttled(), now(0));
+    let line = |pause| {
+        format!(
+            "the API server takes no more requests now (429 Too Many Requests): no pod is evicted for {pause}s"
+        )
+    };
+    assert_eq!(said(&mut queue, 0), [line(3)], "once for all of them");
+    assert_eq!(queue.left()[0].reason, "the API server takes no more requests now (429 Too Many Requests)");
+    for at in [3, 6] {
+        assert_eq!(due(&mut queue, at).len(), 2);
+        queue.answered("p0", throttled(), now(at));
+        queue.answered("p1", throttled(), now(at));
+        assert_eq!(said(&mut queue, at), [""; 0]);
+    }
+    due(&mut queue, 30);
+    queue.answered("p0", throttled(), now(30));
+    assert_eq!(said(&mut queue, 30), [line(3)]);
+}
+
+fn denial(vmi: &str, retry_after: Option<u64>) -> Answer {
+    let by = "admission webhook \"virt-launcher-eviction-interceptor.kubevirt.io\"";
+    Answer::Denied {
+        by: by.into(),
+        why: format!("{by} denied the request: Eviction triggered evacuation of VMI \"ns/{vmi}\""),
+        retry_after: retry_after.map(Duration::from_secs),
+        hint: Hint::Webhooks,
+    }
+}
+
+#[test]
+fn f9_d5_what_a_webhook_denies_is_asked_again_with_pauses_of_its_own() {
+    let mut queue = queue(1, Vec::new());
+    let mut at = 0;
+    for pause in [2, 4, 8, 16, 30, 30] {
+        assert_eq!(due(&mut queue, at), ["p0"], "after {at}s");
+        queue.answered("p0", denial("p0", None), now(at));
+        assert!(due(&mut queue, at + pause - 1).is_empty(), "after {at}s");
+        at += pause;
+    }
+    assert!(!queue.is_done());
+    assert_eq!(queue.denying(), Some("admission webhook \"virt-launcher-eviction-interceptor.kubevirt.io\""));
+    let left = queue.left();
+    assert!(left[0].reason.ends_with("denied the request: Eviction triggered evacuation of VMI \"ns/p0\""));
+    assert_eq!(left[0].hint, "kubectl get validatingwebhookconfigurations,mutatingwebhookconfigurations");
+    due(&mut queue, at);
+    queue.answered("p0", Answer::Accepted, now(at));
+    assert_eq!(queue.denying(), None);
+    assert_eq!(said(&mut queue, at + 60).len(), 1, "what it said while it denied");
+    assert_eq!(said(&mut queue, at + 120), [""; 0]);
+}
+
+#[test]
+fn f9_d6_the_denial_of_one_pod_is_no_other_pods_and_is_said_at_once_and_every_30_s() {
+    let mut queue = queue(5, Vec::new());
+    assert_eq!(due(&mut queue, 0).len(), 5);
+    for pod in ["p0", "p1", "p2", "p3"] {
+        queue.answered(pod, denial(pod, Some(20)), now(0));
+    }
+    queue.answered("p4", Answer::Accepted, now(0));
+    queue.gone("p4");
+    queue.add(pod("q"), Verdict::Evict(Vec::new()), false);
+    assert_eq!(due(&mut queue, 0), ["q"], "the queue is not slower");
+    queue.answered("q", Answer::Accepted, now(0));
+    let lines = said(&mut queue, 0);
+    assert_eq!(lines.len(), 4, "each sentence once: {lines:?}");
+    assert!(
+        lines[0].starts_with("cannot evict pod ns/p0 yet, asking again in 20s: admission webhook \"virt")
+    );
+    assert!(due(&mut queue, 19).is_empty(), "the webhook has asked for patience");
+    assert_eq!(due(&mut queue, 20).len(), 4);
+    for pod in ["p0", "p1", "p2", "p3"] {
+        queue.answered(pod, denial(pod, Some(20)), now(20));
+    }
+    assert_eq!(said(&mut queue, 20), [""; 0], "no sentence twice");
+    assert_eq!(queue.wakes_at(now(20)), Some(Duration::from_secs(30)), "to remind a person");
+    let lines = said(&mut queue, 30);
+    assert_eq!(lines.len(), 1, "one reminder for what one webhook holds: {lines:?}");
+    assert!(
+        lines[0].ends_with("VMI \"ns/p3\"; waiting: ns/p0, ns/p1, ns/p2 and 1 more; asking again in 10s"),
+        "{lines:?}"
+    );
+}
+
+#[test]
+fn f9_d10_a_sentence_of_the_server_is_said_once_for_all_pods() {
+    let mut queue = queue(4, Vec::new());
+    due(&mut queue, 0);
+    for pod in ["p0", "p1"] {
+        let why = "failed calling webhook \"w\"".to_owned();
+        queue.answered(pod, Answer::Transient { why, retry_after: None, hint: Hint::Webhooks }, now(0));
+    }
+    for pod in ["p2", "p3"] {
+        let why = "This pod has more than one PodDisruptionBudget".to_owned();
+        queue.answered(pod, Answer::Refused { why, hint: Hint::Budgets }, now(0));
+    }
+    assert_eq!(
+        said(&mut queue, 0),
+        [
+            "cannot evict pod ns/p0, trying again: failed calling webhook \"w\"",
+            "cannot evict pod ns/p2: This pod has more than one PodDisruptionBudget"
+        ]
+    );
+    assert_eq!(queue.left().len(), 4, "each pod is among those that are left");
+}
+
+#[test]
+fn f9_d10_budgets_that_vanish_in_a_gap_hold_nothing() {
+    let mut queue = queue(1, vec![budget(0)]);
+    due(&mut queue, 0);
+    queue.answered("p0", refusal(None), now(0));
+    queue.budgets_are(&[budget(0)], now(1));
+    assert!(due(&mut queue, 1).is_empty());
+    queue.budgets_are(&[], now(1));
+    assert_eq!(due(&mut queue, 1), ["p0"]);
+    assert_eq!(queue.blocking(), None);
+}
+
+#[test]
+fn f9_d10_deleting_is_called_so() {
+    let limits = Limits { in_flight: 20, budgets: false, shortens: false };
+    let mut queue = Queue::new(limits, Policy::default(), Vec::new());
+    for name in ["a", "b"] {
+        queue.add(pod(name), Verdict::Evict(Vec::new()), false);
+    }
+    due(&mut queue, 0);
+    queue.answered("a", Answer::Refused { why: "no".into(), hint: Hint::Pod }, now(0));
+    queue.answered("b", Answer::Accepted, now(0));
+    assert_eq!(said(&mut queue, 0), ["cannot delete pod ns/a: no"]);
+    assert_eq!(queue.left()[1].reason, "deleted, but it has not ended yet");
+}
+
+#[test]
+fn f9_d10_a_pod_that_arrives_late_and_needs_a_flag_is_said_at_once() {
+    let mut queue = queue(1, Vec::new());
+    queue.add(pod("late"), Verdict::Blocked(Blocked::Unmanaged), true);
+    let line = "pod ns/late arrived during the drain: cannot delete Pods that declare no controller (use --force to override)";
+    assert_eq!(said(&mut queue, 0), [line]);
+}
+
+#[test]
 fn errors_that_may_pass_are_tried_again_and_told_once() {
     let mut queue = queue(1, Vec::new());
     let mut at = 0;
     for pause in [1, 2, 4, 8, 16, 30, 30] {
         assert_eq!(due(&mut queue, at), ["p0"]);
-        let answer = Answer::Transient { why: "etcdserver: leader changed".into(), retry_after: None };
+        let why = "etcdserver: leader changed".into();
+        let answer = Answer::Transient { why, retry_after: None, hint: Hint::Server };
         queue.answered("p0", answer, now(at));
         let lines = said(&mut queue, at);
         let line = "cannot evict pod ns/p0, trying again: etcdserver: leader changed";
-        assert_eq!(lines, if at == 0 { vec![line] } else { vec![] });
+        let reminder = "etcdserver: leader changed; waiting: ns/p0; asking again in ";
+        match at {
+            0 => assert_eq!(lines, [line]),
+            31 | 61 => assert!(lines.len() == 1 && lines[0].starts_with(reminder), "{lines:?}"),
+            _ => assert_eq!(lines, [""; 0], "after {at}s"),
+        }
         assert!(due(&mut queue, at + pause - 1).is_empty());
         at += pause;
     }

@@ -33,11 +33,13 @@ pub enum Gate {
     Excluded,
     OwnNode,
     NoBootId,
+    /// Judged by the rehearsal of the drain, which reads the budgets.
+    BudgetMisconfigured,
 }
 
 impl Gate {
     /// In the order in which they are asked and shown.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::NoBootId,
         Self::OwnNode,
         Self::Excluded,
@@ -46,6 +48,7 @@ impl Gate {
         Self::ControlPlane,
         Self::LastReady,
         Self::MaxUnavailable,
+        Self::BudgetMisconfigured,
     ];
 
     pub fn name(self) -> &'static str {
@@ -58,6 +61,7 @@ impl Gate {
             Self::Excluded => "excluded",
             Self::OwnNode => "self",
             Self::NoBootId => "no-boot-id",
+            Self::BudgetMisconfigured => "budget-misconfigured",
         }
     }
 
@@ -81,6 +85,7 @@ impl Gate {
             Self::Excluded => excluded::refuses(situation),
             Self::OwnNode => own_node::refuses(situation),
             Self::NoBootId => no_boot_id::refuses(situation),
+            Self::BudgetMisconfigured => None,
         }
     }
 }

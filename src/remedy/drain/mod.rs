@@ -13,7 +13,7 @@ use std::time::Duration;
 
 pub use failure::{DrainFailure, DrainFailureKind};
 pub use reach::unreachable;
-pub use rehearsal::{DrainPlan, PlannedPod, Refusal};
+pub use rehearsal::{DrainPlan, PlannedPod, Refusal, Warning};
 
 use super::Tell;
 use crate::cluster::{Cluster, Eviction, PodSelection};

@@ -8,7 +8,7 @@ use super::lookups::Lookups;
 use super::{DrainOptions, reach};
 use crate::cluster::{Cluster, Rule};
 use crate::core::drain::{
-    Answer, Blocked, Budget, Classified, Finding, Order, Pod, Verdict, findings, returns, warnings,
+    Answer, Blocked, Budget, Classified, Finding, Hint, Order, Pod, Verdict, findings, returns, warnings,
 };
 use crate::error::Error;
 
@@ -34,6 +34,14 @@ pub struct PlannedPod {
     pub rehearsed: Option<Answer>,
     /// It may come back to the cordoned node; then it is evicted twice at most.
     pub returns: bool,
+}
+
+/// What a person should know, though it may be as they want it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Warning {
+    pub text: String,
+    /// The next command.
+    pub hint: Option<String>,
 }
 
 /// Why the drain should not begin.
@@ -85,7 +93,7 @@ impl DrainPlan {
     }
 
     /// What a person should know, though it may be as they want it.
-    pub fn warnings(&self) -> Vec<String> {
+    pub fn warnings(&self) -> Vec<Warning> {
         let classified: Vec<_> = self
             .pods
             .iter()
@@ -97,8 +105,43 @@ impl DrainPlan {
                 },
             })
             .collect();
-        let of_budgets = self.findings.iter().filter(|finding| !finding.refuses()).map(Finding::to_string);
-        warnings(&classified).into_iter().chain(of_budgets).collect()
+        let of_budgets = self.findings.iter().filter(|finding| !finding.refuses());
+        let of_pods = warnings(&classified).into_iter().map(|text| Warning { text, hint: None });
+        of_pods
+            .chain(
+                of_budgets.map(|finding| Warning { text: finding.to_string(), hint: Some(finding.hint()) }),
+            )
+            .chain(self.of_answers())
+            .collect()
+    }
+
+    /// What the server said to evictions, where no budget is the reason: each sentence once.
+    fn of_answers(&self) -> Vec<Warning> {
+        let mut sentences: Vec<(String, Hint, Vec<&Pod>)> = Vec::new();
+        for planned in &self.pods {
+            let (what, why, hint) = match &planned.rehearsed {
+                Some(Answer::Refused { why, hint }) => ("eviction would be refused", why, *hint),
+                Some(Answer::Denied { why, hint, .. }) => {
+                    ("eviction is denied now, and would be asked for again", why, *hint)
+                }
+                Some(Answer::Transient { why, hint, .. }) => ("eviction could not be rehearsed", why, *hint),
+                _ => continue,
+            };
+            let text = format!("{what}: {why}");
+            match sentences.iter_mut().find(|sentence| sentence.0 == text) {
+                Some((.., pods)) => pods.push(&planned.pod),
+                None => sentences.push((text, hint, vec![&planned.pod])),
+            }
+        }
+        let warning = |(text, hint, pods): (String, Hint, Vec<&Pod>)| {
+            let names: Vec<_> = pods.iter().map(|pod| pod.key()).collect();
+            let text = match &names[..] {
+                [one] => format!("pod {one}: its {text}"),
+                all => format!("pods {}: their {text}", all.join(", ")),
+            };
+            Warning { text, hint: pods.first().map(|pod| hint.command(&pod.namespace, &pod.name)) }
+        };
+        sentences.into_iter().map(warning).collect()
     }
 }
 

@@ -242,7 +242,8 @@ impl<'r> Run<'r> {
         for order in self.queue.due(now) {
             if self.announced.insert(order.uid.clone()) {
                 let Order { namespace, name, .. } = &order;
-                self.tell.tell(News::Line(&format!("evicting pod {namespace}/{name}")));
+                let doing = if self.options.disable_eviction { "deleting" } else { "evicting" };
+                self.tell.tell(News::Line(&format!("{doing} pod {namespace}/{name}")));
             }
             let (cluster, how) = (self.cluster.clone(), self.options.eviction(false));
             self.evictions.spawn(async move {
@@ -256,7 +257,8 @@ impl<'r> Run<'r> {
         for line in self.queue.said() {
             self.tell.tell(News::Warning(&line));
         }
-        let ((evicted, total), blocked) = (self.queue.progress(), self.queue.blocking());
+        let blocked = self.queue.blocking().or_else(|| self.queue.denying());
+        let (evicted, total) = self.queue.progress();
         if (self.progress.0, self.progress.1, self.progress.2.as_deref()) != (evicted, total, blocked) {
             self.tell.tell(News::Drain { evicted, total, blocked });
             self.progress = (evicted, total, blocked.map(str::to_owned));
@@ -321,11 +323,7 @@ impl<'r> Run<'r> {
         match change {
             Change::Put(budget) => self.queue.budget_changed(&budget, now),
             Change::Gone(budget) => self.queue.budget_gone(&budget.namespace, &budget.name),
-            Change::All(budgets) => {
-                for budget in &budgets {
-                    self.queue.budget_changed(budget, now);
-                }
-            }
+            Change::All(budgets) => self.queue.budgets_are(&budgets, now),
             Change::Interrupted(why) => tracing::debug!("no news of disruption budgets: {why}"),
         }
     }
