@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use backon::{BackoffBuilder, ExponentialBuilder};
 use futures::{Stream, StreamExt, stream};
@@ -14,7 +14,7 @@ use kube::core::Status;
 use serde::de::DeserializeOwned;
 
 use super::config;
-use super::error::ApiError;
+use super::error::{ApiError, Class};
 use super::server_time::ServerTime;
 use super::tasks::Tasks;
 use crate::cli::KubernetesArgs;
@@ -24,6 +24,10 @@ use crate::json;
 /// A server may ask for more patience than a person has.
 const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(10);
 const TRIES: usize = 3;
+
+/// A webhook whose pod has just been evicted is back within this time, if it comes back.
+const WEBHOOK_BACK_WITHIN: Duration = Duration::from_secs(60);
+const WEBHOOK_PAUSE: Duration = Duration::from_secs(1);
 
 /// No list of nodes is this long; an answer that is comes from something else.
 const MAX_ANSWER: u64 = 2 << 30;
@@ -42,6 +46,7 @@ pub struct Cluster {
     /// Leases that are being taken and released.
     pub(super) tasks: Tasks,
     seen_warnings: Mutex<BTreeSet<String>>,
+    told_webhooks: Mutex<BTreeSet<String>>,
     on_warning: WarningHandler,
 }
 
@@ -75,6 +80,7 @@ impl Cluster {
             server_time: ServerTime::default(),
             tasks: Tasks::default(),
             seen_warnings: Mutex::default(),
+            told_webhooks: Mutex::default(),
             on_warning: Box::new(on_warning),
         })
     }
@@ -124,7 +130,16 @@ impl Cluster {
     where
         T: DeserializeOwned + Send + 'static,
     {
-        let response = self.send(request).await?;
+        let response = self.send(request, Duration::ZERO).await?;
+        Ok(json::read(chunks(response), MAX_ANSWER, self.timeout).await?)
+    }
+
+    /// The same for a change without which a run fails: an admission webhook that is away is waited for.
+    pub(super) async fn call_patiently<T>(&self, request: Request<Vec<u8>>) -> Result<T, ApiError>
+    where
+        T: DeserializeOwned + Send + 'static,
+    {
+        let response = self.send(request, WEBHOOK_BACK_WITHIN).await?;
         Ok(json::read(chunks(response), MAX_ANSWER, self.timeout).await?)
     }
 
@@ -135,7 +150,7 @@ impl Cluster {
     ) -> Result<impl Stream<Item = Result<bytes::Bytes, kube::Error>> + use<>, ApiError> {
         // Kubernetes 1.37 gzips each event of a watch on its own, which no decoder of ours reads.
         request.headers_mut().insert(header::ACCEPT_ENCODING, http::HeaderValue::from_static("identity"));
-        Ok(chunks(self.send(request).await?))
+        Ok(chunks(self.send(request, Duration::ZERO).await?))
     }
 
     /// The same of an answer of this kind, such as `text/plain`: what is called otherwise is something else's answer.
@@ -145,7 +160,7 @@ impl Cluster {
         mut request: Request<Vec<u8>>,
     ) -> Result<impl Stream<Item = Result<bytes::Bytes, kube::Error>> + use<>, ApiError> {
         request.headers_mut().insert(header::ACCEPT_ENCODING, http::HeaderValue::from_static("identity"));
-        let response = self.send(request).await?;
+        let response = self.send(request, Duration::ZERO).await?;
         let content_type = response.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
         match content_type.unwrap_or(kind) {
             called if called.starts_with(kind) => Ok(chunks(response)),
@@ -155,25 +170,43 @@ impl Cluster {
 
     /// Sends a change whose answer nobody needs.
     pub(super) async fn send_and_forget(&self, request: Request<Vec<u8>>) -> Result<(), ApiError> {
-        let response = self.send(request).await?;
+        let response = self.send(request, Duration::ZERO).await?;
+        discard(response, self.timeout).await;
+        Ok(())
+    }
+
+    /// The same, and an admission webhook that is away is waited for.
+    pub(super) async fn send_patiently(&self, request: Request<Vec<u8>>) -> Result<(), ApiError> {
+        let response = self.send(request, WEBHOOK_BACK_WITHIN).await?;
         discard(response, self.timeout).await;
         Ok(())
     }
 
     /// Sends, up to three times: 429 and 5xx as the server's Retry-After says, otherwise with jitter. Every
-    /// request of ours can be repeated: patches carry full entries, Leases their resourceVersion.
-    async fn send(&self, request: Request<Vec<u8>>) -> Result<Response<Body>, ApiError> {
+    /// request of ours can be repeated: patches carry full entries, Leases their resourceVersion. While an admission
+    /// webhook cannot be called it is sent again for as long as `patience` says.
+    async fn send(&self, request: Request<Vec<u8>>, patience: Duration) -> Result<Response<Body>, ApiError> {
         let mut pauses = ExponentialBuilder::default()
             .with_min_delay(Duration::from_millis(200))
             .with_jitter()
             .with_max_times(TRIES - 1)
             .build();
+        let begun = Instant::now();
         loop {
             let (error, retry_after) = match self.try_once(request.clone()).await {
                 Ok(response) => return Ok(response),
                 Err(failure) => failure,
             };
-            match pauses.next().filter(|_| error.may_pass()) {
+            let class = error.class();
+            if let Class::WebhookDown(name) = &class {
+                self.tell(
+                    &format!("admission webhook {name:?} cannot be called, trying again: {error}"),
+                    name,
+                );
+            }
+            let waits = matches!(class, Class::WebhookDown(_)) && begun.elapsed() < patience;
+            let pause = pauses.next().or_else(|| waits.then_some(WEBHOOK_PAUSE));
+            match pause.filter(|_| error.may_pass()) {
                 Some(pause) => {
                     tracing::debug!(%error, "retrying {} {}", request.method(), request.uri());
                     tokio::time::sleep(retry_after.unwrap_or(pause).min(LONGEST_RETRY_AFTER)).await;
@@ -237,6 +270,14 @@ impl Cluster {
             if is_new {
                 (self.on_warning)(&text);
             }
+        }
+    }
+
+    /// Tells of a webhook, once each.
+    fn tell(&self, text: &str, webhook: &str) {
+        let mut told = self.told_webhooks.lock().unwrap_or_else(PoisonError::into_inner);
+        if told.insert(webhook.to_owned()) {
+            (self.on_warning)(text);
         }
     }
 }

@@ -94,7 +94,13 @@ impl Cluster {
         let query = if dry_run { "&dryRun=All" } else { "" };
         let path = format!("{}?fieldManager=kubectl-sciuro{query}", pods(namespace));
         let request = request("POST", &path, pod.to_string().into_bytes())?;
-        self.call::<Value>(request).await.map(|pod| (&pod).into())
+        // Whoever only asks wants to know how it is now.
+        let created = if dry_run {
+            self.call::<Value>(request).await
+        } else {
+            self.call_patiently::<Value>(request).await
+        };
+        created.map(|pod| (&pod).into())
     }
 
     /// `None` if there is no such pod.
@@ -137,7 +143,7 @@ impl Cluster {
     pub async fn delete_helper_pod(&self, pod: &HelperPod) -> Result<bool, ApiError> {
         let body = json!({"apiVersion": "v1", "kind": "DeleteOptions", "preconditions": {"uid": pod.uid}});
         let path = format!("{}/{}", pods(&pod.namespace), pod.name);
-        match self.send_and_forget(request("DELETE", &path, body.to_string().into_bytes())?).await {
+        match self.send_patiently(request("DELETE", &path, body.to_string().into_bytes())?).await {
             Ok(()) => Ok(false),
             // 409: the name is another pod's now.
             Err(error) if matches!(error.code(), Some(StatusCode::NOT_FOUND | StatusCode::CONFLICT)) => {

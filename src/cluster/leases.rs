@@ -14,10 +14,10 @@ use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta};
 use kube::Resource;
 use kube::api::{GetParams, PostParams};
-use sha2::{Digest, Sha256};
 
 use super::api::Cluster;
 use super::error::{ApiError, Refusals, Rule};
+use crate::core::short_name::fitting;
 use crate::error::{Error, Exit};
 
 pub use candidate::{Candidate, Waiting};
@@ -53,14 +53,7 @@ impl LeaseKey {
 
     /// For the remediation of this node. A node's name may be as long as a Lease's: of a long one there is a part and a hash.
     pub fn of_node(namespace: &str, node: &str) -> Self {
-        let mut name = format!("{NODE}{node}");
-        if name.len() > LONGEST_NAME {
-            const HASH: usize = 16;
-            let hash =
-                Sha256::digest(node.as_bytes()).iter().fold(0_u64, |hash, byte| hash << 8 | u64::from(*byte));
-            let part: String = name.chars().take(LONGEST_NAME - HASH - 1).collect();
-            name = format!("{}-{hash:0HASH$x}", part.trim_end_matches(['-', '.']));
-        }
+        let name = fitting(format!("{NODE}{node}"), node, LONGEST_NAME);
         Self { namespace: namespace.to_owned(), name }
     }
 
@@ -252,7 +245,7 @@ impl Cluster {
         request: Result<http::Request<Vec<u8>>, kube::core::request::Error>,
     ) -> Result<Lease, LeaseError> {
         // Boxed: a request is a large future, and those who hold a Lease are made of several.
-        let called = Box::pin(async { self.call(request?).await });
+        let called = Box::pin(async { self.call_patiently(request?).await });
         called.await.map_err(|error| LeaseError::Api { key: key.clone(), verb, error })
     }
 

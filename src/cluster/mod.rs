@@ -46,5 +46,4 @@ pub use port_forward::{PORT_FORWARD_VERBS, PortForward};
 pub use record::{RecordError, clear_command};
 pub use remediated::{NodeInfo, RemediatedNode, SpeltCondition, Taint, TypedAddress, WatchedNode};
 pub use services::{Endpoint, PodKey, ServiceKey};
-pub use volumes::Attachment;
 pub use watch::{NodeSelection, SeenNodes};

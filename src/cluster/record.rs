@@ -100,8 +100,9 @@ impl Cluster {
         let (mut version, uid) = (node.resource_version.clone(), &node.view.uid);
         loop {
             let metadata = json!({"uid": uid, "resourceVersion": version, "annotations": {ABORT: id}});
-            match self.patch_node(&node.name, json!({"metadata": metadata}), false).await {
-                Ok(_) => return Ok(Written::Patched),
+            let request = patch(&node.name, json!({"metadata": metadata}), false)?;
+            match self.send_patiently(request).await {
+                Ok(()) => return Ok(Written::Patched),
                 Err(error) if is_gone(&error) => return Ok(Written::Gone),
                 Err(error) if error.code() == Some(StatusCode::CONFLICT) => {}
                 Err(error) => return Err(error),
@@ -117,11 +118,14 @@ impl Cluster {
     }
 
     async fn patch_node(&self, name: &str, body: Value, dry_run: bool) -> Result<RemediatedNode, ApiError> {
-        let parameters =
-            PatchParams { dry_run, field_manager: Some(FIELD_MANAGER.into()), ..PatchParams::default() };
-        let request = kube::core::Request::new(NODES).patch(name, &parameters, &Patch::Merge(body))?;
-        self.call::<Received<RemediatedNode>>(request).await.map(|received| received.node)
+        self.call::<Received<RemediatedNode>>(patch(name, body, dry_run)?).await.map(|received| received.node)
     }
+}
+
+fn patch(name: &str, body: Value, dry_run: bool) -> Result<http::Request<Vec<u8>>, ApiError> {
+    let parameters =
+        PatchParams { dry_run, field_manager: Some(FIELD_MANAGER.into()), ..PatchParams::default() };
+    Ok(kube::core::Request::new(NODES).patch(name, &parameters, &Patch::Merge(body))?)
 }
 
 /// A patch whose answer is lost is sent again: then it is in conflict with itself, or meets a server with too much to do.

@@ -9,15 +9,7 @@ use tokio::sync::mpsc::Sender;
 use super::api::Cluster;
 use super::error::ApiError;
 use super::follow::{Change, Collection, Listed, Wire};
-
-/// A volume at a node.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Attachment {
-    pub name: String,
-    pub node: String,
-    /// The `PersistentVolume`, unless it stands in a pod itself.
-    pub volume: Option<String>,
-}
+use crate::core::drain::Attachment;
 
 /// A server selects none of them by their node.
 fn collection() -> Collection {
@@ -52,6 +44,20 @@ impl Cluster {
 struct WireAttachment {
     metadata: Meta,
     spec: AttachmentSpec,
+    #[serde(default)]
+    status: AttachmentStatus,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct AttachmentStatus {
+    detach_error: Option<VolumeError>,
+}
+
+#[derive(Deserialize)]
+struct VolumeError {
+    #[serde(default)]
+    message: String,
 }
 
 #[derive(Deserialize)]
@@ -84,7 +90,15 @@ impl Wire for WireAttachment {
     }
 
     fn into_object(self) -> Attachment {
-        let Self { metadata, spec } = self;
-        Attachment { name: metadata.name, node: spec.node_name, volume: spec.source.persistent_volume_name }
+        let Self { metadata, spec, status } = self;
+        Attachment {
+            name: metadata.name,
+            node: spec.node_name,
+            volume: spec.source.persistent_volume_name,
+            detach_error: status
+                .detach_error
+                .map(|error| error.message)
+                .filter(|message| !message.is_empty()),
+        }
     }
 }

@@ -20,6 +20,7 @@ mod silence;
 mod steps;
 mod takeover;
 mod tell;
+mod verifiable;
 mod work;
 
 use std::collections::BTreeSet;

@@ -25,6 +25,7 @@ pub mod report;
 pub mod round;
 pub mod secrets;
 pub mod selection;
+pub mod short_name;
 pub mod silence;
 pub mod source;
 pub mod verify;

@@ -29,7 +29,7 @@ const ASK_EVERY: Duration = Duration::from_secs(5);
 /// Nobody waits longer for what only adds to a bundle, or to a plan.
 const PATIENCE: Duration = Duration::from_secs(20);
 /// Where sync keeps what it knows, unless it is told otherwise.
-const SYNC_LEASE: &str = "sciuro-sync";
+pub(super) const SYNC_LEASE: &str = "sciuro-sync";
 
 /// The alert sources of one command.
 pub(super) struct Alerts<'a> {

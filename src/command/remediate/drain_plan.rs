@@ -156,11 +156,11 @@ pub(super) async fn rehearse(
         Ok(plan) => plan,
         Err(error) => return DrainPlan { obstacles: vec![not_rehearsed(&error)], ..DrainPlan::default() },
     };
-    let note = |text| Warning { text, hint: None };
     let mut warnings = plan.warnings();
-    warnings.extend(plan.unreachable.then(|| note(drain::unreachable(node))));
+    warnings.extend(plan.unreachable.then(|| Warning::from(drain::unreachable(node))));
     if drain.disable_eviction {
-        warnings.push(note("--disable-eviction: pods are deleted, disruption budgets ignored".to_owned()));
+        let text = "--disable-eviction: pods are deleted, disruption budgets ignored";
+        warnings.push(Warning::from(text.to_owned()));
     }
     let is_overridden = |refusal: &Refusal| {
         refusal.gate.parse::<Gate>().is_ok_and(|gate| settings.overridden.contains(&gate))

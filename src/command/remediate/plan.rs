@@ -12,6 +12,7 @@ use crate::core::gates::Refusal;
 use crate::core::node::TRUE;
 use crate::core::remediation::{Method, Reason, State};
 use crate::core::report::human_duration;
+use crate::remedy::drain::Warning;
 use crate::remedy::reboot::command::CommandOptions;
 use crate::settings::RemediateSettings;
 use crate::ui::{Cell, Table, Ui};
@@ -111,8 +112,9 @@ pub(super) fn show(found: &Preflight, settings: &RemediateSettings, ui: &Ui) {
 /// How the drain goes with what the person has allowed since `before`.
 pub(super) fn show_drain(found: &Preflight, before: &DrainPlan, ui: &Ui) {
     ui.table_note(&pods(&found.drain.pods, true));
-    let is_new = |warning: &&String| !before.warnings.contains(warning);
-    found.drain.warnings.iter().filter(is_new).for_each(|warning| ui.warning(warning));
+    for warning in found.drain.warnings.iter().filter(|warning| !before.warnings.contains(warning)) {
+        say_warning(warning.parts(), &|line| ui.warning(line), &|line| ui.note(line));
+    }
     say_refusals(refusals(found), true, &|line| ui.note(line));
 }
 
@@ -218,11 +220,20 @@ pub(super) fn refusals(found: &Preflight) -> Vec<Refused> {
 
 /// Each with the next command, if there is one.
 fn warnings(found: &Preflight) -> Vec<(&str, Option<&str>)> {
-    let permissions = found.permissions.unknown.iter();
-    let plain = found.warnings.iter().chain(&found.alerts.warnings).chain(permissions);
-    let of_drain =
-        found.drain.warnings.iter().map(|warning| (warning.text.as_str(), warning.hint.as_deref()));
-    plain.map(|text| (text.as_str(), None)).chain(of_drain).collect()
+    let plain = found.alerts.warnings.iter().chain(found.permissions.unknown.iter());
+    let plain = plain.map(|text| (text.as_str(), None));
+    found
+        .warnings
+        .iter()
+        .map(Warning::parts)
+        .chain(plain)
+        .chain(found.drain.warnings.iter().map(Warning::parts))
+        .collect()
+}
+
+fn say_warning((text, hint): (&str, Option<&str>), warn: &dyn Fn(&str), say: &dyn Fn(&str)) {
+    warn(text);
+    hint.iter().for_each(|hint| say(&format!("  hint: {hint}")));
 }
 
 /// `asks`: a person is asked next.
@@ -239,7 +250,7 @@ fn write(
     say(&format!("node/{}: {}", node.name, steps(found, settings).join(", ")));
     let fact = |name: &str, what: &str| say(&format!("  {name:<9} {what}"));
     match found.reasons.split_first() {
-        None => fact("why:", &format!("nothing fires: no condition {}* is True", settings.selection.prefix)),
+        None => fact("why:", "nothing fires"),
         Some((first, others)) => {
             fact("why:", &reason(first, node, now));
             for other in others {
@@ -280,9 +291,8 @@ fn write(
         say("");
         show(&pods(&found.drain.pods, asks));
     }
-    for (warning, hint) in warnings(found) {
-        warn(warning);
-        hint.iter().for_each(|hint| say(&format!("  hint: {hint}")));
+    for warning in warnings(found) {
+        say_warning(warning, warn, say);
     }
     for missed in &found.permissions.missed {
         warn(&format!("you may not {missed}; the run does without"));

@@ -7,6 +7,7 @@ use super::drain_plan::{self, DrainPlan, Obstacle};
 use super::needs::{self, needs};
 use super::next::{Lines, Next};
 use super::rehearsal::{self, Cordon};
+use super::verifiable;
 use super::{Context, begin};
 use crate::cli::{DryRun, Tier};
 use crate::cluster::{ApiError, ClaimsElsewhere, Cluster, RemediatedNode, Rule, clear_command};
@@ -15,6 +16,7 @@ use crate::core::gates::{FleetNode, Gate, Refusal, Situation, refusals};
 use crate::core::node::TRUE;
 use crate::core::remediation::{Machine, Mark, Method, Reason, RecordSeen, State};
 use crate::error::{Error, Exit, Result};
+use crate::remedy::drain::Warning;
 use crate::remedy::reboot::command::CommandOptions;
 use crate::remedy::reboot::pod::{self, HelperOptions};
 use crate::remedy::reboot::{Reboot, RebootError};
@@ -75,7 +77,7 @@ pub(super) struct Preflight {
     /// What is asked of the alert sources, if there are any.
     pub(super) alerts: AlertsPlan,
     /// What could not be looked at, and what is odd.
-    pub(super) warnings: Vec<String>,
+    pub(super) warnings: Vec<Warning>,
 }
 
 /// What the user may not do of what a run does.
@@ -150,6 +152,9 @@ pub(super) async fn look(
             None
         }
     };
+    let asks_sources = alerts.is_some() && settings.verify.alerts;
+    let doubts = verifiable::doubts(&node, &reasons, settings, cluster, asks_sources).await;
+    let warnings = warnings.into_iter().map(Warning::from).chain(doubts).collect();
     let alerts = match alerts.filter(|_| ahead.from <= State::Verifying) {
         Some(alerts) => alerts.plan(&node, &reasons).await,
         None => AlertsPlan::default(),

@@ -163,7 +163,11 @@ impl Worker<'_> {
         let collected = match collected {
             Ok(collected) => collected,
             Err(error) => {
-                self.steps.tell(News::Warning(&format!("the diagnostics cannot be written: {error}")));
+                let why = format!("the diagnostics cannot be written: {error}");
+                match moment {
+                    Moment::BeforeTheDrain => self.steps.failed(&why), // and the run goes on
+                    Moment::AfterTheBoot => self.steps.tell(News::Warning(&why)),
+                }
                 return None;
             }
         };
@@ -214,7 +218,17 @@ impl Worker<'_> {
                 for hint in &failure.hints {
                     self.steps.tell(News::Hint(hint));
                 }
-                let is_late = failure.kind == drain::DrainFailureKind::TimedOut;
+                let without_them = "to continue without waiting for them";
+                if failure.kind == drain::DrainFailureKind::Volumes {
+                    let node = &self.node;
+                    self.steps.tell(News::Hint(&format!(
+                        "{without_them}: kubectl sciuro remediate {node} --resume --skip drain"
+                    )));
+                }
+                let is_late = matches!(
+                    failure.kind,
+                    drain::DrainFailureKind::TimedOut | drain::DrainFailureKind::Volumes
+                );
                 Failure {
                     kind: if is_late { FailureKind::TimedOut } else { FailureKind::Failed },
                     why: failure.why,

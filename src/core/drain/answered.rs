@@ -52,6 +52,13 @@ impl Queue {
                 if !taken.contains(&budget) {
                     retry(entry, SHORTEST_RETRY, None); // it was not expected to count
                 }
+                // The server may only say that it has not been counted yet.
+                let failed = self.budgets.iter().find(|known| known.key() == budget);
+                let failed = failed.and_then(|budget| budget.sync_failed.as_ref());
+                let why = match failed.filter(|failed| !why.contains(failed.as_str())) {
+                    Some(failed) => format!("{why} Its controller cannot count its pods: {failed}"),
+                    None => why,
+                };
                 let pace = self.paces.entry(budget).or_insert_with(|| Pace::new(0));
                 pace.refused(&why, retry_after, now.elapsed);
             }

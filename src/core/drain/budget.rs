@@ -71,7 +71,8 @@ impl Budget {
             Allowance::MaxUnavailable(Amount::Count(0)) => Some("maxUnavailable is 0".to_owned()),
             Allowance::MaxUnavailable(Amount::Percent(0)) => Some("maxUnavailable is 0%".to_owned()),
             Allowance::MinAvailable(Amount::Percent(100..)) => Some("minAvailable is 100%".to_owned()),
-            _ if !self.counted || self.expected == 0 || self.desired < self.expected => None,
+            _ if !self.counted || self.desired < self.expected => None,
+            _ if self.expected == 0 => Some("it counts none of its pods: they have no controller".to_owned()),
             _ if self.desired == self.expected => {
                 Some(format!("it needs all {} of its pods to be healthy", self.expected))
             }

@@ -7,6 +7,7 @@ mod findings;
 mod pod;
 mod queue;
 mod selector;
+mod volumes;
 
 pub use answer::{Answer, Hint};
 pub use budget::{Allowance, Amount, Budget};
@@ -18,3 +19,4 @@ pub use findings::{Finding, findings};
 pub use pod::{Owner, Phase, Pod};
 pub use queue::{Kept, Left, Limits, Now, Order, Queue, returns};
 pub use selector::{Operator, Requirement, Selector};
+pub use volumes::{Attachment, Standing, Uses, standing};

@@ -23,6 +23,8 @@ pub enum DrainFailureKind {
     /// Some pods cannot be evicted; all others are gone.
     Failed,
     TimedOut,
+    /// No pods are left, but volumes are still attached.
+    Volumes,
     /// The API server cannot be asked.
     Api,
 }

@@ -39,6 +39,8 @@ pub struct DrainOptions {
     pub max_concurrent_evictions: usize,
     /// A rehearsal asks the server about each eviction.
     pub asks_server: bool,
+    /// How long an attachment is waited for that no pod used since the drain began: perhaps nobody detaches it.
+    pub strangers_within: Duration,
     /// Warnings that are not said again: the plan had them.
     pub said: Vec<String>,
 }
@@ -55,6 +57,7 @@ impl Default for DrainOptions {
             chunk_size: Some(500),
             max_concurrent_evictions: 20,
             asks_server: true,
+            strangers_within: Duration::from_secs(30),
             said: Vec::new(),
         }
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use futures::StreamExt;
 
 use super::lookups::Lookups;
-use super::{DrainOptions, reach};
+use super::{DrainOptions, reach, volumes};
 use crate::cluster::{Cluster, Rule};
 use crate::core::drain::{
     Answer, Blocked, Budget, Classified, Finding, Hint, Order, Pod, Verdict, findings, returns, warnings,
@@ -17,6 +17,8 @@ pub struct DrainPlan {
     /// By namespace and name.
     pub pods: Vec<PlannedPod>,
     pub findings: Vec<Finding>,
+    /// Of volumes that perhaps nobody will detach.
+    pub volumes: Vec<Warning>,
     /// The node's kubelet does not speak any more.
     pub unreachable: bool,
 }
@@ -42,6 +44,18 @@ pub struct Warning {
     pub text: String,
     /// The next command.
     pub hint: Option<String>,
+}
+
+impl Warning {
+    pub fn parts(&self) -> (&str, Option<&str>) {
+        (&self.text, self.hint.as_deref())
+    }
+}
+
+impl From<String> for Warning {
+    fn from(text: String) -> Self {
+        Self { text, hint: None }
+    }
 }
 
 /// Why the drain should not begin.
@@ -106,12 +120,13 @@ impl DrainPlan {
             })
             .collect();
         let of_budgets = self.findings.iter().filter(|finding| !finding.refuses());
-        let of_pods = warnings(&classified).into_iter().map(|text| Warning { text, hint: None });
+        let of_pods = warnings(&classified).into_iter().map(Warning::from);
         of_pods
             .chain(
                 of_budgets.map(|finding| Warning { text: finding.to_string(), hint: Some(finding.hint()) }),
             )
             .chain(self.of_answers())
+            .chain(self.volumes.iter().cloned())
             .collect()
     }
 
@@ -168,6 +183,10 @@ pub(super) async fn rehearse(
         async { cluster.list_budgets().await.map_err(|error| error.explain("list", &Rule::BUDGETS)) };
     let (pods, budgets, unreachable) = tokio::try_join!(pods, budgets, reach::is_unreachable(cluster, node))?;
     let policy = reach::policy(options, unreachable);
+    let volumes = match unreachable {
+        true => Vec::new(), // they are not waited for
+        false => volumes::warnings(cluster, node, options, &pods.items).await,
+    };
     let mut pods = pods.items;
     pods.sort_by_cached_key(Pod::key);
     let consents = Lookups::new(cluster.clone(), &options.helper_namespace).consents(&pods, policy).await;
@@ -196,7 +215,7 @@ pub(super) async fn rehearse(
         .buffered(options.max_concurrent_evictions.max(1))
         .collect()
         .await;
-    Ok(DrainPlan { pods, findings, unreachable })
+    Ok(DrainPlan { pods, findings, volumes, unreachable })
 }
 
 async fn rehearse_one(cluster: &Cluster, pod: &Pod, options: &DrainOptions) -> Answer {

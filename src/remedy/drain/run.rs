@@ -9,7 +9,8 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use super::lookups::Lookups;
-use super::{DrainFailure, DrainFailureKind, DrainOptions, Drained, KeptPod, reach, volumes};
+use super::volumes::{Settled, Volumes};
+use super::{DrainFailure, DrainFailureKind, DrainOptions, Drained, KeptPod, reach};
 use crate::cluster::{ApiError, Change, Cluster, NodeSelection, Rule, SeenNodes};
 use crate::core::drain::{
     Answer, Budget, Classified, Limits, Now, Order, Pod, Policy, Queue, Verdict, refusals, warnings,
@@ -39,24 +40,17 @@ pub(super) async fn drain(
         });
     };
     let mut run = run?;
-    let Some(gone) = before(deadline, run.pods()).await else {
-        return Err(run.failure(DrainFailureKind::TimedOut));
-    };
-    gone?;
-    if !run.queue.left().is_empty() {
-        return Err(run.failure(DrainFailureKind::Failed));
+    match before(deadline, run.until_done()).await {
+        Some(Ok(())) => Ok(run.done()),
+        Some(Err(failure)) => Err(failure),
+        None if !run.queue.left().is_empty() => Err(run.failure(DrainFailureKind::TimedOut)),
+        None if run.volumes.gives_up() => Ok(run.done()),
+        None => Err(run.volumes.failure()),
     }
-    let stay: Vec<Pod> = run.queue.kept().map(|(pod, _)| pod.clone()).collect();
-    if run.is_unreachable() {
-        tell.tell(News::Line("volumes are not waited for: nobody detaches them from an unreachable node"));
-    } else {
-        volumes::detached(&run.cluster, node, options, stay, deadline, tell).await?;
-    }
-    Ok(run.done())
 }
 
 /// `None` if the deadline comes first.
-pub(super) async fn before<F: Future>(deadline: Option<Instant>, future: F) -> Option<F::Output> {
+async fn before<F: Future>(deadline: Option<Instant>, future: F) -> Option<F::Output> {
     match deadline {
         Some(deadline) => tokio::time::timeout_at(deadline, future).await.ok(),
         None => Some(future.await),
@@ -72,6 +66,7 @@ struct Run<'r> {
     policy: Policy,
     lookups: Lookups,
     queue: Queue,
+    volumes: Volumes<'r>,
     pods: mpsc::Receiver<Change<Pod>>,
     following_pods: JoinSet<Option<ApiError>>,
     nodes: watch::Receiver<SeenNodes<ShownNode>>,
@@ -143,6 +138,7 @@ impl<'r> Run<'r> {
             lookups: Lookups::new(cluster.clone(), &options.helper_namespace),
             policy: options.policy,
             queue: Queue::new(limits, options.policy, known),
+            volumes: Volumes::new(cluster.clone(), node, options, tell),
             evictions: JoinSet::new(),
             announced: BTreeSet::new(),
             progress: (0, 0, None),
@@ -163,6 +159,7 @@ impl<'r> Run<'r> {
         for warning in warnings(&classified).iter().filter(|warning| !options.said.contains(warning)) {
             tell.tell(News::Warning(warning));
         }
+        run.volumes.saw(classified.iter().map(|classified| &classified.pod)).await;
         for Classified { pod, verdict } in classified {
             run.queue.add(pod, verdict, false);
         }
@@ -214,15 +211,22 @@ impl<'r> Run<'r> {
         self.queue.skip_wait_for_delete(policy.skip_wait_for_delete);
     }
 
-    /// Until no pod is left to be evicted or waited for.
-    async fn pods(&mut self) -> Result<(), DrainFailure> {
+    /// Until no pod is left to be evicted or waited for, nor a volume to be detached: while volumes are, pods may come.
+    async fn until_done(&mut self) -> Result<(), DrainFailure> {
         loop {
             let now = self.now();
             self.queue.tick(now);
             self.order(now);
             self.report();
+            let mut look_at = None;
             if self.queue.is_done() && self.evictions.is_empty() {
-                return Ok(());
+                if !self.queue.left().is_empty() {
+                    return Err(self.failure(DrainFailureKind::Failed));
+                }
+                match self.settle_volumes().await {
+                    Settled::Done => return Ok(()),
+                    Settled::Waiting(until) => look_at = until,
+                }
             }
             if self.queue.blocking().is_some() {
                 self.follow_budgets();
@@ -233,9 +237,21 @@ impl<'r> Run<'r> {
                 Some(change) = self.budgets.recv() => self.take_budgets(change),
                 Some(answered) = self.evictions.join_next() => self.take_answer(answered),
                 Ok(()) = self.nodes.changed() => self.look_at_node(),
+                () = self.volumes.changed() => {}
                 () = until(wake) => {}
+                () = until(look_at) => {}
             }
         }
+    }
+
+    async fn settle_volumes(&mut self) -> Settled {
+        if self.is_unreachable() {
+            let line = "volumes are not waited for: nobody detaches them from an unreachable node";
+            self.tell.tell(News::Line(line));
+            return Settled::Done;
+        }
+        let staying: Vec<Pod> = self.queue.kept().map(|(pod, _)| pod.clone()).collect();
+        self.volumes.settle(&staying).await
     }
 
     fn order(&mut self, now: Now) {
@@ -299,6 +315,7 @@ impl<'r> Run<'r> {
             self.queue.changed(pod);
             return;
         }
+        self.volumes.saw(std::iter::once(&pod)).await;
         for Classified { pod, verdict } in self.lookups.classify(vec![pod], self.policy).await {
             self.queue.add(pod, verdict, true);
         }

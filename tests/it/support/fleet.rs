@@ -156,9 +156,15 @@ impl<'w> Fleet<'w> {
     pub fn stubborn_pod(&self) -> String {
         let namespace = self.world.namespace("app");
         let pods = format!("/api/v1/namespaces/{namespace}/pods");
-        let pod = json!({"metadata": {"name": "stubborn", "labels": {"app": "stubborn"}}, "spec": {"nodeName": self.node,
-            "automountServiceAccountToken": false, "containers": [{"name": "c", "image": "registry.example/c:1"}]}});
-        self.world.create(&pods, &pod);
+        let pod = |name: &str, place: Value| {
+            let mut pod = json!({"metadata": {"name": name, "labels": {"app": "stubborn"}}, "spec": {
+                "automountServiceAccountToken": false, "containers": [{"name": "c", "image": "registry.example/c:1"}]}});
+            pod["spec"].as_object_mut().unwrap().extend(place.as_object().unwrap().clone());
+            pod
+        };
+        self.world.create(&pods, &pod("stubborn", json!({"nodeName": self.node})));
+        // One more that starts nowhere: with it the budget is exhausted, and not one that never allows anything.
+        self.world.create(&pods, &pod("waits", json!({"nodeSelector": {"no-such-label": "here"}})));
         let budgets = format!("/apis/policy/v1/namespaces/{namespace}/poddisruptionbudgets");
         self.world.create(
             &budgets,
@@ -166,8 +172,9 @@ impl<'w> Fleet<'w> {
                 "selector": {"matchLabels": {"app": "stubborn"}}}}),
         );
         let budget = format!("{budgets}/stubborn");
-        self.until("a budget that has counted its pod", || {
-            self.world.request("GET", &budget, JSON, &Value::Null)["status"]["currentHealthy"] == 1
+        self.until("a budget that has counted its pods", || {
+            let status = &self.world.request("GET", &budget, JSON, &Value::Null)["status"];
+            status["currentHealthy"] == 1 && status["expectedPods"] == 2
         });
         namespace
     }

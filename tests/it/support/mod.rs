@@ -12,6 +12,7 @@ mod relay;
 mod running;
 mod screen;
 mod session;
+mod webhook;
 mod world;
 
 pub use binary::{Run, command, run};
@@ -24,6 +25,7 @@ pub use relay::Relay;
 pub use running::Running;
 pub use screen::screen;
 pub use session::Session;
+pub use webhook::Guard;
 pub use world::{Refuses, World, seconds_ago};
 
 /// Runs each scenario on the sandbox and on the real control plane.

@@ -1,6 +1,5 @@
 //! An admission webhook: over TLS for a real API server, and asked directly by the double of one.
 
-use std::collections::VecDeque;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -40,23 +39,26 @@ struct Inner {
     server: Mutex<Option<Server>>,
 }
 
+/// What it says to requests about objects whose name begins so.
 #[derive(Default)]
 struct Script {
-    /// Only requests about objects whose name begins so are of interest.
-    about: String,
-    first: VecDeque<Verdict>,
-    then: Option<Verdict>,
+    /// The next so many that are no dry runs.
+    first: Vec<(String, usize, Verdict)>,
+    then: Vec<(String, Verdict)>,
     asked: Vec<(String, bool)>,
 }
 
 impl Script {
     fn decide(&mut self, name: &str, dry_run: bool) -> Verdict {
         self.asked.push((name.to_owned(), dry_run));
-        if !name.starts_with(&self.about) {
-            return Verdict::Allow;
+        let first =
+            self.first.iter_mut().find(|(about, left, _)| *left > 0 && name.starts_with(about.as_str()));
+        if let Some((_, left, verdict)) = first.filter(|_| !dry_run) {
+            *left -= 1;
+            return verdict.clone();
         }
-        let first = if dry_run { None } else { self.first.pop_front() };
-        first.or_else(|| self.then.clone()).unwrap_or(Verdict::Allow)
+        let then = self.then.iter().rev().find(|(about, _)| name.starts_with(about.as_str()));
+        then.map_or(Verdict::Allow, |(_, verdict)| verdict.clone())
     }
 }
 
@@ -75,13 +77,6 @@ impl Webhook {
         &self.0.name
     }
 
-    /// Of requests about other objects than those whose name begins so it has no opinion.
-    #[must_use]
-    pub fn about(self, name: &str) -> Self {
-        name.clone_into(&mut lock(&self.0.script).about);
-        self
-    }
-
     /// From now on it says this to whatever is asked.
     pub fn says(&self, verdict: Verdict) {
         let mut server = lock(&self.0.server);
@@ -91,12 +86,18 @@ impl Webhook {
             server.get_or_insert_with(|| serve(self.0.address, &self.0.identity, &self.0.script));
         }
         drop(server);
-        lock(&self.0.script).then = Some(verdict);
+        lock(&self.0.script).then = vec![(String::new(), verdict)];
     }
 
-    /// To the next so many requests that are no dry runs it says this, and only then what it says otherwise.
-    pub fn says_first(&self, times: usize, verdict: &Verdict) {
-        lock(&self.0.script).first.extend(std::iter::repeat_n(verdict.clone(), times));
+    /// The same about objects whose name begins so.
+    pub fn says_about(&self, name: &str, verdict: Verdict) {
+        lock(&self.0.script).then.push((name.to_owned(), verdict));
+    }
+
+    /// To the next so many requests about objects whose name begins so, if they are no dry runs, it says this, and only
+    /// then what it says otherwise.
+    pub fn says_first(&self, name: &str, times: usize, verdict: &Verdict) {
+        lock(&self.0.script).first.push((name.to_owned(), times, verdict.clone()));
     }
 
     /// The objects that it was asked about, and whether as a dry run.

@@ -14,10 +14,15 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use crate::core::short_name::fitting;
+
 use self::members::Members;
 use self::names::Names;
 
 pub use self::earlier::earlier;
+
+/// A file's name has 255 bytes at most, and a node's may have 253: what stands before and behind it has 43.
+const LONGEST_NODE: usize = 200;
 
 const MANIFEST: &str = "manifest.json";
 const ERRORS: &str = "errors.txt";
@@ -232,9 +237,9 @@ fn file_name(node: &str, now: Timestamp, number: u32) -> String {
 }
 
 fn name_begins(node: &str) -> String {
-    let node: String =
+    let name: String =
         node.chars().map(|c| if c.is_ascii_alphanumeric() || "-.".contains(c) { c } else { '_' }).collect();
-    format!("sciuro-{node}-")
+    format!("sciuro-{}-", fitting(name, node, LONGEST_NODE))
 }
 
 /// The archive's path, the file that becomes it, and its path until then. Neither was there, not as a link either.

@@ -230,6 +230,11 @@ impl<'w> Yard<'w> {
     /// A pod that only goes when its budget does.
     pub fn stubborn_pod(&self) {
         self.ground.bare_pod("stubborn");
+        // One more that starts nowhere: with it the budget is exhausted, and not one that never allows anything.
+        let waits = json!({"metadata": {"name": "waits", "labels": {"app": "stubborn"}}, "spec": {
+            "nodeSelector": {"no-such-label": "here"}, "automountServiceAccountToken": false,
+            "containers": [{"name": "c", "image": "registry.example/c:1"}]}});
+        self.ground.world.create(&format!("/api/v1/namespaces/{}/pods", self.ground.namespace), &waits);
         self.ground.until_running(1);
         self.ground.budget("stubborn", &json!({"minAvailable": 1}));
     }

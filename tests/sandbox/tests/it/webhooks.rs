@@ -54,7 +54,7 @@ async fn f9_d4_d5_d6_what_a_webhook_says_is_passed_on() {
             }
             answers.push((code, answer));
         }
-        webhook.says_first(1, &Verdict::Deny(denials[3].clone()));
+        webhook.says_first("", 1, &Verdict::Deny(denials[3].clone()));
         let dry_run = cluster
             .patch(&format!("{node}?dryRun=All"), &json!({"metadata": {"labels": {"a": "b"}}}))
             .await
