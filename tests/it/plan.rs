@@ -222,7 +222,9 @@ fn a_system_without_a_systemd_of_ours_is_told_what_to_type(world: &World) {
                 "refused: reboot-method: {name} cannot be rebooted by a pod, by a signal or over ssh"
             );
             assert!(run.stdout.contains(&why), "{run:#?}");
-            let hint = run.stdout.lines().find_map(|line| line.trim().strip_prefix("hint: kubectl sciuro "));
+            let mut commands =
+                run.stdout.lines().filter_map(|line| line.trim().strip_prefix("hint: kubectl sciuro "));
+            let hint = commands.find(|command| command.starts_with("remediate "));
             let words = shlex::split(hint.expect("a command")).expect("words");
             // Names are shown short here.
             assert_eq!(words[..2], ["remediate", "w3"]);

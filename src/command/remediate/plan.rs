@@ -233,7 +233,9 @@ fn warnings(found: &Preflight) -> Vec<(&str, Option<&str>)> {
 
 fn say_warning((text, hint): (&str, Option<&str>), warn: &dyn Fn(&str), say: &dyn Fn(&str)) {
     warn(text);
-    hint.iter().for_each(|hint| say(&format!("  hint: {hint}")));
+    if let Some(hint) = hint {
+        say(&format!("  hint: {hint}"));
+    }
 }
 
 /// `asks`: a person is asked next.

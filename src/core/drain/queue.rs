@@ -418,9 +418,9 @@ impl Queue {
 
     /// The first webhook or policy that denies.
     pub fn denying(&self) -> Option<&str> {
-        let waits =
+        let mut waits =
             self.entries.values().filter(|entry| entry.is_to_go()).filter_map(|entry| entry.waits.as_ref());
-        waits.filter_map(|waits| waits.by.as_deref()).next()
+        waits.find_map(|waits| waits.by.as_deref())
     }
 
     /// The first budget that refuses.

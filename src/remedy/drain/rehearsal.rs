@@ -183,10 +183,9 @@ pub(super) async fn rehearse(
         async { cluster.list_budgets().await.map_err(|error| error.explain("list", &Rule::BUDGETS)) };
     let (pods, budgets, unreachable) = tokio::try_join!(pods, budgets, reach::is_unreachable(cluster, node))?;
     let policy = reach::policy(options, unreachable);
-    let volumes = match unreachable {
-        true => Vec::new(), // they are not waited for
-        false => volumes::warnings(cluster, node, options, &pods.items).await,
-    };
+    // Of a node that is unreachable they are not waited for.
+    let volumes =
+        if unreachable { Vec::new() } else { volumes::warnings(cluster, node, options, &pods.items).await };
     let mut pods = pods.items;
     pods.sort_by_cached_key(Pod::key);
     let consents = Lookups::new(cluster.clone(), &options.helper_namespace).consents(&pods, policy).await;

@@ -85,6 +85,18 @@ impl<'w> Ground<'w> {
         });
     }
 
+    /// Over the one pod of an app, with one more that starts nowhere: it is exhausted, and not one that never allows anything.
+    pub fn exhausted_budget(&self, app: &str) {
+        let mut pod = self.pod(app, &json!({"nodeSelector": {"no-such-label": "here"}}));
+        pod["metadata"]["name"] = format!("{app}-waits").into();
+        self.world.create(&format!("/api/v1/namespaces/{}/pods", self.namespace), &pod);
+        self.budget(app, &json!({"minAvailable": 1}));
+        eventually("a budget that has counted both", || {
+            let budget = self.world.request("GET", &format!("{}/{app}", self.budgets()), JSON, &Value::Null);
+            budget["status"]["expectedPods"] == 2
+        });
+    }
+
     /// Over the same pods as that of an app, which no server allows.
     pub fn second_budget(&self, app: &str) {
         let budget = json!({"apiVersion": "policy/v1", "kind": "PodDisruptionBudget", "metadata": {"name": format!("{app}-too")},

@@ -69,7 +69,7 @@ pub(crate) fn held(world: &World) -> (Scene<'_>, Facts) {
     scene.cordon(&scene.spare, true);
     scene.workload("deployments", "Deployment", "web", 1, &json!({}));
     scene.until_running(1);
-    scene.budget("web", &json!({"minAvailable": 1}));
+    scene.exhausted_budget("web");
     scene.cordon(&scene.spare, false);
     let before = scene.facts();
     (scene, before)

@@ -186,7 +186,7 @@ fn in_its_drain(scene: &Scene<'_>, more: &[&str], meanwhile: impl FnOnce()) -> R
     scene.cordon(&scene.spare, true);
     scene.workload("deployments", "Deployment", "web", 1, &json!({}));
     scene.until_running(1);
-    scene.budget("web", &json!({"minAvailable": 1}));
+    scene.exhausted_budget("web");
     scene.cordon(&scene.spare, false);
     let run = begin(scene, more);
     scene.until_state("Draining");

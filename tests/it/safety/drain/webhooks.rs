@@ -28,7 +28,9 @@ const EVICTIONS: [(&str, &str); 1] = [("CREATE", "pods/eviction")];
 /// Pods of these apps, one of each, on the node.
 fn pods<'w>(world: &'w World, apps: &[&str]) -> Scene<'w> {
     let scene = Scene::new(world);
-    apps.iter().for_each(|app| scene.bare_pod(app));
+    for app in apps {
+        scene.bare_pod(app);
+    }
     scene.until_running(apps.len());
     scene
 }

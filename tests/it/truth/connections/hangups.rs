@@ -78,7 +78,7 @@ fn t15_e7_during_the_drain(world: &World) {
     scene.cordon(&scene.spare, true);
     scene.workload("deployments", "Deployment", "web", 1, &json!({}));
     scene.until_running(1);
-    scene.budget("web", &json!({"minAvailable": 1}));
+    scene.exhausted_budget("web");
     scene.cordon(&scene.spare, false);
     let session = begin(&scene, &["--yes"]);
     scene.until_state("Draining");
