@@ -121,6 +121,9 @@ impl Store {
                     old.map_or_else(|| value.into(), |old| old["metadata"][field].clone());
             }
         }
+        if resource.plural == "poddisruptionbudgets" && object["metadata"]["generation"].is_null() {
+            object["metadata"]["generation"] = 1.into();
+        }
         let object = resource.stored(object);
         self.commit(&key, Some(object));
         &self.objects[&key]
