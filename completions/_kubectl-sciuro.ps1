@@ -218,6 +218,7 @@ Register-ArgumentCompleter -Native -CommandName 'kubectl-sciuro' -ScriptBlock {
             [CompletionResult]::new('--reboot-method', '--reboot-method', [CompletionResultType]::ParameterName, 'How to reboot: a privileged pod, a signal to systemd, ssh, your command, or by hand [default: pod; the record''s with --resume]')
             [CompletionResult]::new('--reboot-command', '--reboot-command', [CompletionResultType]::ParameterName, 'The command of --reboot-method command; {node}, {address} and {provider-id} stand for the node''s, and no shell reads it')
             [CompletionResult]::new('--ssh-address', '--ssh-address', [CompletionResultType]::ParameterName, 'Which of the node''s addresses ssh and {address} take')
+            [CompletionResult]::new('--address-file', '--address-file', [CompletionResultType]::ParameterName, 'Addresses of nodes, as lines of /etc/hosts, for ssh and {address}, in place of what nodes say')
             [CompletionResult]::new('--ssh-config', '--ssh-config', [CompletionResultType]::ParameterName, 'Configuration file for ssh, instead of your own')
             [CompletionResult]::new('--helper-image', '--helper-image', [CompletionResultType]::ParameterName, 'Image of the pod that reboots the node')
             [CompletionResult]::new('--helper-namespace', '--helper-namespace', [CompletionResultType]::ParameterName, 'Namespace of that pod; it has to admit privileged pods, for a signal too')

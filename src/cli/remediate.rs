@@ -247,6 +247,9 @@ pub struct RebootArgs {
     /// Which of the node's addresses ssh and {address} take
     #[arg(long, value_name = "TYPE", default_value = "InternalIP", help_heading = "Reboot")]
     pub ssh_address: AddressType,
+    /// Addresses of nodes, as lines of /etc/hosts, for ssh and {address}, in place of what nodes say
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, help_heading = "Reboot")]
+    pub address_file: Option<PathBuf>,
     /// Configuration file for ssh, instead of your own
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, help_heading = "Reboot")]
     pub ssh_config: Option<PathBuf>,

@@ -7,6 +7,7 @@ use super::remediated::{RemediatedNode, WholeNode};
 use crate::core::gates::FleetNode;
 use crate::core::node::TRUE;
 
+const HOSTNAME: &str = "kubernetes.io/hostname";
 const EXCLUDE: &str = "sciuro.dev/exclude";
 /// What kubeadm and others label control-plane nodes with, and did before Kubernetes 1.24.
 const CONTROL_PLANE: [&str; 2] = ["node-role.kubernetes.io/control-plane", "node-role.kubernetes.io/master"];
@@ -49,6 +50,9 @@ impl From<WholeNode> for FleetNode {
             control_plane: node.is_control_plane(),
             excluded: has_label(EXCLUDE),
             boot_id: node.view.boot_id,
+            hostname: node.labels.get(HOSTNAME).cloned(),
+            addresses: node.addresses.into_iter().map(|address| address.address).collect(),
+            provider_id: node.provider_id,
             name: node.name,
         }
     }
@@ -81,10 +85,11 @@ mod tests {
         let ours = json!([{"manager": "kubectl-sciuro", "fieldsV1": {"f:spec": {"f:unschedulable": {}}}}]);
         let all = node(json!({
             "metadata": {"name": "w1", "uid": "u", "managedFields": ours,
-                "labels": {"node-role.kubernetes.io/control-plane": "", "sciuro.dev/exclude": "false"},
+                "labels": {"node-role.kubernetes.io/control-plane": "", "sciuro.dev/exclude": "false",
+                    "kubernetes.io/hostname": "h"},
                 "annotations": {"sciuro.dev/remediation": "not even JSON"}},
-            "spec": {"unschedulable": true},
-            "status": {"conditions": [{"type": "Ready", "status": "True"}], "nodeInfo": {"bootID": "b"}},
+            "spec": {"unschedulable": true, "providerID": "p"},
+            "status": {"addresses": [{"type": "InternalIP", "address": "10.0.0.7"}], "conditions": [{"type": "Ready", "status": "True"}], "nodeInfo": {"bootID": "b"}},
         }));
         let expected = FleetNode {
             name: "w1".into(),
@@ -95,6 +100,9 @@ mod tests {
             control_plane: true,
             excluded: true,
             boot_id: "b".into(),
+            hostname: Some("h".into()),
+            addresses: vec!["10.0.0.7".into()],
+            provider_id: Some("p".into()),
             remediation: None,
         };
         assert_eq!(all, expected);

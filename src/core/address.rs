@@ -35,9 +35,30 @@ pub fn is_loopback(name: &str) -> bool {
     }
 }
 
+/// RFC 1123: labels of letters, digits and inner hyphens.
+pub fn is_dns_name(text: &str) -> bool {
+    let is_label = |label: &str| {
+        (1..=63).contains(&label.len())
+            && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+            && !label.starts_with('-')
+            && !label.ends_with('-')
+    };
+    text.len() <= 253 && text.split('.').all(is_label)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn names_that_may_stand_in_a_command_line() {
+        for good in ["w1", "w1.example.org", "10-0-0-1.ec2.internal", "1"] {
+            assert!(is_dns_name(good), "{good}");
+        }
+        for bad in ["", "-oProxyCommand=x", "a b", "a\n", "w1.", ".w1", "w1-", "a@b", "a;b", "$(x)", "ä"] {
+            assert!(!is_dns_name(bad), "{bad}");
+        }
+    }
 
     #[test]
     fn one_form_for_each_address() {

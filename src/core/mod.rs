@@ -14,6 +14,7 @@ pub mod expression;
 pub mod findings;
 pub mod gates;
 pub mod helper;
+pub mod hosts;
 mod labels;
 pub mod matcher;
 pub mod matching;

@@ -1,7 +1,7 @@
 //! What `remediate` is to do, validated.
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use jiff::SignedDuration;
@@ -13,6 +13,7 @@ use crate::cli::{
     SkippedStep, Step, Tier, TypedFlag,
 };
 use crate::core::gates::{Gate, MaxUnavailable};
+use crate::core::hosts::Hosts;
 use crate::core::remediation::{Method, State};
 use crate::core::selection::SelectionPolicy;
 use crate::error::{Error, Result};
@@ -97,6 +98,8 @@ pub struct RebootSettings {
     /// Words, with placeholders; there is one at least if `given_method` is `Command`.
     pub command: Vec<String>,
     pub address_type: AddressType,
+    /// In place of what the nodes say.
+    pub known_addresses: Option<Hosts>,
     pub ssh_config: Option<PathBuf>,
     pub helper_image: String,
     pub helper_namespace: String,
@@ -262,6 +265,7 @@ impl RebootSettings {
             given_method,
             command,
             address_type: args.ssh_address,
+            known_addresses: args.address_file.as_deref().map(hosts).transpose()?,
             ssh_config: args.ssh_config,
             helper_image: args.helper_image,
             helper_namespace: args.helper_namespace,
@@ -306,6 +310,14 @@ fn limit(duration: SignedDuration) -> Option<Duration> {
 }
 
 /// As a shell splits words, and without one.
+fn hosts(file: &Path) -> Result<Hosts> {
+    let text = std::fs::read_to_string(file).map_err(|error| error.to_string());
+    text.and_then(|text| Hosts::parse(&text)).map_err(|why| {
+        Error::usage(format!("--address-file {}: {why}", file.display()))
+            .hint("its lines are as those of /etc/hosts: 10.0.0.7 worker1a")
+    })
+}
+
 fn words(flag: &str, text: Option<&str>) -> Result<Vec<String>> {
     let Some(text) = text else { return Ok(Vec::new()) };
     match shlex::split(text) {

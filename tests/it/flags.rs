@@ -147,7 +147,8 @@ fn flags_that_do_not_go_together() {
     refused(&["w1", "-l", "a=b"]).says("cannot be used with");
     refused(&["w1", "--abort", "--resume"]).says("cannot be used with");
     refused(&["w1", "--retry-reboot"]).says("--resume");
-    refused(&["w1", "--override", "no-boot-id"]).says("possible values: self, excluded");
+    refused(&["w1", "--override", "no-boot-id"])
+        .says("possible values: self, shared-boot-id, address, excluded");
     refused(&["w1", "--reboot-method", "sysrq"]).says("possible values: pod, signal, ssh, command, manual");
     refused(&["w1", "--reboot-method", "command"]).says("needs --reboot-command");
     refused(&["w1", "--reboot-command", "a 'b"]).says("a quote or a backslash has no end");

@@ -199,12 +199,12 @@ fn a_system_without_a_systemd_of_ours_is_told_what_to_type(world: &World) {
         (
             "Talos",
             json!({"osImage": "Talos (v1.11.2)"}),
-            by("talosctl --nodes 192.0.2.7 reboot '--wait=false'"),
+            by("talosctl --nodes 192.0.2.8 reboot '--wait=false'"),
         ),
         (
             "Windows",
             json!({"osImage": "Windows Server 2022 Datacenter", "operatingSystem": "windows"}),
-            by("ssh -o 'BatchMode=yes' 192.0.2.7 shutdown /r /t 3"),
+            by("ssh -o 'BatchMode=yes' 192.0.2.8 shutdown /r /t 3"),
         ),
         (
             "Bottlerocket",
@@ -214,7 +214,7 @@ fn a_system_without_a_systemd_of_ours_is_told_what_to_type(world: &World) {
     ] {
         let status = json!({"status": {"nodeInfo": info,
             "conditions": [{"type": "Ready", "status": "True"}],
-            "addresses": [{"type": "InternalIP", "address": "192.0.2.7"}]}});
+            "addresses": [{"type": "InternalIP", "address": "192.0.2.8"}]}});
         world.patch_status(&node, "application/merge-patch+json", &status);
         for method in ["pod", "signal", "ssh"] {
             let run = remediate(world, &[&node, "--dry-run", "--reboot-method", method]).exits(3);

@@ -316,9 +316,10 @@ fn a_boot_id_that_two_share(world: &World) {
     let fleet = Fleet::new(world);
     let second = fleet.machines.facts(&fleet.second).unwrap().boot_id;
     world.block_on(fleet.machines.claim_boot_id(&fleet.node, &second)).unwrap();
-    let run = fleet.remediate(&[]).exits(3).says("is refused (no-boot-id)");
+    let run = fleet.remediate(&[]).exits(3).says("is refused (shared-boot-id)");
     let all = [run.stdout.as_str(), run.stderr.as_str()].concat();
-    assert!(all.contains(&format!("{} has the same boot id", fleet.second)), "{all}");
+    let both = format!("{} and {} report the same boot id", fleet.node, fleet.second);
+    assert!(all.contains(&both), "{all}");
     fleet.remediate(&["--override", "no-boot-id"]).exits(2);
     assert!(!fleet.is_cordoned());
     fleet.never_rebooted();

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::begin;
 use super::preflight::Others;
 use super::work::Worker;
 use crate::cluster::{Candidate, Hold, LeaseKey, Pace, Refusals, Rule, Waiting};
@@ -92,8 +93,11 @@ pub(super) async fn ask_again(worker: &Worker<'_>, record: &Record) -> Result<()
     let turn = worker.turn().await?;
     let asked = turn.allows(Box::pin(async {
         let cluster = worker.cluster;
-        let (node, others) =
-            futures::join!(cluster.remediated_node(&worker.node), Others::look(&worker.node, cluster));
+        let (node, others, told) = futures::join!(
+            cluster.remediated_node(&worker.node),
+            Others::look(&worker.node, cluster),
+            begin::told(worker.reboot.as_ref(), worker.verify_command.as_ref())
+        );
         let node = node.map_err(|error| error.explain("get", &Rule::NODES))?;
         let node = node.ok_or_else(|| Error::new(Exit::Aborted, "the node is gone"))?;
         if node.view.boot_id != record.pre_boot_id {
@@ -101,7 +105,7 @@ pub(super) async fn ask_again(worker: &Worker<'_>, record: &Record) -> Result<()
             let what = format!("boot ID mismatch: the Node says {now}, its remediation {then}");
             return Err(Error::new(Exit::Refused, what));
         }
-        refuse(&others?.judge(&node, &record.pre_boot_id, worker.settings).0)
+        refuse(&others?.judge(&node, &record.pre_boot_id, &told, worker.settings).0)
     }));
     let asked = asked.await.unwrap_or_else(|| {
         Err(Error::new(Exit::Refused, format!("the gates were not asked again: {}", turn.too_short())))

@@ -11,7 +11,7 @@ use super::run::Run;
 use super::work::Worker;
 use crate::cluster::{RemediatedNode, Rule};
 use crate::command::stop::{Stopped, until_stopped};
-use crate::core::gates::Refusal;
+use crate::core::gates::{Refusal, Told};
 use crate::core::remediation::{
     Baseline, Machine, Mark, Method, Options, Reason, Record, RecordSeen, State, VERSION,
 };
@@ -19,9 +19,9 @@ use crate::error::{Error, Exit, Result};
 use crate::remedy::reboot::command::CommandOptions;
 use crate::remedy::reboot::pod::{HelperOptions, STARTS_WITHIN};
 use crate::remedy::reboot::ssh::SshOptions;
-use crate::remedy::reboot::{self, Reboot, RebootError};
+use crate::remedy::reboot::{self, Addresses, Reboot, RebootError};
 use crate::remedy::{News, Tell, baseline};
-use crate::settings::RemediateSettings;
+use crate::settings::{RebootSettings, RemediateSettings};
 
 /// What a person decided about this run.
 pub(super) fn options(
@@ -68,8 +68,7 @@ pub(super) fn last_word(
     node: &RemediatedNode,
 ) -> std::result::Result<Option<CommandOptions>, RebootError> {
     let words = &settings.verify.command;
-    let address_type = settings.reboot.address_type.name();
-    (!words.is_empty()).then(|| CommandOptions::new(words, node, address_type)).transpose()
+    (!words.is_empty()).then(|| CommandOptions::new(words, node, addresses(&settings.reboot))).transpose()
 }
 
 /// The method, or why this node cannot be rebooted so.
@@ -82,13 +81,28 @@ pub(super) fn method(
     if let Some(error) = reboot::unsupported(&node.name, &node.info, settings.method) {
         return Err(error);
     }
-    let address_type = settings.address_type.name();
     match settings.method {
         Method::Pod | Method::Signal => Ok(Reboot::Pod(helper(all))),
-        Method::Ssh => SshOptions::new(node, address_type, settings.ssh_config.clone()).map(Reboot::Ssh),
-        Method::Command => CommandOptions::new(&settings.command, node, address_type).map(Reboot::Command),
+        Method::Ssh => {
+            SshOptions::new(node, addresses(settings), settings.ssh_config.clone()).map(Reboot::Ssh)
+        }
+        Method::Command => {
+            CommandOptions::new(&settings.command, node, addresses(settings)).map(Reboot::Command)
+        }
         Method::Manual => Ok(Reboot::Manual),
     }
+}
+
+fn addresses(settings: &RebootSettings) -> Addresses<'_> {
+    Addresses { kind: settings.address_type.name(), known: settings.known_addresses.as_ref() }
+}
+
+/// What of the node's own words is in this request to reboot, and in the command that verifies it.
+pub(super) async fn told(reboot: Option<&Reboot>, verify: Option<&CommandOptions>) -> Told {
+    let (first, second) = (reboot.map(Reboot::takes), verify.map(CommandOptions::takes));
+    let all = || first.into_iter().chain(second);
+    // Both are made of the same Node, and take the same type of address.
+    reboot::look(all().find_map(|(address, _)| address), all().find_map(|(_, id)| id)).await
 }
 
 /// What helper pods on the node are made of.
@@ -146,9 +160,10 @@ async fn look_again(
     context: &Context<'_>,
 ) -> Result<(Record, RemediatedNode)> {
     let cluster = worker.cluster;
-    let (node, others) = futures::join!(
+    let (node, others, told) = futures::join!(
         cluster.remediated_node(&worker.node),
-        super::preflight::Others::look(&worker.node, cluster)
+        super::preflight::Others::look(&worker.node, cluster),
+        told(worker.reboot.as_ref(), worker.verify_command.as_ref())
     );
     let node = node
         .map_err(|error| error.explain("get", &Rule::NODES))?
@@ -164,7 +179,7 @@ async fn look_again(
             "it is not as it was planned with: it was replaced or has rebooted",
         ));
     }
-    let (refusals, mut overridden) = others?.judge(&node, &node.view.boot_id, worker.settings);
+    let (refusals, mut overridden) = others?.judge(&node, &node.view.boot_id, &told, worker.settings);
     admission::refuse(&refusals).map_err(|error| refused_late(worker, &error.to_string()))?;
     overridden.extend(found.drain.overridden.iter().cloned());
     overridden.dedup_by_key(|refusal| refusal.gate);

@@ -153,7 +153,9 @@ impl<'l> Lines<'l> {
         }
         match (flag.heading.as_deref(), name) {
             (_, "until") => !next.undoes() && !self.forgets_until,
-            (Some("Reboot"), "helper-image" | "reboot-timeout")
+            // The command that verifies has them, and the gate that judges it.
+            (Some("Gates"), "override") if !self.settings.verify.command.is_empty() => !next.undoes(),
+            (Some("Reboot"), "helper-image" | "reboot-timeout" | "ssh-address" | "address-file")
             | (Some("What to do" | "Collect and verify"), _) => !next.undoes(),
             (Some("Reboot"), _) => takes_down && !is_by_another,
             (Some("Drain" | "Gates"), _) => takes_down,

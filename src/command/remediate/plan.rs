@@ -13,6 +13,7 @@ use crate::core::node::TRUE;
 use crate::core::remediation::{Method, Reason, State};
 use crate::core::report::human_duration;
 use crate::remedy::drain::Warning;
+use crate::remedy::reboot::Reboot as Way;
 use crate::remedy::reboot::command::CommandOptions;
 use crate::settings::RemediateSettings;
 use crate::ui::{Cell, Table, Ui};
@@ -69,6 +70,9 @@ struct Reboot<'p> {
     namespace: Option<&'p str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     command: Option<&'p [String]>,
+    /// Where ssh connects to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    address: Option<&'p str>,
 }
 
 #[derive(Serialize)]
@@ -160,7 +164,11 @@ impl<'p> Reboot<'p> {
             probed: reboot.method.is_guarded(),
             image: by_pod.then_some(reboot.helper_image.as_str()),
             namespace: by_pod.then_some(reboot.helper_namespace.as_str()),
-            command: found.command.as_ref().map(CommandOptions::argv),
+            command: found.command().map(CommandOptions::argv),
+            address: match &found.reboot {
+                Some(Way::Ssh(ssh)) => Some(&ssh.address.text),
+                _ => None,
+            },
         }
     }
 }
@@ -359,7 +367,7 @@ fn cordon(found: &Preflight, settings: &RemediateSettings) -> String {
 }
 
 fn reboot(found: &Preflight, settings: &RemediateSettings) -> String {
-    let Reboot { method, image, namespace, .. } = Reboot::new(found, settings);
+    let Reboot { method, image, namespace, address, .. } = Reboot::new(found, settings);
     match method {
         Method::Pod | Method::Signal => format!(
             "by {}a pod on it ({} in {}); the machine is probed first",
@@ -368,9 +376,14 @@ fn reboot(found: &Preflight, settings: &RemediateSettings) -> String {
             namespace.unwrap_or_default()
         ),
         Method::Ssh => {
-            format!("over ssh to its {}; the machine is probed first", settings.reboot.address_type.name())
+            let from = match settings.reboot.known_addresses {
+                Some(_) => "the address file",
+                None => settings.reboot.address_type.name(),
+            };
+            let address = address.unwrap_or("an address that it lacks");
+            format!("over ssh to {address} ({from}); the machine is probed first")
         }
-        Method::Command => match &found.command {
+        Method::Command => match found.command() {
             Some(command) => format!("by `{}`, once; machine not probed", command.shown()),
             None => "by a command; machine not probed".to_owned(),
         },

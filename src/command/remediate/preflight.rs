@@ -12,7 +12,7 @@ use super::{Context, begin};
 use crate::cli::{DryRun, Tier};
 use crate::cluster::{ApiError, ClaimsElsewhere, Cluster, RemediatedNode, Rule, clear_command};
 use crate::command::names;
-use crate::core::gates::{FleetNode, Gate, Refusal, Situation, refusals};
+use crate::core::gates::{FleetNode, Gate, Refusal, Situation, Told, refusals};
 use crate::core::node::TRUE;
 use crate::core::remediation::{Machine, Mark, Method, Reason, RecordSeen, State};
 use crate::error::{Error, Exit, Result};
@@ -68,8 +68,8 @@ pub(super) struct Preflight {
     pub(super) overridden: Vec<Refusal>,
     pub(super) permissions: Permissions,
     pub(super) drain: DrainPlan,
-    /// The command that reboots the node, if one does.
-    pub(super) command: Option<CommandOptions>,
+    /// How the node is rebooted, if it is and can be.
+    pub(super) reboot: Option<Reboot>,
     /// The command that has the last word, if one has.
     pub(super) verify_command: Option<CommandOptions>,
     /// Why the node cannot be cordoned, rebooted by this method, or verified by this command.
@@ -124,11 +124,24 @@ pub(super) async fn look(
     };
     let (node, others, permissions, drain, helper) =
         futures::try_join!(node, Others::look(name, cluster), permissions, drain, helper)?;
-    let (refusals, overridden) = if goes_down {
-        others.judge(&node, ahead.boot_id.as_deref().unwrap_or(&node.view.boot_id), settings)
-    } else {
-        <_>::default()
+    let (reboot, unusable) = match begin::method(settings, &node) {
+        _ if !goes_down => (None, None),
+        Ok(reboot) => (Some(reboot), helper),
+        Err(error) => (None, Some(obstacle("reboot-method", error))),
     };
+    let (verify_command, unverifiable) = match begin::last_word(settings, &node) {
+        _ if ahead.from > State::Verifying => (None, None),
+        Ok(command) => (command, None),
+        Err(error) => (None, Some(obstacle("verify-command", error))),
+    };
+    let told = begin::told(reboot.as_ref(), verify_command.as_ref()).await;
+    let boot_id = ahead.boot_id.as_deref().unwrap_or(&node.view.boot_id);
+    let (mut refusals, mut overridden) = others.judge(&node, boot_id, &told, settings);
+    if !goes_down {
+        // What verifies the node may lead to another one.
+        refusals.retain(|refusal| refusal.gate == Gate::Address);
+        overridden.retain(|refusal| refusal.gate == Gate::Address);
+    }
     let mut warnings: Vec<String> =
         others.elsewhere.unread.iter().map(|what| format!("not looked at: {what}")).collect();
     warnings.extend(
@@ -159,17 +172,6 @@ pub(super) async fn look(
         Some(alerts) => alerts.plan(&node, &reasons).await,
         None => AlertsPlan::default(),
     };
-    let (command, reboot) = match begin::method(settings, &node) {
-        _ if !goes_down => (None, None),
-        Ok(Reboot::Command(command)) => (Some(command), helper),
-        Ok(_) => (None, helper),
-        Err(error) => (None, Some(obstacle("reboot-method", error))),
-    };
-    let (verify_command, unverifiable) = match begin::last_word(settings, &node) {
-        _ if ahead.from > State::Verifying => (None, None),
-        Ok(command) => (command, None),
-        Err(error) => (None, Some(obstacle("verify-command", error))),
-    };
     Ok(Preflight {
         is_control_plane: others.fleet.iter().any(|node| node.name == name && node.control_plane),
         reasons,
@@ -179,9 +181,9 @@ pub(super) async fn look(
         overridden,
         permissions,
         drain,
-        command,
+        reboot,
         verify_command,
-        unusable: cordon.into_iter().chain(reboot).chain(unverifiable).collect(),
+        unusable: cordon.into_iter().chain(unusable).chain(unverifiable).collect(),
         alerts,
         warnings,
     })
@@ -215,10 +217,11 @@ impl Others {
         &self,
         node: &RemediatedNode,
         boot_id: &str,
+        told: &Told,
         settings: &RemediateSettings,
     ) -> (Vec<Refusal>, Vec<Refusal>) {
         let claims: Vec<String> = node.view.claims.iter().chain(&self.elsewhere.claims).cloned().collect();
-        let situation = self.situation(node, boot_id, &claims, settings);
+        let situation = self.situation(node, boot_id, &claims, told, settings);
         refusals(&situation, &std::collections::BTreeSet::new())
             .into_iter()
             .partition(|refusal| !(refusal.can_be_overridden && settings.overridden.contains(&refusal.gate)))
@@ -229,6 +232,7 @@ impl Others {
         node: &'s RemediatedNode,
         boot_id: &'s str,
         claims: &'s [String],
+        told: &'s Told,
         settings: &RemediateSettings,
     ) -> Situation<'s> {
         Situation {
@@ -240,6 +244,7 @@ impl Others {
             boot_id,
             own_node: self.own_node.as_deref(),
             own_boot_id: self.own_boot_id.as_deref(),
+            told,
         }
     }
 }
@@ -252,6 +257,14 @@ impl Preflight {
             && self.permissions.missing.is_empty()
             && self.unusable.is_empty()
             && self.drain.obstacles.iter().all(needs_consent)
+    }
+
+    /// The command that reboots the node, if one does.
+    pub(super) fn command(&self) -> Option<&CommandOptions> {
+        match &self.reboot {
+            Some(Reboot::Command(command)) => Some(command),
+            _ => None,
+        }
     }
 
     /// The gates that would refuse, and may not.

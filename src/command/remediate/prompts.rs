@@ -7,6 +7,7 @@ use crate::cli::DryRun;
 use crate::cluster::RemediatedNode;
 use crate::core::remediation::Method;
 use crate::error::{Error, Exit, Result};
+use crate::remedy::reboot::Reboot;
 use crate::settings::{DrainSettings, RemediateSettings};
 use crate::signal::Signal;
 use crate::ui::{Ui, nobody_answers};
@@ -27,18 +28,29 @@ fn no_terminal(hint: &str) -> Error {
 pub(super) struct Prompts<'p> {
     node: String,
     is_control_plane: bool,
+    /// What the request takes of where the node is.
+    takes: Vec<String>,
     settings: &'p RemediateSettings,
     ui: &'p Ui,
 }
 
 impl<'p> Prompts<'p> {
     pub(super) fn new(preflight: &Preflight, settings: &'p RemediateSettings, ui: &'p Ui) -> Self {
-        Self { node: preflight.node.name.clone(), is_control_plane: preflight.is_control_plane, settings, ui }
+        let (address, id) = preflight.reboot.as_ref().map(Reboot::takes).unwrap_or_default();
+        let takes = address.map(|address| address.text.clone()).into_iter().chain(id.map(str::to_owned));
+        Self {
+            node: preflight.node.name.clone(),
+            is_control_plane: preflight.is_control_plane,
+            takes: takes.collect(),
+            settings,
+            ui,
+        }
     }
 
     /// For a run that goes on: there is no plan.
     pub(super) fn of(name: &str, node: &RemediatedNode, settings: &'p RemediateSettings, ui: &'p Ui) -> Self {
-        Self { node: name.to_owned(), is_control_plane: node.is_control_plane(), settings, ui }
+        let is_control_plane = node.is_control_plane();
+        Self { node: name.to_owned(), is_control_plane, takes: Vec::new(), settings, ui }
     }
 
     /// Whether a person is asked at all.
@@ -96,8 +108,16 @@ impl<'p> Prompts<'p> {
     pub(super) async fn reboot(&self) -> Result<()> {
         let node = &self.node;
         let undo = format!("node/{node} stays as it is");
+        let how = match self.settings.reboot.method {
+            Method::Pod => ", by a pod on it".to_owned(),
+            Method::Signal => ", by a signal to its systemd".to_owned(),
+            Method::Ssh => format!(", over ssh to {}", self.takes.concat()),
+            Method::Command if self.takes.is_empty() => ", by the command of the plan".to_owned(),
+            Method::Command => format!(", by the command of the plan (with {})", self.takes.join(" and ")),
+            Method::Manual => String::new(),
+        };
         if self.is_typed() {
-            let question = format!("{node} is a control-plane node. Type its name to reboot it");
+            let question = format!("{node} is a control-plane node. Type its name to reboot it{how}");
             let answer = self.ui.ask_for(&question, node).await;
             return judge(answer, &undo);
         }
@@ -105,17 +125,9 @@ impl<'p> Prompts<'p> {
             return Ok(());
         }
         let question = match self.settings.reboot.method {
-            Method::Pod => format!("Reboot node {node} now, by a pod on it? Type yes to reboot"),
-            Method::Signal => {
-                format!("Reboot node {node} now, by a signal to its systemd? Type yes to reboot")
-            }
-            Method::Ssh => format!("Reboot node {node} now, over ssh? Type yes to reboot"),
-            Method::Command => {
-                format!(
-                    "Reboot node {node} now, by the command of the plan? It runs once. Type yes to reboot"
-                )
-            }
+            Method::Command => format!("Reboot node {node} now{how}? It runs once. Type yes to reboot"),
             Method::Manual => format!("Will you reboot node {node} now? Type yes if so"),
+            _ => format!("Reboot node {node} now{how}? Type yes to reboot"),
         };
         judge(self.ui.ask_for(&question, "yes").await, &undo)
     }

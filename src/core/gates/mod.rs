@@ -3,6 +3,7 @@
 //! A refusal is for a person: its reason says what was seen, its hint what to do. `--override NAME` lifts one gate, but
 //! for those that can never be lifted.
 
+mod address;
 mod control_plane;
 mod excluded;
 mod foreign_owner;
@@ -11,6 +12,7 @@ mod last_ready;
 mod max_unavailable;
 mod no_boot_id;
 mod own_node;
+mod shared_boot_id;
 #[cfg(test)]
 mod tests;
 
@@ -20,6 +22,7 @@ use std::str::FromStr;
 
 use super::remediation::Method;
 
+pub use address::Told;
 pub use max_unavailable::MaxUnavailable;
 
 /// A gate, by the name that `--override` takes.
@@ -33,15 +36,19 @@ pub enum Gate {
     Excluded,
     OwnNode,
     NoBootId,
+    SharedBootId,
+    Address,
     /// Judged by the rehearsal of the drain, which reads the budgets.
     BudgetMisconfigured,
 }
 
 impl Gate {
     /// In the order in which they are asked and shown.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 11] = [
         Self::NoBootId,
         Self::OwnNode,
+        Self::SharedBootId,
+        Self::Address,
         Self::Excluded,
         Self::ForeignOwner,
         Self::KubeletUnreachable,
@@ -61,11 +68,13 @@ impl Gate {
             Self::Excluded => "excluded",
             Self::OwnNode => "self",
             Self::NoBootId => "no-boot-id",
+            Self::SharedBootId => "shared-boot-id",
+            Self::Address => "address",
             Self::BudgetMisconfigured => "budget-misconfigured",
         }
     }
 
-    /// Without a boot id of its own nothing could prove the reboot, and the guard could not tell one boot from another.
+    /// Without a boot id nothing could prove the reboot, and the guard could not tell one boot from another.
     pub fn can_be_overridden(self) -> bool {
         self != Self::NoBootId
     }
@@ -85,6 +94,8 @@ impl Gate {
             Self::Excluded => excluded::refuses(situation),
             Self::OwnNode => own_node::refuses(situation),
             Self::NoBootId => no_boot_id::refuses(situation),
+            Self::SharedBootId => shared_boot_id::refuses(situation),
+            Self::Address => address::refuses(situation),
             Self::BudgetMisconfigured => None,
         }
     }
@@ -122,6 +133,11 @@ pub struct FleetNode {
     /// The label `sciuro.dev/exclude` is there, whatever its value.
     pub excluded: bool,
     pub boot_id: String,
+    /// The label `kubernetes.io/hostname`.
+    pub hostname: Option<String>,
+    /// Of all types, as spelt.
+    pub addresses: Vec<String>,
+    pub provider_id: Option<String>,
 }
 
 impl FleetNode {
@@ -156,15 +172,16 @@ pub struct Situation<'s> {
     pub own_node: Option<&'s str>,
     /// The boot id of the machine that this process runs on.
     pub own_boot_id: Option<&'s str>,
+    pub told: &'s Told,
 }
 
-impl Situation<'_> {
+impl<'s> Situation<'s> {
     /// `None` if it is not among the nodes: then it has gone.
-    fn target(&self) -> Option<&FleetNode> {
+    fn target(&self) -> Option<&'s FleetNode> {
         self.nodes.iter().find(|node| node.name == self.target)
     }
 
-    fn others(&self) -> impl Iterator<Item = &FleetNode> {
+    fn others(&self) -> impl Iterator<Item = &'s FleetNode> + use<'s, '_> {
         self.nodes.iter().filter(|node| node.name != self.target)
     }
 
@@ -177,17 +194,24 @@ impl Situation<'_> {
 
 /// What a gate saw, and what to do about it.
 struct Reason {
-    reason: String,
+    text: String,
     hint: Option<String>,
+    /// No override lifts it.
+    is_final: bool,
 }
 
 impl Reason {
     fn new(reason: impl Into<String>) -> Self {
-        Self { reason: reason.into(), hint: None }
+        Self { text: reason.into(), hint: None, is_final: false }
     }
 
     fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
+        self
+    }
+
+    fn for_good(mut self) -> Self {
+        self.is_final = true;
         self
     }
 }
@@ -213,11 +237,12 @@ impl fmt::Display for Refusal {
 pub fn refusals(situation: &Situation<'_>, overridden: &BTreeSet<Gate>) -> Vec<Refusal> {
     Gate::ALL
         .into_iter()
-        .filter(|gate| !(gate.can_be_overridden() && overridden.contains(gate)))
         .filter_map(|gate| {
-            let Reason { reason, hint } = gate.refuses(situation)?;
-            Some(Refusal { gate, reason, hint, can_be_overridden: gate.can_be_overridden() })
+            let Reason { text: reason, hint, is_final } = gate.refuses(situation)?;
+            let can_be_overridden = gate.can_be_overridden() && !is_final;
+            Some(Refusal { gate, reason, hint, can_be_overridden })
         })
+        .filter(|refusal| !(refusal.can_be_overridden && overridden.contains(&refusal.gate)))
         .collect()
 }
 

@@ -1,5 +1,7 @@
 //! Each gate, shut and open.
 
+#![allow(clippy::unwrap_used, clippy::panic)]
+
 use std::collections::BTreeSet;
 
 use super::*;
@@ -26,6 +28,7 @@ fn situation(nodes: &[FleetNode]) -> Situation<'_> {
         boot_id: nodes.iter().find(|node| node.name == "w1").map_or("", |node| &node.boot_id),
         own_node: None,
         own_boot_id: None,
+        told: const { &Told { address: None, provider_id: None, ips: Vec::new(), own: None } },
     }
 }
 
@@ -164,11 +167,154 @@ fn own_node() {
 #[test]
 fn no_boot_id() {
     assert_eq!(after(10, |nodes| nodes[0].boot_id.clear()), ["no-boot-id"]);
-    assert_eq!(after(10, |nodes| nodes[1].boot_id = "boot-1".into()), ["no-boot-id"]);
     assert_eq!(after(10, |nodes| nodes[1].boot_id.clear()), NONE);
     let none_has_one = after(10, |nodes| nodes.iter_mut().for_each(|node| node.boot_id.clear()));
     assert_eq!(none_has_one, ["no-boot-id"], "an empty one is nobody's");
     assert!(after(10, |nodes| drop(nodes.remove(0))).contains(&"no-boot-id"), "the node has gone");
+}
+
+/// Both nodes are named; a person may know better, of a kubelet that lies.
+#[test]
+fn f9_b5_shared_boot_id() {
+    let mut nodes = fleet(10);
+    nodes[1].boot_id = "Boot-1".into();
+    let refused = &refusals(&situation(&nodes), &BTreeSet::new())[0];
+    assert_eq!(refused.gate, Gate::SharedBootId);
+    assert!(refused.reason.starts_with("w1 and w2 report the same boot id"), "{refused}");
+    assert_eq!(refusals(&situation(&nodes), &[Gate::SharedBootId].into()), []);
+}
+
+/// w1 of dc1, beside w2 with all that a Node can say of itself.
+fn told(change: impl FnOnce(&mut Told)) -> Vec<Refusal> {
+    let mut nodes = fleet(2);
+    nodes[0].addresses = vec!["10.0.0.1".into()];
+    nodes[1] = FleetNode {
+        hostname: Some("second".into()),
+        addresses: ["10.0.0.2", "FD00:0::2", "node2.example", "-oProxyCommand=x", ""]
+            .map(String::from)
+            .into(),
+        provider_id: Some("metal3://ns/B".into()),
+        ..nodes[1].clone()
+    };
+    let mut told = Told::default();
+    change(&mut told);
+    refusals(&Situation { told: &told, method: Method::Ssh, ..situation(&nodes) }, &BTreeSet::new())
+}
+
+fn address(text: &str) -> Vec<Refusal> {
+    told(|told| {
+        told.address = Some(text.to_owned());
+        told.ips = crate::core::address::ip(text).into_iter().collect();
+    })
+}
+
+#[test]
+fn f9_b3_an_address_of_the_machine_itself() {
+    for good in ["10.0.0.1", "10.9.9.9", "fd00::1", "w1", "W1", "w1.dc1.example"] {
+        assert_eq!(address(good), [], "{good}");
+    }
+    assert_eq!(told(|_| {}), [], "none is used");
+}
+
+#[test]
+fn f9_b3_an_address_that_is_anothers_can_be_overridden() {
+    for (text, why) in [
+        ("10.0.0.2", "that is also an address of w2"),
+        ("fd00::2", "that is also an address of w2"),
+        ("fd00:0:0::2", "that is also an address of w2"),
+        ("Node2.example", "that is also an address of w2"),
+        ("w2", "that is a name of w2"),
+        ("w2.dc1.example", "that is a name of w2"),
+        ("second", "that is a name of w2"),
+        ("db1.corp.example", "that is not its name"),
+        ("bastion", "that is not its name"),
+    ] {
+        let [refusal] = &*address(text) else { panic!("{text}") };
+        assert_eq!(refusal.to_string(), format!("address: the node says that its address is {text}: {why}"));
+        assert!(refusal.can_be_overridden, "{text}");
+    }
+    let resolved = told(|told| {
+        told.address = Some("w1".into());
+        told.ips = vec!["10.0.0.2".parse().unwrap()];
+    });
+    assert!(resolved[0].reason.ends_with("that is also an address of w2"), "{resolved:?}");
+}
+
+#[test]
+fn f9_b3_an_address_that_leads_here_or_anywhere_cannot() {
+    for (text, why) in [
+        ("localhost", "that is whatever machine uses it"),
+        ("w1.localhost", "that is whatever machine uses it"),
+        ("127.0.0.1", "that is whatever machine uses it"),
+        ("127.8.8.8", "that is whatever machine uses it"),
+        ("::1", "that is whatever machine uses it"),
+        ("0.0.0.0", "that is whatever machine uses it"),
+        ("::", "that is whatever machine uses it"),
+        ("::ffff:127.0.0.1", "that is whatever machine uses it"),
+        ("::ffff:10.0.0.1", "that is another way to write 10.0.0.1"),
+        ("64:ff9b::a00:1", "that is another way to write 10.0.0.1"),
+        ("::10.0.0.1", "that is another way to write 10.0.0.1"),
+        ("255.255.255.255", "that is many machines"),
+        ("224.0.0.1", "that is many machines"),
+        ("ff02::1", "that is many machines"),
+        ("127.1", "programs read such a number as an address of four parts"),
+        ("2130706433", "programs read such a number as an address of four parts"),
+        ("0x7f000001", "programs read such a number as an address of four parts"),
+        ("0x7F.1", "programs read such a number as an address of four parts"),
+        ("w1.0x", "programs read such a number as an address of four parts"),
+        ("010.0.0.1", "programs read such a number as an address of four parts"),
+    ] {
+        let [refusal] = &*address(text) else { panic!("{text}") };
+        assert_eq!(refusal.reason, format!("the node says that its address is {text}: {why}"));
+        assert!(!refusal.can_be_overridden, "{text}");
+    }
+    for (ip, own, why) in [
+        ("10.0.0.1", Some("10.0.0.1"), "that is this machine (10.0.0.1)"),
+        ("127.0.1.1", None, "that is no machine's own (127.0.1.1)"),
+    ] {
+        let [refusal] = &*told(|told| {
+            told.address = Some("w1".into());
+            told.ips = vec![ip.parse().unwrap()];
+            told.own = own.map(|own| own.parse().unwrap());
+        }) else {
+            panic!("{ip}")
+        };
+        assert_eq!(refusal.reason, format!("the node says that its address is w1: {why}"));
+        assert!(!refusal.can_be_overridden, "{ip}");
+    }
+}
+
+#[test]
+fn f9_b3_a_provider_id() {
+    let id = |id: &str| told(|told| told.provider_id = Some(id.to_owned()));
+    for good in ["metal3://ns/a", "kind://docker/kind/w1", "aws:///eu-west-1a/i-0abc", "hcloud://7"] {
+        assert_eq!(id(good), [], "{good}");
+    }
+    for (other, why) in [
+        ("metal3://ns/b", "so does w2"),
+        ("metal3://other/B", "so does w2"),
+        ("metal3://ns/w2", "that is a name of w2"),
+        ("metal3://w2/a", "that is a name of w2"),
+        ("metal://10.0.0.2", "that is also an address of w2"),
+    ] {
+        let [refusal] = &*id(other) else { panic!("{other}") };
+        assert_eq!(refusal.reason, format!("the node says that its provider ID is {other}: {why}"));
+        assert!(refusal.can_be_overridden, "{other}");
+    }
+    let here = &id("metal://127.0.0.1/a")[0];
+    assert!(!here.can_be_overridden, "{here}");
+}
+
+/// A gate that is overridden stays shut for what no override lifts.
+#[test]
+fn f9_b3_an_override_lifts_what_can_be_lifted_only() {
+    let nodes = fleet(2);
+    let lifted = [Gate::Address].into();
+    let refusing = |text: &str| {
+        let told = Told { address: Some(text.into()), ..Told::default() };
+        refusals(&Situation { told: &told, ..situation(&nodes) }, &lifted).len()
+    };
+    assert_eq!((refusing("db1.corp.example"), refusing("localhost")), (0, 1));
 }
 
 #[test]
@@ -208,8 +354,8 @@ fn f9_b1_right_before_the_reboot_all_are_asked_again() {
 fn f9_b1_the_boot_that_the_request_ends_is_nobody_elses() {
     let nodes = fleet(5);
     let ending = |boot_id, own_boot_id| gates(&Situation { boot_id, own_boot_id, ..situation(&nodes) });
-    assert_eq!(ending("boot-2", None), ["no-boot-id"]);
-    assert_eq!(ending("BOOT-2", None), ["no-boot-id"]);
+    assert_eq!(ending("boot-2", None), ["shared-boot-id"]);
+    assert_eq!(ending("BOOT-2", None), ["shared-boot-id"]);
     assert_eq!(ending("of-a-laptop", Some("of-a-laptop")), ["self"]);
     assert_eq!(ending("of-a-laptop", Some("boot-1")), ["self"], "and what it says now");
     assert_eq!(ending("of-the-past", Some("of-a-laptop")), NONE);

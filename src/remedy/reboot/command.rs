@@ -3,8 +3,9 @@
 
 use std::time::Duration;
 
-use super::{Issued, RebootError, address, is_dns_name, one_line};
+use super::{Address, Addresses, Issued, RebootError, one_line};
 use crate::cluster::RemediatedNode;
+use crate::core::address::is_dns_name;
 use crate::remedy::program::run;
 
 /// A BMC takes its time to answer.
@@ -19,41 +20,53 @@ const NODE: &str = "{node}";
 pub struct CommandOptions {
     /// The program first.
     argv: Vec<String>,
+    /// What stands in it for `{address}`.
+    address: Option<Address>,
+    /// And for `{provider-id}`.
+    provider_id: Option<String>,
 }
 
 impl CommandOptions {
-    /// From words, in which `{node}`, `{address}` (the one of this type) and `{provider-id}` stand for the node's. They were
+    /// From words, in which `{node}`, `{address}` and `{provider-id}` stand for the node's. They were
     /// split before: what a node says of itself never becomes two words.
-    pub fn new(words: &[String], node: &RemediatedNode, address_type: &str) -> Result<Self, RebootError> {
+    pub fn new(
+        words: &[String],
+        node: &RemediatedNode,
+        addresses: Addresses<'_>,
+    ) -> Result<Self, RebootError> {
         let asks_for = |placeholder: &str| words.iter().any(|word| word.contains(placeholder));
         let mut values = Vec::new();
+        let address = asks_for(ADDRESS).then(|| addresses.of(node)).transpose()?;
+        let provider_id = asks_for(PROVIDER_ID).then(|| provider_id(node)).transpose()?;
         if asks_for(NODE) {
             if !is_dns_name(&node.name) {
                 return Err(RebootError::new(format!("the node's name is no DNS name: {:?}", node.name)));
             }
             values.push((NODE, node.name.clone()));
         }
-        if asks_for(ADDRESS) {
-            values.push((ADDRESS, address(node, address_type)?));
-        }
-        if asks_for(PROVIDER_ID) {
-            values.push((PROVIDER_ID, provider_id(node)?));
-        }
+        values.extend(address.iter().map(|address| (ADDRESS, address.text.clone())));
+        values.extend(provider_id.iter().map(|id| (PROVIDER_ID, id.clone())));
         let argv: Vec<String> = words.iter().map(|word| expand(word, &values)).collect();
         if argv.first().is_none_or(String::is_empty) {
             return Err(RebootError::new("the command is empty"));
         }
-        Ok(Self { argv })
+        Ok(Self { argv, address, provider_id })
     }
 
     #[cfg(test)]
     pub(crate) fn of(argv: &[&str]) -> Self {
-        Self { argv: argv.iter().map(|word| (*word).to_owned()).collect() }
+        let argv = argv.iter().map(|word| (*word).to_owned()).collect();
+        Self { argv, address: None, provider_id: None }
     }
 
     /// The program and its arguments.
     pub fn argv(&self) -> &[String] {
         &self.argv
+    }
+
+    /// The address and the provider ID that stand in it.
+    pub fn takes(&self) -> (Option<&Address>, Option<&str>) {
+        (self.address.as_ref(), self.provider_id.as_deref())
     }
 
     /// As a person would type it in a shell.
@@ -145,7 +158,7 @@ mod tests {
         let failed = issue(&argv("echo out; echo no route to BMC >&2; exit 2")).await.unwrap_err();
         assert_eq!(failed.why, "sh failed (exit status: 2): no route to BMC");
         assert_eq!(failed.output, "out\nno route to BMC\n");
-        let absent = CommandOptions { argv: vec!["no-such-program-of-ours".into()] };
+        let absent = CommandOptions::of(&["no-such-program-of-ours"]);
         assert!(issue(&absent).await.unwrap_err().why.starts_with("cannot run no-such-program-of-ours: "));
     }
 }

@@ -1,5 +1,6 @@
 //! Tells a machine to reboot, once; and finds out first whether it is the right one.
 
+mod addresses;
 pub mod command;
 pub mod guard;
 mod manual;
@@ -14,8 +15,9 @@ use std::fmt;
 use uuid::Uuid;
 
 use super::Tell;
-use crate::cluster::{Cluster, RemediatedNode};
+use crate::cluster::Cluster;
 
+pub use addresses::{Address, Addresses, look};
 pub use os::unsupported;
 pub use pod::{clean_up, end_probe};
 pub use recall::recall;
@@ -39,6 +41,17 @@ pub enum Reboot {
     Ssh(ssh::SshOptions),
     Command(command::CommandOptions),
     Manual,
+}
+
+impl Reboot {
+    /// The address and the provider ID that it takes.
+    pub fn takes(&self) -> (Option<&Address>, Option<&str>) {
+        match self {
+            Self::Ssh(options) => (Some(&options.address), None),
+            Self::Command(options) => options.takes(),
+            Self::Pod(_) | Self::Manual => (None, None),
+        }
+    }
 }
 
 /// What a machine says of itself.
@@ -113,36 +126,6 @@ pub async fn issue(
         Reboot::Command(options) => command::issue(options).await,
         Reboot::Manual => Ok(Issued { output: manual::what_to_do(target.node) }),
     }
-}
-
-/// The node's address of this type, such as `InternalIP`. It goes into command lines, and a kubelet writes it: an IP address
-/// or a DNS name, nothing else.
-fn address(node: &RemediatedNode, kind: &str) -> Result<String, RebootError> {
-    let found = node.addresses.iter().find(|address| address.kind == kind);
-    let Some(found) = found else {
-        let kinds: Vec<&str> = node.addresses.iter().map(|address| address.kind.as_str()).collect();
-        let has = if kinds.is_empty() { "none at all".to_owned() } else { kinds.join(", ") };
-        return Err(RebootError::new(format!("the node has no address of type {kind}, it has {has}"))
-            .hint("--ssh-address takes another type"));
-    };
-    if found.address.parse::<std::net::IpAddr>().is_ok() || is_dns_name(&found.address) {
-        Ok(found.address.clone())
-    } else {
-        let shown = one_line(&found.address);
-        Err(RebootError::new(format!("the node's {kind} is neither an IP address nor a DNS name: {shown:?}"))
-            .hint("--ssh-address takes another type"))
-    }
-}
-
-/// RFC 1123: labels of letters, digits and inner hyphens.
-fn is_dns_name(text: &str) -> bool {
-    let is_label = |label: &str| {
-        (1..=63).contains(&label.len())
-            && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
-            && !label.starts_with('-')
-            && !label.ends_with('-')
-    };
-    text.len() <= 253 && text.split('.').all(is_label)
 }
 
 /// `boot_id=…` and `uptime=…`, each on a line.
@@ -220,15 +203,5 @@ mod tests {
         assert!(!read_answer(10, "").unwrap_err().other_boot, "another program's exit code");
         assert!(!read_answer(11, "too late 5").unwrap_err().other_boot);
         assert!(read_answer(127, "nsenter: not found").unwrap_err().why.contains("nsenter: not found"));
-    }
-
-    #[test]
-    fn names_that_may_stand_in_a_command_line() {
-        for good in ["w1", "w1.example.org", "10-0-0-1.ec2.internal", "1"] {
-            assert!(is_dns_name(good), "{good}");
-        }
-        for bad in ["", "-oProxyCommand=x", "a b", "a\n", "w1.", ".w1", "w1-", "a@b", "a;b", "$(x)", "ä"] {
-            assert!(!is_dns_name(bad), "{bad}");
-        }
     }
 }

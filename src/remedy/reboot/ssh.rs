@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use regex::Regex;
 
-use super::{Issued, Probed, RebootError, address, guard, one_line};
+use super::{Address, Addresses, Issued, Probed, RebootError, guard, one_line};
 use crate::cluster::RemediatedNode;
 use crate::remedy::program::{Ended, run, run_without};
 
@@ -55,19 +55,18 @@ const ITS_OWN_FAILURE: i32 = 255;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SshOptions {
     /// An IP address or a DNS name. The user's configuration may say more about it: another port, another user, a jump host.
-    pub address: String,
+    pub address: Address,
     /// `ssh -F`: a configuration file instead of the user's.
     pub config: Option<PathBuf>,
 }
 
 impl SshOptions {
-    /// To the node's address of this type, such as `InternalIP`.
     pub fn new(
         node: &RemediatedNode,
-        address_type: &str,
+        addresses: Addresses<'_>,
         config: Option<PathBuf>,
     ) -> Result<Self, RebootError> {
-        Ok(Self { address: address(node, address_type)?, config })
+        Ok(Self { address: addresses.of(node)?, config })
     }
 
     /// What follows `ssh`. Its own login shell reads the last word on the machine, so that is quoted for one.
@@ -81,7 +80,7 @@ impl SshOptions {
     fn destination(&self) -> Vec<String> {
         let config = self.config.iter().flat_map(|file| ["-F".to_owned(), file.display().to_string()]);
         config
-            .chain([OPTIONS.as_slice(), &["--", &self.address]].concat().into_iter().map(str::to_owned))
+            .chain([OPTIONS.as_slice(), &["--", &self.address.text]].concat().into_iter().map(str::to_owned))
             .collect()
     }
 
@@ -116,12 +115,12 @@ impl SshOptions {
     }
 
     fn failed(&self, why: &str) -> RebootError {
-        RebootError::new(format!("ssh {}: {why}", self.address)).hint(self.by_hand())
+        RebootError::new(format!("ssh {}: {why}", self.address.text)).hint(self.by_hand())
     }
 
     fn by_hand(&self) -> String {
         let config = self.config.as_ref().map(|file| format!("-F {} ", file.display())).unwrap_or_default();
-        format!("ssh {config}{} true", self.address)
+        format!("ssh {config}{} true", self.address.text)
     }
 
     fn explain(&self, stderr: &str) -> RebootError {
@@ -188,7 +187,8 @@ mod tests {
     use super::*;
 
     fn options() -> SshOptions {
-        SshOptions { address: "10.0.0.7".into(), config: Some("/tmp/a b/config".into()) }
+        let address = Address { text: "10.0.0.7".into(), is_told: true };
+        SshOptions { address, config: Some("/tmp/a b/config".into()) }
     }
 
     #[test]

@@ -1,8 +1,8 @@
 //! What a node says of itself goes into command lines: only what cannot do harm there.
 
-use sciuro::remedy::reboot::RebootError;
 use sciuro::remedy::reboot::command::CommandOptions;
 use sciuro::remedy::reboot::ssh::SshOptions;
+use sciuro::remedy::reboot::{Addresses, RebootError};
 use serde_json::{Value, json};
 
 use crate::support::{World, scenarios};
@@ -21,13 +21,14 @@ fn node(world: &World, short: &str, addresses: &Value, provider_id: &str) -> Str
 
 fn ssh(world: &World, node: &str, kind: &str) -> Result<String, RebootError> {
     let node = world.block_on(world.cluster(None).remediated_node(node)).unwrap().unwrap();
-    SshOptions::new(&node, kind, None).map(|options| options.address)
+    SshOptions::new(&node, Addresses { kind, known: None }, None).map(|options| options.address.text)
 }
 
 fn command(world: &World, node: &str, words: &[&str]) -> Result<String, RebootError> {
     let node = world.block_on(world.cluster(None).remediated_node(node)).unwrap().unwrap();
     let words: Vec<String> = words.iter().map(|word| (*word).to_owned()).collect();
-    CommandOptions::new(&words, &node, "InternalIP").map(|options| options.shown())
+    CommandOptions::new(&words, &node, Addresses { kind: "InternalIP", known: None })
+        .map(|options| options.shown())
 }
 
 fn the_address_that_was_asked_for(world: &World) {

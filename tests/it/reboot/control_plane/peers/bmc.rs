@@ -6,13 +6,15 @@ use std::process::Command;
 use std::sync::Arc;
 
 use sciuro::remedy::reboot::command::CommandOptions;
-use sciuro::remedy::reboot::{self, Issued, Reboot, RebootError};
+use sciuro::remedy::reboot::{self, Addresses, Issued, Reboot, RebootError};
 use serde_json::json;
 
 use super::{Peer, listens, on_a_free_port, program};
 use crate::reboot::machine::Machine;
 use crate::reboot::{ID, target};
 use crate::support::World;
+
+const INTERNAL_IP: Addresses<'_> = Addresses { kind: "InternalIP", known: None };
 
 /// A world with a node on this machine's address.
 fn world() -> (World, String) {
@@ -28,7 +30,7 @@ fn world() -> (World, String) {
 fn order(world: &World, node: &str, command: &str) -> Result<Issued, RebootError> {
     let cluster = world.cluster(None);
     let node = world.block_on(cluster.remediated_node(node)).unwrap().unwrap();
-    let reboot = Reboot::Command(CommandOptions::new(&words(command), &node, "InternalIP")?);
+    let reboot = Reboot::Command(CommandOptions::new(&words(command), &node, INTERNAL_IP)?);
     let target = target(&cluster, &node.name, ID);
     assert_eq!(world.block_on(reboot::probe(&reboot, &target)), Ok(None), "a machine that nobody probes");
     world.block_on(reboot::issue(&reboot, &target, 1, &node.info.boot_id, None))

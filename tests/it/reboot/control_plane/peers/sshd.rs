@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::Command;
 
 use sciuro::remedy::reboot::ssh::{OPTIONS, SshOptions};
-use sciuro::remedy::reboot::{self, Issued, Probed, Reboot, RebootError};
+use sciuro::remedy::reboot::{self, Address, Issued, Probed, Reboot, RebootError};
 
 use super::{Peer, listens, on_a_free_port, program};
 use crate::reboot::machine::Machine;
@@ -17,6 +17,10 @@ struct Host {
     world: World,
     port: u16,
     _sshd: Peer,
+}
+
+fn at(address: &str) -> Address {
+    Address { text: address.into(), is_told: true }
 }
 
 fn keygen(path: &Path) {
@@ -71,7 +75,7 @@ impl Host {
     }
 
     fn reboot(&self) -> Reboot {
-        Reboot::Ssh(SshOptions { address: "127.0.0.1".into(), config: Some(self.machine.path("ssh_config")) })
+        Reboot::Ssh(SshOptions { address: at("127.0.0.1"), config: Some(self.machine.path("ssh_config")) })
     }
 
     fn probe(&self) -> Result<Probed, RebootError> {
@@ -166,7 +170,7 @@ fn a_machine_that_is_off() {
     let Host { machine, world, port: _, _sshd: sshd } = Host::start();
     drop(sshd);
     let config = Some(machine.path("ssh_config"));
-    let reboot = Reboot::Ssh(SshOptions { address: "127.0.0.1".into(), config });
+    let reboot = Reboot::Ssh(SshOptions { address: at("127.0.0.1"), config });
     let cluster = world.cluster(None);
     let error = world.block_on(reboot::probe(&reboot, &target(&cluster, "w1", ID))).unwrap_err();
     assert!(error.why.contains("Connection refused"), "{error:?}");
