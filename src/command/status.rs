@@ -25,7 +25,7 @@ pub(super) async fn run(settings: &StatusSettings, cluster: &Cluster, ui: &Ui) -
     let nodes = nodes?;
     let now = now(cluster);
     let filter = filter(settings, &last_sync);
-    let mut rows = rows(&nodes, &filter, last_sync.last_full(), now);
+    let mut rows = rows(&nodes, &filter, last_sync.last_full(now), now);
     if let Some(by) = &settings.sort_by {
         sort::sort(&mut rows, by, &filter.prefix)?;
     }
@@ -43,6 +43,7 @@ fn now(cluster: &Cluster) -> Timestamp {
 fn filter(settings: &StatusSettings, last_sync: &LastSync) -> Filter {
     Filter {
         prefix: prefix(settings, last_sync),
+        default_too: settings.prefix.is_none(),
         condition: settings.condition.clone(),
         all: settings.all,
         priorities: settings.priorities.clone(),

@@ -25,6 +25,8 @@ const CLEAR_HELD_ROUNDS: &str = "sciuro.dev/clear-held-rounds";
 const CLEAR_WANTED: &str = "sciuro.dev/clear-wanted";
 const CANARY: &str = "sciuro.dev/canary";
 
+/// Of one who wrote it: all annotations of an object together may have 256 KiB.
+const LONGEST_NAME: usize = 253;
 /// 8 bytes each; all annotations of an object together may have 256 KiB.
 const MAX_WANTED: usize = 4096;
 
@@ -98,7 +100,7 @@ impl Memory {
                 Some("DOWN") => Some(SourceState::Down),
                 _ => None,
             },
-            last_by: text(LAST_BY).map(str::to_owned),
+            last_by: text(LAST_BY).map(|by| by.chars().take(LONGEST_NAME).collect()),
             interval: span(INTERVAL),
             prefix: text(PREFIX).and_then(|text| text.parse().ok()),
             heartbeat_interval: span(HEARTBEAT_INTERVAL),
@@ -134,16 +136,20 @@ impl Memory {
     /// written count for nothing, and of rounds over other conditions nothing follows.
     #[must_use]
     pub fn for_round(&self, prefix: &Prefix, now: Timestamp) -> Self {
-        let is_past = |time: &Timestamp| time.duration_since(now) <= CLOCK_SKEW;
         if self.prefix.as_ref().is_some_and(|other| other != prefix) {
             return Self { canary: self.canary.clone(), ..Self::default() };
         }
         Self {
-            last_full: self.last_full.filter(is_past),
-            held: self.held.filter(|held| is_past(&held.since)),
+            last_full: self.last_full.filter(|time| is_past(*time, now)),
+            held: self.held.filter(|held| is_past(held.since, now)),
             ..self.clone()
         }
     }
+}
+
+/// Only a clock that is wrong, or a forger, writes a time to come.
+pub(super) fn is_past(time: Timestamp, now: Timestamp) -> bool {
+    time.duration_since(now) <= CLOCK_SKEW
 }
 
 #[cfg(test)]

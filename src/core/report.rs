@@ -8,12 +8,14 @@ use jiff::{SignedDuration, Timestamp};
 use regex::Regex;
 
 use super::alert::Priority;
-use super::memory::Memory;
+use super::memory::{Memory, is_past};
 use super::node::{Condition, FALSE, Node, UNKNOWN};
 use super::prefix::Prefix;
 
 /// A full sync is fresh for three of its intervals, and for this long at least (spec `status`).
 const FRESH_AT_LEAST: SignedDuration = SignedDuration::from_mins(15);
+/// The Lease says what the intervals are, and whoever may write it may say anything: a picture of yesterday is old.
+const FRESH_AT_MOST: SignedDuration = SignedDuration::from_hours(24);
 
 /// A node with what `status` shows of it besides its conditions.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -60,6 +62,8 @@ impl ShownNode {
 #[derive(Debug, Clone)]
 pub struct Filter {
     pub prefix: Prefix,
+    /// Conditions with the default prefix are ours, too: somebody else than the user has named another one.
+    pub default_too: bool,
     /// Types to show instead of those with our prefix.
     pub condition: Option<Regex>,
     /// Also what is False, and what is not ours.
@@ -72,9 +76,14 @@ impl Filter {
     fn shows(&self, condition: &Condition) -> bool {
         let is_meant = match &self.condition {
             Some(pattern) => pattern.is_match(&condition.type_),
-            None => self.all || self.prefix.owns(&condition.type_),
+            None => self.all || self.owns(condition),
         };
         is_meant && (self.all || condition.is_true() || condition.status == UNKNOWN)
+    }
+
+    fn owns(&self, condition: &Condition) -> bool {
+        let type_ = &condition.type_;
+        self.prefix.owns(type_) || self.default_too && Prefix::default().owns(type_)
     }
 }
 
@@ -84,20 +93,23 @@ pub struct LastFull {
     pub at: Timestamp,
     /// How often rounds are run.
     pub interval: SignedDuration,
+    /// How often conditions that still fire are confirmed; zero: never.
+    pub heartbeat: SignedDuration,
 }
 
 impl LastFull {
-    /// What the Lease says of it. Without an interval it is taken for the default.
-    pub fn of(memory: &Memory) -> Option<Self> {
+    /// What the Lease says of it, unless it lies in the future. What it does not say is taken for the default.
+    pub fn of(memory: &Memory, now: Timestamp) -> Option<Self> {
         Some(Self {
-            at: memory.last_full?,
+            at: memory.last_full.filter(|at| is_past(*at, now))?,
             interval: memory.interval.unwrap_or(SignedDuration::from_mins(1)),
+            heartbeat: memory.heartbeat_interval.unwrap_or(SignedDuration::from_mins(5)),
         })
     }
 
-    /// How old a picture may be and still be believed.
+    /// How old a picture may be and still be believed, if it is renewed so often.
     fn patience(interval: SignedDuration) -> SignedDuration {
-        interval.saturating_mul(3).max(FRESH_AT_LEAST)
+        interval.saturating_mul(3).clamp(FRESH_AT_LEAST, FRESH_AT_MOST)
     }
 
     /// Whether what is not shown can be taken as not firing.
@@ -172,19 +184,28 @@ fn split_priority(message: &str) -> (Option<Priority>, &str) {
     }
 }
 
-/// Judged by the last full round and the condition's own heartbeat; never for conditions of others.
+/// Judged by the condition's own heartbeat, and where sync is said to write none by the last full round as well; never for
+/// conditions of others.
 fn stale(
     condition: &Condition,
     filter: &Filter,
     last_full: Option<LastFull>,
     now: Timestamp,
 ) -> Option<SignedDuration> {
-    if !filter.prefix.owns(&condition.type_) || !condition.is_true() {
+    if !filter.owns(condition) || !condition.is_true() {
         return None;
     }
-    let confirmed = condition.last_heartbeat.max(last_full.map(|full| full.at))?;
-    let age = now.duration_since(confirmed);
-    let interval = last_full.map_or(SignedDuration::ZERO, |full| full.interval);
+    let full = last_full.map(|full| full.at);
+    let (confirmed, interval) = match last_full {
+        Some(LastFull { heartbeat, interval, .. }) if heartbeat.is_zero() => {
+            (condition.last_heartbeat.max(full), interval)
+        }
+        Some(LastFull { heartbeat, interval, .. }) => {
+            (condition.last_heartbeat.or(full), interval.max(heartbeat))
+        }
+        None => (condition.last_heartbeat, SignedDuration::ZERO),
+    };
+    let age = now.duration_since(confirmed?);
     (age > LastFull::patience(interval)).then_some(age)
 }
 

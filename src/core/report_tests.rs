@@ -30,7 +30,7 @@ fn node(name: &str, conditions: Vec<Condition>) -> ShownNode {
 }
 
 fn filter() -> Filter {
-    Filter { prefix: Prefix::default(), condition: None, all: false, priorities: None }
+    Filter { prefix: Prefix::default(), default_too: false, condition: None, all: false, priorities: None }
 }
 
 fn shown(nodes: &[ShownNode], filter: &Filter) -> Vec<String> {
@@ -108,23 +108,51 @@ fn the_priority_is_read_from_the_message() {
 }
 
 #[test]
-fn a_condition_is_stale_if_neither_its_heartbeat_nor_a_full_sync_is_young() {
-    let stale_after = |heartbeat: i64, full: Option<(i64, i64)>, type_: &str, status: &str| {
-        let last_full = full.map(|(minutes, interval)| LastFull {
+fn a_condition_is_stale_if_its_heartbeat_is_old() {
+    // Of a full sync: how long ago, its interval and that of heartbeats, in minutes.
+    let stale_after = |heartbeat: i64, full: Option<(i64, i64, i64)>, type_: &str, status: &str| {
+        let last_full = full.map(|(minutes, interval, heartbeat)| LastFull {
             at: minutes_ago(minutes).unwrap(),
             interval: SignedDuration::from_mins(interval),
+            heartbeat: SignedDuration::from_mins(heartbeat),
         });
         let nodes = [node("w", vec![condition(type_, status, "", heartbeat)])];
         let all = Filter { all: true, ..filter() };
         rows(&nodes, &all, last_full, now())[0].stale.map(|age| age.as_mins())
     };
-    assert_eq!(stale_after(15, None, "AlertManager_X", "True"), None);
-    assert_eq!(stale_after(16, None, "AlertManager_X", "True"), Some(16));
-    assert_eq!(stale_after(60, Some((14, 1)), "AlertManager_X", "True"), None);
-    assert_eq!(stale_after(60, Some((50, 1)), "AlertManager_X", "True"), Some(50));
-    assert_eq!(stale_after(60, Some((29, 10)), "AlertManager_X", "True"), None, "three intervals");
-    assert_eq!(stale_after(60, Some((50, 1)), "AlertManager_X", "False"), None);
-    assert_eq!(stale_after(60, Some((50, 1)), "Ready", "True"), None, "not ours to judge");
+    let alert = "AlertManager_X";
+    assert_eq!(stale_after(15, None, alert, "True"), None);
+    assert_eq!(stale_after(16, None, alert, "True"), Some(16));
+    assert_eq!(stale_after(60, Some((14, 1, 0)), alert, "True"), None, "no heartbeats are written");
+    assert_eq!(stale_after(60, Some((50, 1, 0)), alert, "True"), Some(50));
+    assert_eq!(stale_after(60, Some((29, 10, 0)), alert, "True"), None, "three intervals");
+    assert_eq!(stale_after(60, Some((50, 1, 0)), alert, "False"), None);
+    assert_eq!(stale_after(60, Some((50, 1, 0)), "Ready", "True"), None, "not ours to judge");
+    assert_eq!(stale_after(60, Some((0, 1, 5)), alert, "True"), Some(60), "c4: only the Lease says so");
+    assert_eq!(stale_after(60, Some((0, 1, 30)), alert, "True"), None, "three heartbeats");
+    assert_eq!(stale_after(60, Some((0, 30, 5)), alert, "True"), None, "rounds are rare");
+    assert_eq!(
+        stale_after(24 * 60 + 1, Some((0, i64::MAX / 60, 5)), alert, "True"),
+        Some(24 * 60 + 1),
+        "c4: a day"
+    );
+}
+
+#[test]
+fn c4_a_prefix_that_nobody_typed_hides_no_condition_with_the_default_one() {
+    let conditions = ["AlertManager_A", "Quiet_B", "Ready"].map(|type_| condition(type_, "True", "", 60));
+    let nodes = [node("w", conditions.into())];
+    let quiet = Filter { prefix: "Quiet_".parse().unwrap(), ..filter() };
+    let types = |filter: &Filter| -> Vec<String> {
+        rows(&nodes, filter, None, now()).iter().map(|row| row.condition.type_.clone()).collect()
+    };
+    assert_eq!(types(&quiet), ["Quiet_B"], "typed");
+    let quiet = Filter { default_too: true, ..quiet };
+    assert_eq!(types(&quiet), ["AlertManager_A", "Quiet_B"]);
+    assert!(
+        rows(&nodes, &quiet, None, now()).iter().all(|row| row.stale.is_some()),
+        "both are ours to judge"
+    );
 }
 
 /// The table of Kubernetes' own test (`duration_test.go`).
@@ -203,11 +231,26 @@ proptest! {
 }
 
 /// Whoever may write the Lease may write this there.
+fn written(annotations: [(&str, &str); 2]) -> Option<LastFull> {
+    let annotations = annotations.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
+    LastFull::of(&Memory::read(&annotations), now())
+}
+
 #[test]
 fn an_interval_of_all_eternity_is_no_reason_to_fail() {
-    let annotations =
-        [("sciuro.dev/last-full", "2020-03-18T13:17:58Z"), ("sciuro.dev/interval", "2562047788015215h")];
-    let annotations = annotations.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
-    let full = LastFull::of(&Memory::read(&annotations)).unwrap();
+    let yesterday = minutes_ago(24 * 60).unwrap().to_string();
+    let full = written([("sciuro.dev/last-full", &yesterday), ("sciuro.dev/interval", "2562047788015215h")])
+        .unwrap();
     assert!(full.interval > SignedDuration::MAX / 2 && full.is_fresh(full.at));
+    assert!(!full.is_fresh(now()), "c4: nor to believe it for good");
+}
+
+#[test]
+fn c4_a_full_sync_to_come_is_none() {
+    let full = |minutes: i64| {
+        let time = minutes_ago(minutes).unwrap().to_string();
+        written([("sciuro.dev/last-full", &time), ("sciuro.dev/interval", "60s")])
+    };
+    assert!(full(0).is_some() && full(-5).is_some(), "clocks differ");
+    assert_eq!(full(-6), None);
 }

@@ -84,6 +84,7 @@ fn status_report() {
             world.create(world.lease_path().rsplit_once('/').unwrap().0, &lease);
         } else {
             world.request("PATCH", &world.lease_path(), "application/merge-patch+json", &lease);
+            world.seed_confirmed(&nodes[0], "Hot", "True", "[P1] hot", minute * 300);
         }
         let report = status(&["--all"]);
         assert_eq!(report["items"][0]["stale"], is_stale, "{report:#}");
@@ -92,6 +93,10 @@ fn status_report() {
         assert!(report["items"].as_array().unwrap().iter().any(|item| item["status"] == "False"));
     }
     assert_eq!(status(&["--condition", "^Nothing$"])["items"], json!([]));
+    let quiet = json!({"metadata": {"annotations": {"sciuro.dev/prefix": "Quiet_"}}});
+    world.request("PATCH", &world.lease_path(), "application/merge-patch+json", &quiet);
+    let untyped = world.run(&["status", "-o", "json", "--lease-name", &world.name("sync")]).exits(0);
+    assert_eq!(validates("status-report.json", &untyped.stdout)["leasePrefix"], "Quiet_");
     let item = status(&[&nodes[0]])["items"][0].clone();
     for (field, wrong) in [
         ("strange", json!(true)),

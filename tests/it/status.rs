@@ -28,11 +28,11 @@ pub(crate) fn record_sync(world: &World, age: SignedDuration) {
 /// Three nodes with five conditions between them.
 fn busy(world: &World) -> Vec<String> {
     let nodes = world.nodes(&["w1", "w2", "w3"]);
-    world.seed(&nodes[0], "UpTooLong", "True", "[P8] uptime 9 days", MINUTE * 60 * 173);
-    world.seed(&nodes[2], "DiskFailing", "True", "[P1] sda reallocated sectors 812", MINUTE * 12);
-    world.seed(&nodes[2], "Ended", "False", "", MINUTE * 30);
-    world.seed(&nodes[1], "NoPriority", "True", "somebody wrote this by hand", MINUTE * 20);
-    world.seed(&nodes[1], "UpTooLong", "True", "[P8] uptime 8 days", MINUTE * 60 * 100);
+    world.seed_confirmed(&nodes[0], "UpTooLong", "True", "[P8] uptime 9 days", MINUTE * 60 * 173);
+    world.seed_confirmed(&nodes[2], "DiskFailing", "True", "[P1] sda reallocated sectors 812", MINUTE * 12);
+    world.seed_confirmed(&nodes[2], "Ended", "False", "", MINUTE * 30);
+    world.seed_confirmed(&nodes[1], "NoPriority", "True", "somebody wrote this by hand", MINUTE * 20);
+    world.seed_confirmed(&nodes[1], "UpTooLong", "True", "[P8] uptime 8 days", MINUTE * 60 * 100);
     nodes
 }
 

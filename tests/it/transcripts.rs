@@ -107,11 +107,11 @@ fn busy(world: &World, nodes: [&str; 3]) {
     for node in nodes {
         world.node_named(node);
     }
-    world.seed(nodes[0], "UpTooLong", "True", "[P8] uptime 9 days", HOUR * 173);
-    world.seed(nodes[2], "DiskFailing", "True", "[P1] sda reallocated sectors 812", MINUTE * 12);
-    world.seed(nodes[2], "Ended", "False", "", MINUTE * 30);
-    world.seed(nodes[1], "NoPriority", "True", "somebody wrote this by hand", MINUTE * 20);
-    world.seed(nodes[1], "UpTooLong", "True", "[P8] uptime 8 days", HOUR * 100);
+    world.seed_confirmed(nodes[0], "UpTooLong", "True", "[P8] uptime 9 days", HOUR * 173);
+    world.seed_confirmed(nodes[2], "DiskFailing", "True", "[P1] sda reallocated sectors 812", MINUTE * 12);
+    world.seed_confirmed(nodes[2], "Ended", "False", "", MINUTE * 30);
+    world.seed_confirmed(nodes[1], "NoPriority", "True", "somebody wrote this by hand", MINUTE * 20);
+    world.seed_confirmed(nodes[1], "UpTooLong", "True", "[P8] uptime 8 days", HOUR * 100);
 }
 
 fn the_most_urgent_come_first(world: &World) {
@@ -241,7 +241,7 @@ fn terminals(world: &World) {
     busy(world, nodes);
     let message =
         "[P3] 过热: the temperature of the package has been above its threshold for more than 15 minutes";
-    world.seed(nodes[0], "NodeTemperatureHigh", "True", message, MINUTE * 14);
+    world.seed_confirmed(nodes[0], "NodeTemperatureHigh", "True", message, MINUTE * 14);
     world.seed(nodes[1], "NodeClockSkew", "Unknown", "", MINUTE * 30);
     record_sync(world, MINUTE * 12);
     let mut transcript = Transcript::of(world);

@@ -141,11 +141,16 @@ pub(super) async fn upstream(settings: &CheckSettings, cluster: &Cluster) -> Lin
 
 fn last_full(annotations: &BTreeMap<String, String>, key: &LeaseKey, cluster: &Cluster) -> Line {
     let memory = Memory::read(annotations);
-    let Some(full) = LastFull::of(&memory) else {
-        return Line::warning(LAST_FULL, format!("none is recorded in {}/{}", key.namespace, key.name))
+    let now = cluster.now();
+    let Some(full) = LastFull::of(&memory, now) else {
+        let what = if memory.last_full.is_some() {
+            "the one recorded lies in the future"
+        } else {
+            "none is recorded"
+        };
+        return Line::warning(LAST_FULL, format!("{what} in {}/{}", key.namespace, key.name))
             .hint("kubectl sciuro sync");
     };
-    let now = cluster.now();
     let by = memory.last_by.map(|by| format!(" by {by}")).unwrap_or_default();
     let message = format!("{} ago{by}", human_duration(now.duration_since(full.at)));
     if full.is_fresh(now) {

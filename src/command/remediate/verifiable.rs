@@ -35,7 +35,7 @@ pub(super) async fn doubts(
     let key = LeaseKey { namespace: settings.lease_namespace.clone(), name: SYNC_LEASE.to_owned() };
     let lease = format!("{}/{}", key.namespace, key.name);
     let why = match cluster.lease_annotations(&key).await {
-        Ok(Some(annotations)) => match LastFull::of(&Memory::read(&annotations)) {
+        Ok(Some(annotations)) => match LastFull::of(&Memory::read(&annotations), now) {
             Some(last) if last.is_fresh(now) => return None,
             Some(last) => {
                 format!("the last complete sync was {} ago", human_duration(now.duration_since(last.at)))

@@ -6,7 +6,9 @@ use serde_json::Value;
 
 use super::freshness::LastSync;
 use crate::core::alert::Priority;
+use crate::core::prefix::Prefix;
 use crate::core::report::Row;
+use crate::settings::StatusSettings;
 
 /// `kind: StatusReport`; its schema is `schemas/status-report.json`.
 #[derive(Serialize)]
@@ -17,6 +19,9 @@ pub(super) struct Document<'r> {
     last_full_sync: Option<Timestamp>,
     #[serde(skip_serializing_if = "Option::is_none")]
     last_sync_by: Option<&'r str>,
+    /// The Lease names it, not the caller; conditions with the default prefix are among the items, too.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    lease_prefix: Option<&'r str>,
     /// Why it cannot be told what else fires.
     #[serde(skip_serializing_if = "Option::is_none")]
     cannot_tell: Option<String>,
@@ -43,11 +48,17 @@ struct Item<'r> {
 }
 
 impl<'r> Document<'r> {
-    pub(super) fn new(rows: &'r [Row<'_>], last_sync: &'r LastSync, now: Timestamp) -> Self {
+    pub(super) fn new(
+        rows: &'r [Row<'_>],
+        settings: &StatusSettings,
+        last_sync: &'r LastSync,
+        now: Timestamp,
+    ) -> Self {
         Self {
             time: now,
-            last_full_sync: last_sync.last_full().map(|full| full.at),
+            last_full_sync: last_sync.last_full(now).map(|full| full.at),
             last_sync_by: last_sync.by(),
+            lease_prefix: last_sync.other_prefix(settings).map(Prefix::as_str),
             cannot_tell: last_sync.doubt(now),
             items: rows.iter().map(Item::new).collect(),
         }

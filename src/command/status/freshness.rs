@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use crate::cluster::{ApiError, Cluster};
+use crate::cluster::{ApiError, Cluster, LeaseKey};
 use crate::core::memory::Memory;
 use crate::core::prefix::Prefix;
 use crate::core::report::{LastFull, human_duration};
@@ -13,7 +13,7 @@ use crate::settings::StatusSettings;
 pub(super) enum LastSync {
     /// Nobody asked: the conditions shown are not sync's.
     NotConsulted,
-    Recorded(Box<Memory>),
+    Recorded(Box<Memory>, LeaseKey),
     /// There is no Lease of this name.
     NotRecorded(String),
     /// With the server's reason.
@@ -27,7 +27,7 @@ impl LastSync {
         }
         let key = &settings.lease;
         match cluster.lease_annotations(key).await {
-            Ok(Some(annotations)) => Self::Recorded(Box::new(Memory::read(&annotations))),
+            Ok(Some(annotations)) => Self::Recorded(Box::new(Memory::read(&annotations)), key.clone()),
             Ok(None) => Self::NotRecorded(format!("{}/{}", key.namespace, key.name)),
             Err(ApiError::Status(status)) if !status.reason.is_empty() => {
                 Self::NotReadable(status.reason.clone())
@@ -38,7 +38,7 @@ impl LastSync {
 
     fn memory(&self) -> Option<&Memory> {
         match self {
-            Self::Recorded(memory) => Some(memory),
+            Self::Recorded(memory, _) => Some(memory),
             _ => None,
         }
     }
@@ -47,13 +47,29 @@ impl LastSync {
         self.memory()?.prefix.as_ref()
     }
 
+    /// The prefix, if it is not the default and the Lease alone names it.
+    pub(super) fn other_prefix(&self, settings: &StatusSettings) -> Option<&Prefix> {
+        self.prefix().filter(|prefix| settings.prefix.is_none() && **prefix != Prefix::default())
+    }
+
     /// Who synced last.
     pub(super) fn by(&self) -> Option<&str> {
         self.memory()?.last_by.as_deref()
     }
 
-    pub(super) fn last_full(&self) -> Option<LastFull> {
-        LastFull::of(self.memory()?)
+    pub(super) fn last_full(&self, now: Timestamp) -> Option<LastFull> {
+        LastFull::of(self.memory()?, now)
+    }
+
+    /// What else the picture hangs on that the Lease says: whoever may write it could say it.
+    pub(super) fn says(&self, settings: &StatusSettings, now: Timestamp) -> Vec<String> {
+        let Self::Recorded(_, LeaseKey { namespace, name }) = self else { return Vec::new() };
+        let prefix = self.other_prefix(settings);
+        let prefix = prefix.map(|prefix| format!("prefix {prefix} from Lease {namespace}/{name}"));
+        let unconfirmed = self.last_full(now).filter(|full| full.heartbeat.is_zero());
+        let unconfirmed =
+            unconfirmed.map(|_| "conditions are not confirmed (--heartbeat-interval 0)".to_owned());
+        prefix.into_iter().chain(unconfirmed).collect()
     }
 
     /// Why it cannot be told what fires, if it cannot.
@@ -62,10 +78,11 @@ impl LastSync {
             Self::NotConsulted => None,
             Self::NotRecorded(lease) => Some(format!("no sync recorded in {lease}")),
             Self::NotReadable(reason) => Some(format!("Lease not readable ({reason})")),
-            Self::Recorded(_) => match self.last_full() {
-                None => Some("no full sync recorded".to_owned()),
-                Some(full) if full.is_fresh(now) => None,
-                Some(full) => {
+            Self::Recorded(memory, _) => match (self.last_full(now), memory.last_full) {
+                (None, None) => Some("no full sync recorded".to_owned()),
+                (None, Some(at)) => Some(format!("the last full sync is recorded for the future ({at})")),
+                (Some(full), _) if full.is_fresh(now) => None,
+                (Some(full), _) => {
                     Some(format!("last full sync {} ago", human_duration(now.duration_since(full.at))))
                 }
             },

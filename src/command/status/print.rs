@@ -27,7 +27,7 @@ pub(super) fn rows(
     now: Timestamp,
     ui: &Ui,
 ) -> Result<()> {
-    let document = || Document::new(rows, last_sync, now);
+    let document = || Document::new(rows, settings, last_sync, now);
     match &settings.output {
         Some(StatusFormat::Json) => ui.document(&render::document(KIND, &document(), Format::Json)),
         Some(StatusFormat::Yaml) => ui.document(&render::document(KIND, &document(), Format::Yaml)),
@@ -190,14 +190,18 @@ pub(super) fn summary(
     }
     let more = if parts.is_empty() { "cannot tell" } else { "cannot tell what else fires" };
     let warning = doubt.map(|doubt| format!("{more}: {doubt}"));
+    let says = last_sync.says(settings, now);
     if parts.is_empty() {
-        let nothing = "No firing node conditions found.";
-        return Summary { note: warning.is_none().then(|| nothing.to_owned()), warning };
+        let nothing = "No firing node conditions found";
+        let nothing =
+            if says.is_empty() { format!("{nothing}.") } else { format!("{nothing} ({}).", says.join("; ")) };
+        return Summary { note: warning.is_none().then_some(nothing), warning };
     }
-    if let Some(full) = last_sync.last_full().filter(|_| settings.condition.is_none()) {
+    if let Some(full) = last_sync.last_full(now).filter(|_| settings.condition.is_none()) {
         let by = last_sync.by().map_or_else(String::new, |by| format!(" by {by}"));
         parts.push(format!("last full sync {} ago{by}", human_duration(now.duration_since(full.at))));
     }
+    parts.extend(says);
     Summary { note: Some(parts.join("; ")), warning }
 }
 

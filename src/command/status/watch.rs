@@ -59,7 +59,7 @@ async fn read_lease(
         lease.send_if_modified(|known| {
             // What was recorded stays true while nobody answers, and its age says enough.
             let is_worse =
-                matches!(read, LastSync::NotReadable(_)) && matches!(known, Some(LastSync::Recorded(_)));
+                matches!(read, LastSync::NotReadable(_)) && matches!(known, Some(LastSync::Recorded(..)));
             if !is_worse {
                 *known = Some(read);
             }
@@ -125,11 +125,11 @@ impl Picture<'_> {
     }
 
     fn rows(&self) -> Vec<Row<'_>> {
-        rows(self.nodes(), &self.filter, self.last_sync.last_full(), self.now)
+        rows(self.nodes(), &self.filter, self.last_sync.last_full(self.now), self.now)
     }
 
     fn row<'n>(&self, node: &'n ShownNode, condition: &'n Condition) -> Row<'n> {
-        Row::new(node, condition, &self.filter, self.last_sync.last_full(), self.now)
+        Row::new(node, condition, &self.filter, self.last_sync.last_full(self.now), self.now)
     }
 
     fn cells(&self, row: &Row<'_>) -> Vec<Cell> {

@@ -4,4 +4,5 @@ mod discovery;
 mod events;
 mod helpers;
 mod medik8s;
+mod status;
 mod volumes;

@@ -149,11 +149,11 @@ fn f9_d11_a_verification_that_cannot_succeed_is_a_warning_of_the_plan(world: &Wo
         };
         let warning = format!(
             "Warning: the verification will fail: sync does not seem to run ({why}), no alert source is given, and so {} stays True\n  hint: run kubectl sciuro sync, or name the source of the alerts: --alertmanager URL\n",
-            world.condition_type("Hot")
+            world.condition_type("HotByItself")
         );
         assert!(run.stdout.contains(&warning), "no {warning:?} in {}", run.stdout);
     };
-    world.seed(&scene.node, "Hot", "True", "[P1] hot", jiff::SignedDuration::from_mins(30));
+    world.seed(&scene.node, "HotByItself", "True", "[P1] hot", jiff::SignedDuration::from_mins(30));
     let lease = format!("{}/sciuro-sync", scene.leases);
     let none = format!("there is no Lease {lease}");
     said(&[], Some(&none));
@@ -168,6 +168,10 @@ fn f9_d11_a_verification_that_cannot_succeed_is_a_warning_of_the_plan(world: &Wo
         json!({"metadata": {"name": "sciuro-sync", "annotations": {"sciuro.dev/last-full": last_full(90)}}});
     world.create(&leases, &object);
     said(&[], Some("the last complete sync was 90m ago"));
+    // Whoever holds sync's token can write that, and it counts for nothing.
+    let future = json!({"metadata": {"annotations": {"sciuro.dev/last-full": last_full(-600)}}});
+    super::merge_patch(&scene, &format!("{leases}/sciuro-sync"), &future);
+    said(&[], Some(&format!("Lease {lease} records no complete sync")));
     let fresh = json!({"metadata": {"annotations": {"sciuro.dev/last-full": last_full(0)}}});
     super::merge_patch(&scene, &format!("{leases}/sciuro-sync"), &fresh);
     said(&[], None);

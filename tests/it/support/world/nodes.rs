@@ -79,11 +79,28 @@ impl World {
 
     /// Writes an owned condition whose heartbeat and transition are this old.
     pub fn seed(&self, node: &str, alertname: &str, status: &str, message: &str, age: SignedDuration) {
+        self.seed_both(node, alertname, status, message, [age, age]);
+    }
+
+    /// The same, as a sync that runs keeps it: confirmed 12 minutes ago.
+    pub fn seed_confirmed(
+        &self,
+        node: &str,
+        alertname: &str,
+        status: &str,
+        message: &str,
+        age: SignedDuration,
+    ) {
+        let confirmed = age.min(SignedDuration::from_mins(12));
+        self.seed_both(node, alertname, status, message, [age, confirmed]);
+    }
+
+    fn seed_both(&self, node: &str, alertname: &str, status: &str, message: &str, ages: [SignedDuration; 2]) {
         let reason = if status == "True" { "AlertIsFiring" } else { "AlertIsNotFiring" };
-        let time = seconds_ago(age);
+        let [transition, heartbeat] = ages.map(seconds_ago);
         self.patch_status(node, "application/strategic-merge-patch+json", &json!({"status": {"conditions": [{
             "type": self.condition_type(alertname), "status": status, "reason": reason, "message": message,
-            "lastHeartbeatTime": time, "lastTransitionTime": time,
+            "lastHeartbeatTime": heartbeat, "lastTransitionTime": transition,
         }]}}));
     }
 }
