@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use ::sandbox::{Boot, Helpers};
 use jiff::SignedDuration;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::hold;
 use crate::remediate::terminal::Terminal;
@@ -27,6 +27,8 @@ enum Ending {
     /// At the question before the reboot.
     Declined,
     DrainFailed,
+    /// A gate refuses right before the request.
+    GateShut,
     /// Whoever carries the request fails.
     RequestFailed,
     /// The request was acknowledged, and the machine does not come back, or never went down.
@@ -39,12 +41,13 @@ enum Ending {
 }
 
 use Ending::{
-    BootFailed, Declined, DrainFailed, Interrupted, RequestFailed, Stopped, TakenOver, TakenOverAndIdle,
-    VerifyFailed,
+    BootFailed, Declined, DrainFailed, GateShut, Interrupted, RequestFailed, Stopped, TakenOver,
+    TakenOverAndIdle, VerifyFailed,
 };
 
-const ENDINGS: [Ending; 14] = [
+const ENDINGS: [Ending; 16] = [
     Stopped("cordon"),
+    Stopped("collect"),
     Stopped("drain"),
     Stopped("reboot"),
     Stopped("verify"),
@@ -53,6 +56,7 @@ const ENDINGS: [Ending; 14] = [
     Interrupted("Verifying"),
     Declined,
     DrainFailed,
+    GateShut,
     RequestFailed,
     BootFailed,
     VerifyFailed,
@@ -109,8 +113,6 @@ impl<'w> Lane<'w> {
             &prefix,
             "--max-unavailable",
             "100%",
-            "--skip",
-            "collect",
             "--lease-duration",
             "3s",
             "--stable-for",
@@ -133,6 +135,12 @@ impl<'w> Lane<'w> {
         let flags = self.flags(method);
         let all: Vec<&str> = flags.iter().map(String::as_str).chain(more.iter().copied()).collect();
         let mut command = self.fleet.world.command(&all);
+        match more {
+            ["--until", "collect"] => {
+                command.arg("--output-dir").arg(self.fleet.world.file("bundles", "").with_extension("d"))
+            }
+            _ => command.args(["--skip", "collect"]),
+        };
         self.carrier.serves(&mut command);
         command
     }
@@ -142,7 +150,7 @@ impl<'w> Lane<'w> {
     }
 
     fn remediate(&self, method: &str, more: &[&str], code: i32) -> String {
-        run(&mut self.command(method, &[&["--yes"], more].concat())).exits(code).stderr
+        run(self.command(method, more).arg("--yes")).exits(code).stderr
     }
 
     fn boots(&self, boot: Boot) {
@@ -153,10 +161,16 @@ impl<'w> Lane<'w> {
         self.fleet.machines.helpers(&self.fleet.node, helpers).expect("a machine");
     }
 
+    fn excluded(&self, label: &Value) {
+        let labels = json!({"sciuro.dev/exclude": label});
+        self.fleet.patch(&self.fleet.node, &json!({"metadata": {"labels": labels}}));
+    }
+
     /// A run that ends so; what it said.
     fn ends(&self, method: &str, ending: Ending) -> String {
         let fleet = &self.fleet;
-        let held = matches!(ending, Interrupted("Draining") | DrainFailed | TakenOver | TakenOverAndIdle);
+        let held =
+            matches!(ending, Interrupted("Draining") | DrainFailed | GateShut | TakenOver | TakenOverAndIdle);
         let free = held.then(|| {
             let app = format!("held{}", self.held.fetch_add(1, Ordering::SeqCst));
             hold(fleet, &self.namespace, &app, &json!([]))
@@ -189,6 +203,13 @@ impl<'w> Lane<'w> {
                 terminal.ends(4)
             }
             DrainFailed => self.remediate(method, &["--drain-timeout", "3s"], 5),
+            GateShut => {
+                let mut running = self.begin(method, &[]);
+                fleet.until_in("Draining");
+                self.excluded(&json!(""));
+                free();
+                running.ends(6).1.join("\n")
+            }
             RequestFailed => self.request_fails(method),
             BootFailed => {
                 self.boots(Boot { never_back: true, ..Boot::default() });
@@ -246,6 +267,7 @@ impl<'w> Lane<'w> {
         self.carrier.is(None);
         self.helpers(Helpers::Run);
         self.boots(Boot::default());
+        self.excluded(&Value::Null);
         fleet.world.block_on(fleet.machines.set_ready(&fleet.node, true)).expect("a machine");
         let before = fleet.world.get_node(&fleet.node)["status"]["nodeInfo"]["bootID"].clone();
         if !fleet.machines.facts(&fleet.node).expect("a machine").powered {
