@@ -37,7 +37,7 @@ impl World {
             api.asks(&webhook, rules);
         } else {
             let probe = ("CREATE", "configmaps");
-            let scope = format!("request.name == {name:?} || ({scope})");
+            let scope = format!("(has(request.name) && request.name == {name:?}) || ({scope})");
             let rules: Vec<_> = rules.iter().copied().chain([probe]).collect();
             self.create(CONFIGURATIONS, &webhook.configuration(&name, &rules, &scope));
             let deadline = Instant::now() + Duration::from_secs(20);

@@ -1,18 +1,15 @@
 //! What the sandbox has not: volumes that are attached, and an audit log.
 
-use std::time::Duration;
-
 use ::sandbox::kubelet::STOPS_AFTER;
-use sciuro::remedy::drain::DrainFailureKind;
 use serde_json::{Value, json};
 
 use super::super::scene::{Scene, Told};
 use super::super::{nothing, within};
 use crate::support::World;
 
-/// The real control plane has no controller that detaches volumes: the test plays it.
+/// Those of pods that leave: `safety::drain::volumes`.
 #[test]
-fn volumes_are_waited_for_but_those_of_pods_that_stay() {
+fn volumes_of_pods_that_stay_are_not_waited_for() {
     let world = World::control_plane();
     let scene = Scene::new(&world, "ours");
     let attachments = "/apis/storage.k8s.io/v1/volumeattachments";
@@ -31,27 +28,6 @@ fn volumes_are_waited_for_but_those_of_pods_that_stay() {
     attach(&scene.node, "stays");
     attach(&scene.spare, "elsewhere");
     scene.drain(&within(60), &Told::default()).unwrap();
-
-    scene.cordon(&scene.node, false);
-    attach(&scene.node, "goes");
-    let told = Told::default();
-    let failure = scene.drain(&within(1), &told).unwrap_err();
-    assert_eq!(failure.kind, DrainFailureKind::TimedOut);
-    assert!(failure.why.ends_with(&scene.name("goes")), "{failure}");
-    std::thread::scope(|threads| {
-        let told = Told::default();
-        let (scene, options) = (&scene, within(60));
-        let drained = threads.spawn(move || {
-            let drained = scene.drain(&options, &told);
-            told.says("waiting for volumes to be detached: ");
-            drained
-        });
-        std::thread::sleep(Duration::from_secs(1)); // it waits as long as nobody detaches
-        assert!(!drained.is_finished());
-        let path = format!("{attachments}/{}", scene.name("goes"));
-        world.request("DELETE", &path, "application/json", &Value::Null);
-        drained.join().unwrap().unwrap();
-    });
 }
 
 /// kubectl asks for every pod once a second; we hear of all of them by one watch.

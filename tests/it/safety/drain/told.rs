@@ -159,7 +159,7 @@ fn f9_d11_a_verification_that_cannot_succeed_is_a_warning_of_the_plan(world: &Wo
     said(&[], Some(&none));
     said(&["--until=drain"], None);
     let source = format!("--alertmanager={}", world.alertmanager_url());
-    said(&[&source, "--receiver=node-condition-k8s"], None);
+    said(&[&source, "--receiver=node-condition-k8s", "--warmup=0"], None);
     said(&[&source, "--receiver=node-condition-k8s", "--no-verify-alerts"], Some(&none));
 
     let leases = format!("/apis/coordination.k8s.io/v1/namespaces/{}/leases", scene.leases);

@@ -35,9 +35,14 @@ fn pods<'w>(world: &'w World, apps: &[&str]) -> Scene<'w> {
     scene
 }
 
+/// What has no namespace has no such field at all.
+fn in_namespace(namespace: &str) -> String {
+    format!("(has(request.namespace) && request.namespace == {namespace:?})")
+}
+
 /// About the pods of this scene.
 fn of_namespace(ground: &Ground<'_>) -> String {
-    format!("request.namespace == {:?}", ground.namespace)
+    in_namespace(&ground.namespace)
 }
 
 /// Lets it be back once it was missed.
@@ -82,7 +87,7 @@ fn f9_d4_a_helper_pod_waits_for_a_webhook(world: &World) {
     let scene = Scene::new(world);
     let namespace = world.namespace("helpers");
     let rules = [("CREATE", "pods"), ("DELETE", "pods")];
-    let guard = world.guard(&rules, &format!("request.namespace == {namespace:?}"));
+    let guard = world.guard(&rules, &in_namespace(&namespace));
     let before = scene.facts();
     // More often than one request is sent; the second four are of the deletion.
     guard.says_first("sciuro-probe", 4, &Verdict::Slow);
@@ -102,9 +107,10 @@ fn f9_d4_nodes_and_leases_wait_for_a_webhook(world: &World) {
     let rules = [("UPDATE", "nodes"), ("CREATE", "leases"), ("UPDATE", "leases"), ("CREATE", "events")];
     let (node, namespace) = (&scene.node, &scene.namespace);
     let scope = format!(
-        "request.namespace == {namespace:?} || (request.name == {node:?} && has(request.options.fieldManager) && \
+        "{} || (has(request.name) && request.name == {node:?} && has(request.options.fieldManager) && \
          request.options.fieldManager == \"kubectl-sciuro\") || (request.resource.resource == \"events\" && \
-         object.involvedObject.name == {node:?})"
+         object.involvedObject.name == {node:?})",
+        in_namespace(namespace)
     );
     let guard = world.guard(&rules, &scope);
     let before = scene.facts();
