@@ -165,13 +165,35 @@ impl ApiError {
 impl fmt::Display for ApiError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Status(status) if status.reason.is_empty() => {
-                write!(f, "Error from server ({}): {}", status.code, status.message)
+            Self::Status(status) => {
+                let reason = if status.reason.is_empty() { reason(status.code) } else { status.reason.clone() };
+                write!(f, "Error from server ({reason}): {}", status.message)
             }
-            Self::Status(status) => write!(f, "Error from server ({}): {}", status.reason, status.message),
             Self::Transport(why) | Self::Broken(why) | Self::Unexpected(why) => f.write_str(why),
         }
     }
+}
+
+/// As client-go names an answer that is no `Status` (`NewGenericServerResponse`), such as the plain text of a server that has
+/// too much to do.
+fn reason(code: u16) -> String {
+    match code {
+        400 => "BadRequest",
+        401 => "Unauthorized",
+        403 => "Forbidden",
+        404 => "NotFound",
+        405 => "MethodNotAllowed",
+        406 => "NotAcceptable",
+        409 => "Conflict",
+        415 => "UnsupportedMediaType",
+        422 => "Invalid",
+        429 => "TooManyRequests",
+        500 => "InternalError",
+        503 => "ServiceUnavailable",
+        504 => "Timeout",
+        code => return code.to_string(),
+    }
+    .to_owned()
 }
 
 impl From<ReadError> for ApiError {
