@@ -166,7 +166,8 @@ impl fmt::Display for ApiError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Status(status) => {
-                let reason = if status.reason.is_empty() { reason(status.code) } else { status.reason.clone() };
+                let reason =
+                    if status.reason.is_empty() { reason(status.code) } else { status.reason.clone() };
                 write!(f, "Error from server ({reason}): {}", status.message)
             }
             Self::Transport(why) | Self::Broken(why) | Self::Unexpected(why) => f.write_str(why),

@@ -28,7 +28,12 @@ impl Session {
         let far = OpenOptions::new().read(true).write(true).open(name).expect("its far end");
         // A session whose terminal this is; it becomes the program.
         let mut session = Command::new("setsid");
-        session.arg("--ctty").arg(command.get_program()).args(command.get_args()).env("TERM", "xterm");
+        // Whoever runs the tests may be under nohup: who inherits that is to go on.
+        session
+            .args(["--ctty", "env", "--default-signal=HUP"])
+            .arg(command.get_program())
+            .args(command.get_args())
+            .env("TERM", "xterm");
         for (name, value) in command.get_envs() {
             match value {
                 Some(value) => session.env(name, value),

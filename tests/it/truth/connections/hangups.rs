@@ -140,10 +140,10 @@ fn t15_e7_during_a_round(world: &World) {
 
 fn t15_e7_between_rounds(world: &World) {
     world.node("w1");
-    let mut looping = Running::start(&mut world.sync_command(&["--loop", "--interval=1h"]), str::to_owned);
-    looping.says("leading");
+    let mut looping = Session::start(&world.sync_command(&["--loop", "--interval=1h"]), Stdio::null());
+    looping.shows("leading");
     looping.signal("HUP");
-    looping.ends(143);
+    assert_eq!(looping.ends(), SIGTERM);
     assert_eq!(holder(world), None);
 }
 
