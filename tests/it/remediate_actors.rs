@@ -177,15 +177,19 @@ fn a_laptop_that_wakes_evicts_nothing(world: &World) {
     fleet.never_rebooted();
 }
 
-/// The other one carries out the order that was on its way; the sleeper sends no second one.
+/// The other one takes back the order that was on its way, and sends it anew; the sleeper sends none.
 fn a_laptop_that_slept_at_the_order(world: &World) {
     let fleet = Fleet::new(world);
     hold_orders(&fleet, &fleet.node, true);
     let mut alice = fleet.begin_as("alice", &[]);
     fleet.until("an order", || fleet.helpers().iter().any(|name| name.starts_with("sciuro-reboot-")));
     alice.signal("STOP");
+    let orders = || fleet.helper_uids("sciuro-reboot-");
+    let alices = orders();
     let mut bob = fleet.begin_as("bob", &["--resume"]);
-    fleet.until("bob's", || fleet.record()["holder"].as_str().is_some_and(|who| who.starts_with("bob@")));
+    // What was on its way is recalled before another is sent.
+    fleet.until("an order of bob's", || orders().iter().any(|uid| !alices.contains(uid)));
+    assert_eq!(orders().len(), 1);
     hold_orders(&fleet, &fleet.node, false);
     bob.ends(0);
     let after = fleet.face();

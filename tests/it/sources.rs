@@ -103,7 +103,8 @@ const NOTIFY: (&str, &str) = ("notify", "node-condition-k8s");
 
 fn firing_alertmanager() -> Alertmanager {
     let am = Alertmanager::start_blocking();
-    am.fire(&[("alertname", "Hot"), ("node", "w1"), NOTIFY], &[("summary", "hot"), ("runbook", "http://r")]);
+    let annotations = [("summary", "hot"), ("description", "very"), ("runbook", "http://r")];
+    am.fire(&[("alertname", "Hot"), ("node", "w1"), NOTIFY], &annotations);
     am
 }
 

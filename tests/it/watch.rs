@@ -288,6 +288,9 @@ fn a_permission_that_is_taken_away_ends_it() {
     watch.row();
     for is_for_good in [false, true] {
         eventually("a watch", || asked(&world).1 > usize::from(is_for_good));
+        // It has come to an answer once there are news.
+        world.seed(&node, "X", "True", if is_for_good { "[P1] hotter" } else { "[P1] warm" }, MINUTE * 12);
+        watch.row();
         world.api().deny("watch", "nodes");
         world.api().drop_watches();
         watch.says("Warning: no news since ");
@@ -426,8 +429,10 @@ fn the_most_urgent_rows_fit_the_terminal() {
     let (mut session, _) = on_terminal(&world, 9, "");
     let mut seen = Vec::new();
     let lines = until(&mut session, &mut seen, 9, |lines| lines.len() > 1);
-    let rows: Vec<&str> = lines.iter().filter_map(|line| line.split_whitespace().nth(1)).collect();
-    assert_eq!(rows, ["PRIORITY", "P1", "P2", "P3", "P4", "and", "conditions", "cannot"], "{lines:#?}");
+    // A name may be so long that headers are cut.
+    let rows: Vec<&str> = lines.iter().skip(1).filter_map(|line| line.split_whitespace().nth(1)).collect();
+    assert!(lines[0].contains("NODE"), "{lines:#?}");
+    assert_eq!(rows, ["P1", "P2", "P3", "P4", "and", "conditions", "cannot"], "{lines:#?}");
     assert_eq!(lines[5], "  … and 5 more");
     assert!(text(&seen).contains("\u{1b}[33;1mWarning:\u{1b}[0m"), "{lines:?}");
     // Nothing changes: nothing is drawn. The next thing that is, is what was changed.

@@ -141,15 +141,27 @@ impl<'w> Fleet<'w> {
         }
     }
 
-    /// Our helper pods on the first machine.
+    /// The names of our helper pods on the first machine.
     pub fn helpers(&self) -> Vec<String> {
+        self.helper_pods()
+            .iter()
+            .map(|pod| pod["metadata"]["name"].as_str().expect("a name").to_owned())
+            .collect()
+    }
+
+    /// The UIDs of those whose names begin so.
+    pub fn helper_uids(&self, name: &str) -> Vec<String> {
+        let is_meant = |pod: &&Value| pod["metadata"]["name"].as_str().is_some_and(|it| it.starts_with(name));
+        self.helper_pods().iter().filter(is_meant).map(|pod| pod["metadata"]["uid"].to_string()).collect()
+    }
+
+    fn helper_pods(&self) -> Vec<Value> {
         let path = format!(
             "/api/v1/pods?labelSelector=app.kubernetes.io%2Fmanaged-by%3Dkubectl-sciuro&fieldSelector=spec.nodeName%3D{}",
             self.node
         );
         let pods = self.world.request("GET", &path, JSON, &Value::Null);
-        let pods = pods["items"].as_array().cloned().unwrap_or_default();
-        pods.iter().map(|pod| pod["metadata"]["name"].as_str().expect("a name").to_owned()).collect()
+        pods["items"].as_array().cloned().unwrap_or_default()
     }
 
     /// A pod on the first node under a budget that allows no eviction; returns the namespace. It needs `--force`.

@@ -140,7 +140,7 @@ fn t15_e7_during_a_round(world: &World) {
 
 fn t15_e7_between_rounds(world: &World) {
     world.node("w1");
-    let mut looping = Session::start(&world.sync_command(&["--loop", "--interval=1h"]), Stdio::null());
+    let looping = Session::start(&world.sync_command(&["--loop", "--interval=1h"]), Stdio::null());
     looping.shows("leading");
     looping.signal("HUP");
     assert_eq!(looping.ends(), SIGTERM);
