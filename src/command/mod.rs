@@ -1,6 +1,7 @@
 //! One thin file per subcommand.
 
 mod check;
+mod clusters;
 mod completion;
 mod names;
 mod options;

@@ -15,16 +15,19 @@ use jiff::Timestamp;
 pub(super) use self::lease::holder;
 use self::report::Report;
 use self::write::{NodePlan, Progress};
+use super::clusters;
 use super::names;
 use super::reach::Reach;
 use super::render;
 use super::stop::{Stopped, until_stopped};
 use crate::cli::DryRun;
 use crate::cluster::{Cluster, Rule};
+use crate::core::clusters::{Clusters, Doubt, Learning, Ours, Scope, ours};
+use crate::core::condition::SourceState;
 use crate::core::memory::Memory;
 use crate::core::node::Node;
 use crate::core::round::{self, Notice, Situation};
-use crate::core::selection::{Selection, mixed_clusters, select};
+use crate::core::selection::Selection;
 use crate::core::source::{Gathered, WATCHDOG, gather};
 use crate::error::{Error, Exit, Result};
 use crate::settings::{SourceSettings, SyncSettings};
@@ -77,7 +80,7 @@ async fn round(job: &Job<'_>, sources: Sources, memory: Memory, progress: &Progr
         return Err(error); // nothing that it says or does not say means anything
     }
     let is_target = |node: &Node| targets.contains(node);
-    let (plans, mut report) = decide(&fetched, &memory, &nodes, is_target, job)?;
+    let (plans, mut report) = decide(&fetched, &memory, &nodes, is_target, job);
     if settings.dry_run == DryRun::Client {
         progress.plan_only(&plans);
     } else {
@@ -101,32 +104,42 @@ async fn fetch(sources: &Sources, settings: &SyncSettings, memory: &Memory) -> G
 
 /// What is to be written, and the report of the round as far as it goes before that.
 fn decide<'n>(
-    Gathered { alerts, trust }: &Gathered,
+    Gathered { alerts, watchdogs, trust }: &Gathered,
     memory: &Memory,
     nodes: &'n [Node],
     is_target: impl Fn(&Node) -> bool,
     &Job { source, settings, cluster, ui }: &Job<'_>,
-) -> Result<(Vec<NodePlan<'n>>, Report)> {
+) -> (Vec<NodePlan<'n>>, Report) {
     let now = Timestamp::from_second(cluster.now().as_second()).unwrap_or(Timestamp::UNIX_EPOCH);
 
-    let selection = select(alerts, nodes, &settings.selection, &settings.cluster_label);
-    let mixed = refuse_mixed_clusters(&selection, source, settings);
-    let mixes_clusters = mixed.is_err();
-    match mixed {
-        // A loop goes on with what it can do safely.
-        Err(error) if settings.loops => ui.error(&error),
-        mixed => mixed?,
+    let scope = Scope {
+        policy: &settings.selection,
+        cluster_label: &settings.cluster_label,
+        filters: &source.filters,
+        known: &memory.clusters,
+    };
+    let learning = match trust.state {
+        _ if settings.lease.is_none() => Learning::Forgetful,
+        SourceState::Full => Learning::Allowed,
+        _ => Learning::Incomplete,
+    };
+    let Ours { selection, clusters, doubt } = ours(alerts, watchdogs, nodes, &scope, learning);
+    let refused = doubt.as_ref().and_then(|doubt| say_doubt(doubt, settings, ui));
+    if doubt.is_none() && clusters != memory.clusters {
+        say_learnt(&scope, &clusters, settings, ui);
     }
     trust::say_clock(cluster.clock_ahead(), ui);
     trust::say_sources(trust, source, ui);
-    let situation = Situation { nodes, selection: &selection, mixes_clusters, trust, memory, now };
+    let mixes_clusters = doubt.is_some_and(|doubt| doubt.matters());
+    let situation =
+        Situation { nodes, selection: &selection, mixes_clusters, clusters: &clusters, trust, memory, now };
     let mut round = round::round(&situation, &settings.round);
     warn_of_odd_alerts(&selection, &round.notices, ui);
 
     let plans: Vec<NodePlan<'_>> = nodes
         .iter()
         .zip(std::mem::take(&mut round.changes))
-        .filter(|(node, changes)| !changes.is_empty() && is_target(node))
+        .filter(|(node, changes)| refused.is_none() && !changes.is_empty() && is_target(node))
         .map(|(node, changes)| NodePlan { node, changes })
         .collect();
     let held = std::mem::take(&mut round.held).into_iter().filter(|(place, _)| is_target(&nodes[*place]));
@@ -138,8 +151,9 @@ fn decide<'n>(
         nodes: nodes.len(),
         counts: selection.counts,
         written: Vec::new(),
+        refused,
     };
-    Ok((plans, report))
+    (plans, report)
 }
 
 /// Which of the nodes are to be written.
@@ -179,22 +193,32 @@ async fn list(settings: &SyncSettings, cluster: &Cluster) -> Result<(Vec<Node>, 
     Ok((nodes, targets))
 }
 
-fn refuse_mixed_clusters(
-    selection: &Selection,
-    source: &SourceSettings,
-    settings: &SyncSettings,
-) -> Result<()> {
-    let Some(clusters) = mixed_clusters(selection, &source.filters, &settings.cluster_label) else {
-        return Ok(());
-    };
-    let label = &settings.cluster_label;
-    let names: Vec<String> = clusters.iter().map(|cluster| format!("{cluster:?}")).collect();
-    let example = clusters.first().map_or("a.k8s", String::as_str);
-    Err(Error::usage(format!(
-        "alerts of several clusters ({label} {}) match nodes here; nothing was written",
-        names.join(", ")
-    ))
-    .hint(format!("choose this cluster's: --filter '{label}=\"{example}\"'")))
+/// Says what is wrong. A one-shot is refused by what is returned; a loop goes on with what it can do safely.
+fn say_doubt(doubt: &Doubt, settings: &SyncSettings, ui: &Ui) -> Option<Error> {
+    let (what, hints) = clusters::explain(doubt, &settings.cluster_label);
+    if !doubt.matters() || matches!(doubt, Doubt::Unproven { why: Learning::Incomplete, .. }) {
+        ui.warning(&what);
+        for hint in hints {
+            ui.note(&format!("hint: {hint}"));
+        }
+        return None;
+    }
+    let effect = if settings.loops { "nothing is added or cleared" } else { "nothing was written" };
+    let error = hints.iter().fold(Error::usage(format!("{what}; {effect}")), Error::hint);
+    if settings.loops {
+        ui.error(&error);
+        return None;
+    }
+    Some(error)
+}
+
+/// A person should see it when the first value of the label is believed.
+fn say_learnt(scope: &Scope<'_>, clusters: &Clusters, settings: &SyncSettings, ui: &Ui) {
+    if let (None, Some(own)) = (scope.own(), clusters.own_value(scope.cluster_label)) {
+        let label = scope.cluster_label;
+        let lease = settings.lease.as_ref().map_or("", |lease| &lease.name);
+        ui.note(&format!("note: {label} {own:?} is taken for this cluster; the Lease {lease} keeps it"));
+    }
 }
 
 fn warn_of_odd_alerts(selection: &Selection, notices: &[Notice], ui: &Ui) {

@@ -3,12 +3,14 @@
 
 use std::collections::BTreeSet;
 
+use super::clusters::{Clusters, Learning, Ours, Scope, ours};
 use super::condition::SourceState;
 use super::matcher::Matcher;
+use super::memory::Memory;
 use super::node::{FALSE, Node};
 use super::remediation::Reason;
-use super::selection::{SelectionPolicy, mixed_clusters, select};
-use super::source::{Canary, Gathered, Group, JudgedMember, Trust, Verdict, gather};
+use super::selection::SelectionPolicy;
+use super::source::{Canary, Gathered, Group, JudgedMember, Trust, Verdict, WATCHDOG, gather};
 use super::verify::AlertsSeen;
 
 /// What is looked for, and what earlier looks have left.
@@ -22,19 +24,21 @@ pub struct AlertsGone {
     filters: Vec<Matcher>,
     canary: Canary,
     canary_was_seen: bool,
+    clusters: Clusters,
     /// Looks in a row that found none at sources that can be trusted.
     found_none: u32,
 }
 
 impl AlertsGone {
-    /// `None` if no alert has caused the run. `canary_was_seen`: by a round of sync.
+    /// `None` if no alert has caused the run. `known`: by rounds of sync.
     pub fn new(
         node: &str,
         reasons: &[Reason],
         policy: &SelectionPolicy,
         cluster_label: &str,
         filters: &[Matcher],
-        canary: (&Canary, bool),
+        canary: &Canary,
+        known: &Memory,
     ) -> Option<Self> {
         let reasons: BTreeSet<String> = reasons
             .iter()
@@ -56,21 +60,31 @@ impl AlertsGone {
             policy,
             cluster_label: cluster_label.to_owned(),
             filters: filters.to_vec(),
-            canary: canary.0.clone(),
-            canary_was_seen: canary.1,
+            canary: canary.clone(),
+            canary_was_seen: known.canary.as_deref() == Some(WATCHDOG),
+            clusters: known.clusters.clone(),
             found_none: 0,
         })
     }
 
     /// Judges one round of answers; `nodes` are all there are.
     pub fn look(&mut self, groups: Vec<Group>, nodes: &[Node]) -> AlertsSeen {
-        let Gathered { alerts, trust } = gather(groups, &self.canary, self.canary_was_seen);
+        let Gathered { alerts, watchdogs, trust } = gather(groups, &self.canary, self.canary_was_seen);
         self.canary_was_seen |= trust.state == SourceState::Full && trust.sees_canary;
         let found_none = std::mem::take(&mut self.found_none);
         let Some(place) = nodes.iter().position(|node| node.name == self.node) else {
             return AlertsSeen::Untrusted("the node is not listed".to_owned());
         };
-        let selection = select(&alerts, nodes, &self.policy, &self.cluster_label);
+        let scope = Scope {
+            policy: &self.policy,
+            cluster_label: &self.cluster_label,
+            filters: &self.filters,
+            known: &self.clusters,
+        };
+        let learning =
+            if trust.state == SourceState::Full { Learning::Allowed } else { Learning::Incomplete };
+        let Ours { selection, clusters, doubt } = ours(&alerts, &watchdogs, nodes, &scope, learning);
+        self.clusters = clusters;
         let firing: Vec<String> = self
             .reasons
             .iter()
@@ -87,7 +101,7 @@ impl AlertsGone {
         if trust.state != SourceState::Full {
             return AlertsSeen::Untrusted(why_not(&trust));
         }
-        if mixed_clusters(&selection, &self.filters, &self.cluster_label).is_some() {
+        if doubt.is_some_and(|doubt| doubt.matters()) {
             let label = &self.cluster_label;
             return AlertsSeen::Untrusted(format!(
                 "alerts of several clusters match nodes here; choose this one's by --filter '{label}=...'"

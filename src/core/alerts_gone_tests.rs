@@ -27,7 +27,8 @@ fn gone_of(canary: &Canary, seen: bool) -> AlertsGone {
     };
     let policy = SelectionPolicy::default();
     let reasons = [reason("AlertManager_Hot"), reason("Ready")];
-    AlertsGone::new("w1", &reasons, &policy, "cluster", &[], (canary, seen)).unwrap()
+    let known = Memory { canary: seen.then(|| WATCHDOG.to_owned()), ..Memory::default() };
+    AlertsGone::new("w1", &reasons, &policy, "cluster", &[], canary, &known).unwrap()
 }
 
 fn gone() -> AlertsGone {
@@ -152,8 +153,9 @@ fn a_reason_of_another_prefix_is_not_forgotten() {
     let reason =
         Reason { condition_type: "Old_Hot".to_owned(), reason: String::new(), last_transition: None };
     let policy = SelectionPolicy::default();
-    let new =
-        |reasons: &[Reason]| AlertsGone::new("w1", reasons, &policy, "cluster", &[], (&Canary::None, false));
+    let new = |reasons: &[Reason]| {
+        AlertsGone::new("w1", reasons, &policy, "cluster", &[], &Canary::None, &Memory::default())
+    };
     assert!(untrusted(&new(&[reason]).unwrap().look(says(Vec::new()), &nodes())).contains("--prefix"));
     assert!(new(&[]).is_none());
 }

@@ -61,6 +61,16 @@ pub(super) fn reason(error: &regex::Error) -> String {
 }
 
 impl Matcher {
+    /// `name="value"`
+    pub fn equal(name: &str, value: &str) -> Self {
+        Self { name: name.to_owned(), operator: "=", value: value.to_owned(), pattern: None }
+    }
+
+    /// Whether it is written with `=`.
+    pub fn is_equality(&self) -> bool {
+        self.operator == "="
+    }
+
     pub fn value(&self) -> &str {
         &self.value
     }

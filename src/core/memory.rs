@@ -9,6 +9,7 @@ use std::fmt::Write;
 use jiff::{SignedDuration, Timestamp};
 
 use super::alert::Fnv1a;
+use super::clusters::Clusters;
 use super::condition::{CLOCK_SKEW, SourceState};
 use super::node::Node;
 use super::prefix::Prefix;
@@ -42,6 +43,8 @@ pub struct Memory {
     pub wanted: BTreeSet<ConditionId>,
     /// The canary that was seen.
     pub canary: Option<String>,
+    /// Which alerts are this cluster's.
+    pub clusters: Clusters,
     pub source_state: Option<SourceState>,
     /// Who wrote it last.
     pub last_by: Option<String>,
@@ -94,6 +97,7 @@ impl Memory {
                 .take(MAX_WANTED)
                 .collect(),
             canary: text(CANARY).map(str::to_owned),
+            clusters: Clusters::read(annotations),
             source_state: match text(SOURCE_STATE) {
                 Some("FULL") => Some(SourceState::Full),
                 Some("PARTIAL") => Some(SourceState::Partial),
@@ -115,7 +119,7 @@ impl Memory {
             let _ = write!(text, "{space}{id:08x}"); // into a String: never fails
             text
         });
-        [
+        let known = [
             (LAST_FULL, self.last_full.map(|time| time.to_string())),
             (FULL_ROUNDS, Some(self.full_rounds.to_string())),
             (CLEAR_HELD_SINCE, self.held.map(|held| held.since.to_string())),
@@ -128,8 +132,9 @@ impl Memory {
             (PREFIX, self.prefix.as_ref().map(Prefix::to_string)),
             (HEARTBEAT_INTERVAL, self.heartbeat_interval.map(seconds)),
         ]
-        .map(|(name, value)| (name.to_owned(), value.unwrap_or_default()))
-        .into()
+        .map(|(name, value)| (name, value.unwrap_or_default()));
+        let all = known.into_iter().chain(self.clusters.annotations());
+        all.map(|(name, value)| (name.to_owned(), value)).collect()
     }
 
     /// What of it concerns a round at `now` for conditions of this prefix. Times that only a broken clock can have
@@ -137,7 +142,7 @@ impl Memory {
     #[must_use]
     pub fn for_round(&self, prefix: &Prefix, now: Timestamp) -> Self {
         if self.prefix.as_ref().is_some_and(|other| other != prefix) {
-            return Self { canary: self.canary.clone(), ..Self::default() };
+            return Self { canary: self.canary.clone(), clusters: self.clusters.clone(), ..Self::default() };
         }
         Self {
             last_full: self.last_full.filter(|time| is_past(*time, now)),

@@ -15,6 +15,7 @@ fn full() -> Memory {
         held: Some(Held { since: now(), rounds: 1 }),
         wanted: [ConditionId(1), ConditionId(u32::MAX)].into(),
         canary: Some("Watchdog".to_owned()),
+        clusters: Clusters::own("cluster", "a"),
         source_state: Some(SourceState::Partial),
         last_by: Some("cron@ops1".to_owned()),
         interval: Some(SignedDuration::from_mins(1)),
@@ -64,14 +65,15 @@ fn a_broken_clock_and_another_prefix_are_not_believed() {
     assert_eq!((usable.last_full, usable.held), (None, None));
     assert_eq!(full().for_round(&Prefix::default(), now()), full());
     let other = full().for_round(&"Other_".parse().unwrap(), now());
-    assert_eq!(other, Memory { canary: Some("Watchdog".to_owned()), ..Memory::default() });
+    let Memory { canary, clusters, .. } = full();
+    assert_eq!(other, Memory { canary, clusters, ..Memory::default() });
 }
 
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn reading_anything_gives_what_can_be_written(texts in prop::collection::vec(".{0,20}", 11)) {
+    fn reading_anything_gives_what_can_be_written(texts in prop::collection::vec(".{0,20}", 13)) {
         let names = full().annotations().into_keys();
         let memory = Memory::read(&names.zip(texts).collect());
         let memory = Memory::read(&memory.annotations()); // whole seconds

@@ -8,6 +8,7 @@ pub mod alert;
 pub mod alerts_gone;
 pub mod boot;
 mod brake;
+pub mod clusters;
 pub mod condition;
 pub mod drain;
 pub mod expression;

@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::Timestamp;
 
 use super::brake::{self, Brake, Evidence};
+use super::clusters::Clusters;
 use super::condition::{Change, ConditionPolicy, Entries, Knowledge, SourceState, observed, plan};
 use super::memory::{ConditionId, Held, Memory};
 use super::node::{FALSE, Node};
@@ -41,8 +42,10 @@ pub struct Situation<'a> {
     /// All nodes, in the order that `selection` has.
     pub nodes: &'a [Node],
     pub selection: &'a Selection,
-    /// Alerts of several clusters match, and no filter chose one: what is new may be another cluster's.
+    /// Alerts of several clusters match, and nothing says whose: what is new may be another cluster's.
     pub mixes_clusters: bool,
+    /// What is known of clusters after this round's alerts.
+    pub clusters: &'a Clusters,
     pub trust: &'a Trust,
     pub memory: &'a Memory,
     /// When the sources had answered, in whole seconds.
@@ -162,6 +165,7 @@ pub fn round(situation: &Situation<'_>, policy: &RoundPolicy) -> Round {
     }
     let waiting = places_and_types(&held);
     next.source_state = Some(state);
+    next.clusters = situation.clusters.clone();
     next.canary = remembered_canary(&policy.canary, trust, &memory);
 
     let known = Knowledge {

@@ -7,9 +7,11 @@ use jiff::SignedDuration;
 use super::SourceState::{Down, Full, Partial};
 use super::*;
 use crate::core::alert::Alert;
+use crate::core::clusters::{Learning, Ours, Scope, ours};
 use crate::core::condition::apply;
+use crate::core::matcher::Matcher;
 use crate::core::node::Condition;
-use crate::core::selection::{SelectionPolicy, mixed_clusters, select};
+use crate::core::selection::SelectionPolicy;
 use crate::core::source::{Answer, Failure, FailureReason, Gathered, Group, Member, Warming, gather};
 
 const MINUTE: SignedDuration = SignedDuration::from_mins(1);
@@ -48,6 +50,7 @@ pub(super) struct World {
     pub(super) now: Timestamp,
     pub(super) policy: RoundPolicy,
     pub(super) selection: SelectionPolicy,
+    pub(super) filters: Vec<Matcher>,
     /// Further members are not asked.
     pub(super) has_unasked_members: bool,
 }
@@ -66,6 +69,7 @@ fn world(count: usize, status: &str, age: SignedDuration) -> World {
         now: start(),
         policy: RoundPolicy::default(),
         selection: SelectionPolicy::default(),
+        filters: Vec::new(),
         has_unasked_members: false,
     }
 }
@@ -79,12 +83,20 @@ impl World {
             .collect();
         let group = Group { members, has_unasked_members: self.has_unasked_members };
         let seen = self.memory.canary.is_some();
-        let Gathered { alerts, trust } = gather(vec![group], &self.policy.canary, seen);
-        let selection = select(&alerts, &self.nodes, &self.selection, "cluster");
+        let Gathered { alerts, watchdogs, trust } = gather(vec![group], &self.policy.canary, seen);
+        let scope = Scope {
+            policy: &self.selection,
+            cluster_label: "cluster",
+            filters: &self.filters,
+            known: &self.memory.clusters,
+        };
+        let learning = if trust.state == Full { Learning::Allowed } else { Learning::Incomplete };
+        let Ours { selection, clusters, doubt } = ours(&alerts, &watchdogs, &self.nodes, &scope, learning);
         let situation = Situation {
             nodes: &self.nodes,
             selection: &selection,
-            mixes_clusters: mixed_clusters(&selection, &[], "cluster").is_some(),
+            mixes_clusters: doubt.is_some_and(|doubt| doubt.matters()),
+            clusters: &clusters,
             trust: &trust,
             memory: &self.memory,
             now: self.now,
@@ -472,6 +484,8 @@ fn row_84_what_one_of_several_members_does_not_list_needs_a_second_round() {
     assert_eq!((forced.lists(&[]).notices, forced.count("False")), (vec![], 1));
 }
 
+#[path = "clusters_properties.rs"]
+mod clusters;
 #[path = "round_properties.rs"]
 mod properties;
 #[path = "round_unmatched_tests.rs"]

@@ -9,7 +9,6 @@ use regex::Regex;
 use super::alert::{Alert, Priority, Severity};
 use super::expression::{self, Expression, Verdict};
 use super::gates::listed;
-use super::matcher::Matcher;
 use super::matching::{Match, NodeIndex};
 use super::node::{FALSE, Node};
 use super::prefix::Prefix;
@@ -73,7 +72,7 @@ pub struct Selection {
     /// For each node, the types of alerts that may be about it, or about another.
     pub ambiguous: Vec<BTreeSet<String>>,
     pub counts: Counts,
-    /// Values of the cluster label that the matched alerts carry; none if an expression decides by that label.
+    /// Values of the cluster label that the matched alerts carry.
     pub clusters: BTreeSet<String>,
     /// The condition types of alerts that no node answers to, or more than one.
     pub unmatched_types: BTreeSet<String>,
@@ -98,6 +97,8 @@ pub struct Counts {
     pub no_alertname: usize,
     pub silenced: usize,
     pub inhibited: usize,
+    /// Alerts of other clusters than this one.
+    pub other_clusters: usize,
     /// Not firing yet, or no longer known to.
     pub pending: usize,
     /// Alerts on our own conditions, which would keep themselves firing for ever.
@@ -119,6 +120,14 @@ impl Selection {
     /// Whether the alert of this type may fire on the node at `place`, though it makes no condition True.
     pub(super) fn may_fire(&self, place: usize, condition_type: &str) -> bool {
         self.pending[place].contains(condition_type) || self.ambiguous[place].contains(condition_type)
+    }
+
+    /// What only `certain` has fires; all else that is listed here keeps what is True, and no more.
+    pub(super) fn hold_all_but(&mut self, certain: Self) {
+        let all = std::mem::replace(&mut self.firing, certain.firing);
+        for ((pending, all), firing) in self.pending.iter_mut().zip(all).zip(&self.firing) {
+            pending.extend(all.into_keys().filter(|condition_type| !firing.contains_key(condition_type)));
+        }
     }
 }
 
@@ -211,10 +220,13 @@ impl Counts {
 }
 
 /// Selects among `alerts` and matches them with `nodes`.
-pub fn select(alerts: &[Alert], nodes: &[Node], policy: &SelectionPolicy, cluster_label: &str) -> Selection {
+pub fn select<'a>(
+    alerts: impl IntoIterator<Item = &'a Alert>,
+    nodes: &'a [Node],
+    policy: &'a SelectionPolicy,
+    cluster_label: &str,
+) -> Selection {
     let matching = Matching::new(nodes, policy);
-    let cluster_is_chosen =
-        policy.expression.as_ref().is_some_and(|expression| expression.names_label(cluster_label));
     let mut selection = Selection {
         firing: vec![BTreeMap::new(); nodes.len()],
         suppressed: vec![BTreeSet::new(); nodes.len()],
@@ -268,7 +280,7 @@ pub fn select(alerts: &[Alert], nodes: &[Node], policy: &SelectionPolicy, cluste
             }
         };
         selection.counts.matched += 1;
-        if let Some(cluster) = alert.label(cluster_label).filter(|_| !cluster_is_chosen) {
+        if let Some(cluster) = alert.label(cluster_label) {
             selection.clusters.insert(cluster.to_owned());
         }
         let candidate = Candidate::new(alert, priority, fingerprint);
@@ -440,17 +452,6 @@ fn pairs<'l>(labels: impl Iterator<Item = (&'l str, &'l str)>) -> String {
     let labels: Vec<String> =
         labels.map(|(name, value)| format!("{}={value:?}", name.escape_debug())).collect();
     labels.join(", ")
-}
-
-/// The values of the cluster label that make writing unsafe: alerts of several clusters matched, and no
-/// filter chose one. Otherwise cluster B's alert would act on cluster A's node of the same name.
-pub fn mixed_clusters<'s>(
-    selection: &'s Selection,
-    filters: &[Matcher],
-    cluster_label: &str,
-) -> Option<&'s BTreeSet<String>> {
-    let chosen = filters.iter().any(|filter| filter.name == cluster_label);
-    (!chosen && selection.clusters.len() > 1).then_some(&selection.clusters)
 }
 
 #[cfg(test)]

@@ -222,28 +222,6 @@ fn row_63_alerts_on_our_own_conditions_are_dropped() {
 }
 
 #[test]
-fn row_81_alerts_of_several_clusters_need_a_filter() {
-    let clusters = |names: &[&str]| names.iter().map(|name| alert(&[("cluster", name)])).collect::<Vec<_>>();
-    let mixed = |alerts: &[Alert], filters: &[&str], label: &str| {
-        let filters: Vec<Matcher> = filters.iter().map(|filter| filter.parse().unwrap()).collect();
-        let selection = select(alerts, &[node("w1")], &SelectionPolicy::default(), label);
-        mixed_clusters(&selection, &filters, label).cloned()
-    };
-    let both = clusters(&["a", "b"]);
-    assert_eq!(mixed(&both, &[], "cluster"), Some(["a".to_owned(), "b".to_owned()].into()));
-    assert_eq!(mixed(&both, &[r#"job="x""#], "cluster"), mixed(&both, &[], "cluster"));
-    assert_eq!(mixed(&both, &[r#"job="x""#, r#"cluster="a""#], "cluster"), None);
-    assert_eq!(mixed(&both, &[], "datacenter"), None);
-    assert_eq!(mixed(&clusters(&["a", "a", ""]), &[], "cluster"), None);
-
-    // Alerts that act on no node here do no harm.
-    let mut elsewhere = clusters(&["a", "b", "b"]);
-    elsewhere[1].labels.insert("node", "w2");
-    elsewhere[2].silenced = true;
-    assert_eq!(mixed(&elsewhere, &[], "cluster"), None);
-}
-
-#[test]
 fn row_82_alerts_of_which_none_matches_are_shown() {
     let number = |number: usize| alert(&[("alertname", "A"), ("node", &format!("x{number}"))]);
     let mut alerts: Vec<Alert> = (0..50).map(number).collect();
@@ -482,21 +460,6 @@ fn an_expression_may_match_several_nodes() {
     );
     assert!(selection.firing.iter().all(|firing| firing.contains_key(TYPE)));
     assert_eq!((selection.counts.matched, selection.counts.unmatched), (1, 1));
-}
-
-#[test]
-fn row_81_an_expression_may_choose_the_cluster() {
-    let alerts: [&[(&str, &str)]; 2] = [
-        &[("alertname", "NodeOnFire"), ("node", "node1"), ("cluster", "a")],
-        &[("alertname", "NodeOnFire"), ("node", "node1"), ("cluster", "b")],
-    ];
-    for (expression, clusters) in [
-        ("labels.node == FullName", 2),
-        ("labels.node == FullName && labels.cluster in [\"a\", \"b\"]", 0),
-        ("labels.node == FullName && labels[\"cluster\"] != \"\"", 0),
-    ] {
-        assert_eq!(by_expression(expression, &alerts).clusters.len(), clusters, "{expression}");
-    }
 }
 
 #[path = "selection_text_tests.rs"]

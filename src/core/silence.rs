@@ -10,10 +10,10 @@ use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::alert::Alert;
-use super::matcher::Matcher;
+use super::clusters::Scope;
 use super::matching::{Match, NodeIndex, is_own_name};
 use super::node::Node;
-use super::selection::{SelectionPolicy, nodes_of};
+use super::selection::nodes_of;
 
 /// How long a silence lasts that nobody extends.
 pub const LASTS: SignedDuration = SignedDuration::from_mins(15);
@@ -47,17 +47,6 @@ impl SilenceMatcher {
     /// For one that asks for equality. An absent label is an empty one.
     fn matches(&self, alert: &Alert) -> bool {
         alert.label(&self.name).unwrap_or_default() == self.value
-    }
-}
-
-impl From<&Matcher> for SilenceMatcher {
-    fn from(matcher: &Matcher) -> Self {
-        Self {
-            name: matcher.name.clone(),
-            value: matcher.value().to_owned(),
-            is_regex: matcher.is_regex(),
-            is_equal: matcher.is_equal(),
-        }
     }
 }
 
@@ -156,14 +145,6 @@ pub struct Silenced {
     pub alerts: usize,
 }
 
-/// What tells the alerts of a node from all others.
-#[derive(Debug, Clone, Copy)]
-pub struct Scope<'a> {
-    pub policy: &'a SelectionPolicy,
-    pub cluster_label: &'a str,
-    pub filters: &'a [Matcher],
-}
-
 /// The matchers of a silence for `nodes[target]`, or why there are none.
 ///
 /// A silence has one label for the node: the one that its alerts carry now or, if it has none, `node` with its name. What
@@ -176,15 +157,17 @@ pub fn matchers(
     scope: Scope<'_>,
 ) -> Result<Silenced, String> {
     let Scope { policy, cluster_label, .. } = scope;
+    let is_foreign = |cluster: &str| scope.own().is_some_and(|own| own != cluster);
     let index = NodeIndex::new(nodes, &policy.node_labels);
     let mut candidates: BTreeMap<(usize, &str), usize> = BTreeMap::new();
     let mut clusters = BTreeSet::new();
     let mut own = Vec::new();
     for (alert, places) in alerts.iter().zip(nodes_of(alerts, nodes, policy)) {
-        if places.is_empty() {
+        let cluster = alert.label(cluster_label);
+        if places.is_empty() || cluster.is_some_and(is_foreign) {
             continue;
         }
-        clusters.extend(alert.label(cluster_label));
+        clusters.extend(cluster);
         if places != [target] {
             continue;
         }
@@ -220,16 +203,16 @@ pub fn matchers(
 fn cluster(
     ours: &BTreeSet<&str>,
     alerts: &[Alert],
-    Scope { cluster_label, filters, .. }: Scope<'_>,
+    scope: Scope<'_>,
 ) -> Result<Option<SilenceMatcher>, String> {
     let mut ours = ours.iter();
-    let chosen: Vec<SilenceMatcher> =
-        filters.iter().filter(|filter| filter.name == cluster_label).map(SilenceMatcher::from).collect();
+    let Scope { cluster_label, .. } = scope;
+    let is_labelled = alerts.iter().any(|alert| alert.label(cluster_label).is_some());
     match (ours.next(), ours.next()) {
         (Some(cluster), None) => Ok(Some(SilenceMatcher::equal(cluster_label, cluster))),
-        (None, _) => match chosen.into_iter().find(|filter| filter.is_equal && !filter.is_regex) {
-            Some(filter) => Ok(Some(filter)),
-            None if alerts.iter().all(|alert| alert.label(cluster_label).is_none()) => Ok(None),
+        (None, _) => match scope.said().or_else(|| scope.own().filter(|_| is_labelled)) {
+            Some(own) => Ok(Some(SilenceMatcher::equal(cluster_label, own))),
+            None if !is_labelled => Ok(None),
             None => Err(format!(
                 "alerts here carry a label {cluster_label}, and none of this cluster's is among them: {}",
                 choose(cluster_label)

@@ -1,6 +1,9 @@
 #![allow(clippy::unwrap_used)]
 
 use super::*;
+use crate::core::clusters::Clusters;
+use crate::core::matcher::Matcher;
+use crate::core::selection::SelectionPolicy;
 
 fn node(name: &str, address: &str) -> Node {
     Node { name: name.to_owned(), addresses: vec![address.to_owned()], ..Node::default() }
@@ -21,7 +24,8 @@ fn chosen(alerts: &[Alert], filters: &[&str], expression: Option<&str>) -> Resul
         ..SelectionPolicy::default()
     };
     let filters: Vec<Matcher> = filters.iter().map(|text| text.parse().unwrap()).collect();
-    let scope = Scope { policy: &policy, cluster_label: "cluster", filters: &filters };
+    let scope =
+        Scope { policy: &policy, cluster_label: "cluster", filters: &filters, known: &Clusters::default() };
     let all = matchers(alerts, &nodes(), 0, scope)?;
     Ok(all.matchers.iter().map(ToString::to_string).collect::<Vec<_>>().join(" "))
 }
@@ -47,6 +51,24 @@ fn the_label_is_the_one_that_its_alerts_carry() {
     let many = [("instance", "w1:9100"), ("instance", "w1:9100"), ("node", "w1")];
     let many: Vec<Alert> = many.iter().map(|label| alert(&[*label])).collect();
     assert_eq!(chosen(&many, &[], None).unwrap(), r#"node="w1" exported_node="""#);
+}
+
+#[test]
+fn t15_d1_alerts_of_another_cluster_are_not_this_nodes() {
+    let of = |cluster: &str, node: &str| alert(&[("node", node), ("cluster", cluster)]);
+    let known = Clusters::own("cluster", "a");
+    let scope =
+        Scope { policy: &SelectionPolicy::default(), cluster_label: "cluster", filters: &[], known: &known };
+    let with_a = r#"node="w1" cluster="a" exported_node="""#;
+    for (alerts, expected) in [
+        (vec![of("b", "w1")], with_a),
+        (vec![of("a", "w1"), of("b", "w1")], with_a),
+        (vec![], r#"node="w1" exported_node="""#),
+    ] {
+        let all = matchers(&alerts, &nodes(), 0, scope).unwrap();
+        let all: Vec<String> = all.matchers.iter().map(ToString::to_string).collect();
+        assert_eq!(all.join(" "), expected, "{alerts:?}");
+    }
 }
 
 #[test]
@@ -82,7 +104,8 @@ fn an_expression_decides_which_alerts_are_its() {
 fn a_name_of_two_nodes_is_no_name() {
     let nodes = [node("w1.a", "10.0.0.1"), node("w1.b", "10.0.0.2")];
     let policy = SelectionPolicy::default();
-    let scope = Scope { policy: &policy, cluster_label: "cluster", filters: &[] };
+    let scope =
+        Scope { policy: &policy, cluster_label: "cluster", filters: &[], known: &Clusters::default() };
     let all = matchers(&[alert(&[("node", "w1")])], &nodes, 0, scope).unwrap();
     assert_eq!(all.matchers[0].to_string(), r#"node="w1.a""#);
 }
@@ -95,7 +118,8 @@ fn f9_b6_only_the_nodes_own_name_is_silenced() {
     nodes[0].hostname = Some("db1".to_owned());
     nodes[0].provider_id = Some("metal3://ns/db1".to_owned());
     let policy = SelectionPolicy::default();
-    let scope = Scope { policy: &policy, cluster_label: "cluster", filters: &[] };
+    let scope =
+        Scope { policy: &policy, cluster_label: "cluster", filters: &[], known: &Clusters::default() };
     let claimed = ["db1.corp.example:9100", "10.0.0.1:9100", "db1", "rack-7", "metal3://ns/db1"];
     let mut alerts: Vec<Alert> = claimed.iter().map(|claimed| alert(&[("instance", claimed)])).collect();
     let silenced = matchers(&alerts, &nodes, 0, scope).unwrap();

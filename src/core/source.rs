@@ -2,8 +2,8 @@
 //!
 //! Sources form groups: the members of a group are replicas of each other, groups hold different alerts.
 
-use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
@@ -41,6 +41,8 @@ pub struct Answer {
     pub warnings: Vec<String>,
     /// Whether the canary fires there; `None` if it was not asked for.
     pub canary: Option<bool>,
+    /// The values of the cluster label on the alerts that are the canary: each cluster has its own.
+    pub clusters: BTreeSet<String>,
     /// When it started, by our clock.
     pub started: Option<Timestamp>,
 }
@@ -186,6 +188,8 @@ impl Trust {
 #[derive(Debug)]
 pub struct Gathered {
     pub alerts: Vec<Alert>,
+    /// The clusters whose canary fires somewhere.
+    pub watchdogs: BTreeSet<String>,
     pub trust: Trust,
 }
 
@@ -198,6 +202,7 @@ pub fn gather(groups: Vec<Group>, canary: &Canary, canary_was_seen: bool) -> Gat
         Canary::None => None,
     };
     let mut alerts = Vec::new();
+    let mut watchdogs = BTreeSet::new();
     let mut trust = Trust {
         state: SourceState::Down,
         sees_canary: !groups.is_empty(),
@@ -208,6 +213,7 @@ pub fn gather(groups: Vec<Group>, canary: &Canary, canary_was_seen: bool) -> Gat
         let mut united = Union::default();
         let mut sees_canary = false;
         let members = group.members.into_iter().map(|member| {
+            watchdogs.extend(member.answer.iter().flat_map(|answer| answer.clusters.iter().cloned()));
             let is_seen = matches!(&member.answer, Ok(Answer { canary: Some(true), .. }));
             let (judged, answered) = judge(member, required);
             sees_canary |= is_seen && judged.verdict == Verdict::Ok;
@@ -229,7 +235,7 @@ pub fn gather(groups: Vec<Group>, canary: &Canary, canary_was_seen: bool) -> Gat
     } else {
         SourceState::Partial
     };
-    Gathered { alerts, trust }
+    Gathered { alerts, watchdogs, trust }
 }
 
 /// The verdict, and the alerts that count.

@@ -30,6 +30,7 @@ pub struct SourceSettings {
     pub timeout: Duration,
     /// Whether an expression wants to see all annotations; otherwise only those with a text are kept.
     pub keep_annotations: bool,
+    pub cluster_label: String,
     pub http_config: Option<PathBuf>,
     pub via: Via,
 }
@@ -234,6 +235,7 @@ impl SourceSettings {
             warmup: args.warmup,
             timeout: Duration::from_secs(30),
             keep_annotations: matching.match_expr.is_some(),
+            cluster_label: matching.cluster_label.clone(),
             http_config: args.http_config.clone(),
             via: args.via,
         })

@@ -1,5 +1,7 @@
 //! One Alertmanager, API v2: is it up for long enough, does it know the receiver, what fires.
 
+use std::collections::BTreeSet;
+
 use jiff::Timestamp;
 use serde::Deserialize;
 use serde::de::{DeserializeSeed, IgnoredAny};
@@ -9,6 +11,9 @@ use super::request::{Requests, shown};
 use super::{Asked, Heard};
 use crate::core::alert::{Alert, Labels};
 use crate::core::source::{Answer, Failure, FailureReason};
+
+/// Two clusters are several.
+const MAX_CLUSTERS: usize = 8;
 
 /// Asks in order, over one connection: several answers are then of the same process.
 pub(super) async fn fetch(
@@ -28,7 +33,9 @@ pub(super) async fn fetch(
     }
     check_receiver(requests, receiver).await?;
     if let Some(name) = asked.canary {
-        answer.canary = Some(has_canary(requests, name).await?);
+        let clusters = canaries(requests, name, asked.cluster_label).await?;
+        answer.canary = Some(!clusters.is_empty());
+        answer.clusters = clusters.into_iter().flatten().collect();
     }
     let mut url = requests.url("api/v2/alerts");
     url.query_pairs_mut()
@@ -63,16 +70,27 @@ async fn check_receiver(requests: &Requests<'_>, name: &str) -> Result<(), Failu
     })
 }
 
-/// Whether the dead man's switch fires: asked for without receiver and filter, since it is about the whole chain.
+/// The clusters whose dead man's switch fires, `None` for one that does not say: asked for without receiver and filter, since
+/// it is about the whole chain. Its name is looked at: something between us may lose the query, and answer with all alerts.
 ///
 /// A silenced one counts: it proves as well that alerts arrive, and people silence it, alone or with everything in a
 /// maintenance, so that it does not page. Resolved alerts are never listed.
-async fn has_canary(requests: &Requests<'_>, name: &str) -> Result<bool, Failure> {
+async fn canaries(
+    requests: &Requests<'_>,
+    name: &str,
+    cluster_label: &str,
+) -> Result<Vec<Option<String>>, Failure> {
     let value = name.replace('\\', r"\\").replace('"', r#"\""#).replace('\n', r"\n");
     let mut url = requests.url("api/v2/alerts");
     url.query_pairs_mut().append_pair("filter", &format!(r#"alertname="{value}""#));
-    let each = Each::new(|_: IgnoredAny| Some(()));
-    Ok(!requests.get_by(&url, each).await?.1.is_empty())
+    let (name, cluster_label) = (name.to_owned(), cluster_label.to_owned());
+    let mut known = BTreeSet::new();
+    let each = Each::new(move |canary: Labelled| {
+        let is_one = canary.labels.get("alertname") == Some(&*name);
+        let cluster = canary.labels.get(&cluster_label).filter(|value| !value.is_empty()).map(str::to_owned);
+        (is_one && known.len() < MAX_CLUSTERS && known.insert(cluster.clone())).then_some(cluster)
+    });
+    Ok(requests.get_by(&url, each).await?.1)
 }
 
 impl Requests<'_> {
@@ -108,6 +126,11 @@ struct Status {
 struct Cluster {
     #[serde(default)]
     peers: Option<Vec<IgnoredAny>>,
+}
+
+#[derive(Deserialize)]
+struct Labelled {
+    labels: Labels,
 }
 
 #[derive(Deserialize)]

@@ -56,5 +56,10 @@ impl<'de, R: Deserialize<'de>, T, F: FnMut(R) -> Option<T>> Visitor<'de> for Eac
 
 /// Annotations may be long, and only one text is shown; an expression may want them all.
 pub(super) fn annotations(all: Labels, keep_all: bool) -> Labels {
-    if keep_all { all } else { all.iter().filter(|(name, _)| TEXTS.contains(name)).collect() }
+    if keep_all {
+        return all;
+    }
+    let text =
+        TEXTS.iter().find_map(|name| Some((*name, all.get(name).filter(|text| !text.trim().is_empty())?)));
+    text.into_iter().collect()
 }

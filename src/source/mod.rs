@@ -86,6 +86,8 @@ pub struct Sources {
 struct Asked<'a> {
     filters: &'a [Matcher],
     canary: Option<&'a str>,
+    /// Tells clusters apart.
+    cluster_label: &'a str,
     warmup: SignedDuration,
     keep_annotations: bool,
 }
@@ -156,6 +158,7 @@ impl Sources {
         let asked = Asked {
             filters: &self.settings.filters,
             canary,
+            cluster_label: &self.settings.cluster_label,
             warmup: self.settings.warmup,
             keep_annotations: self.settings.keep_annotations,
         };

@@ -2,6 +2,7 @@
 //!
 //! `/api/v1/alerts` takes no parameters, so everything comes and the filters are applied here, alert by alert.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
 
@@ -56,6 +57,7 @@ pub(super) async fn fetch(requests: &Requests<'_>, asked: &Asked<'_>) -> Result<
         answer.warnings.push("alerts in a state that is neither firing nor pending".into());
     }
     answer.canary = asked.canary.map(|_| list.has_canary);
+    answer.clusters = list.clusters;
     for info in list.infos {
         tracing::info!("{url} says: {}", requests.redacted(&info));
     }
@@ -65,7 +67,12 @@ pub(super) async fn fetch(requests: &Requests<'_>, asked: &Asked<'_>) -> Result<
 
 /// The alerts of an answer that is here already.
 pub(crate) fn parse(answer: &[u8]) -> Result<Vec<Alert>, serde_json::Error> {
-    let seed = ListSeed { filters: Arc::default(), canary: Some("Watchdog".into()), keep_annotations: true };
+    let seed = ListSeed {
+        filters: Arc::default(),
+        canary: Some("Watchdog".into()),
+        cluster_label: "cluster".into(),
+        keep_annotations: true,
+    };
     let list = seed.deserialize(&mut serde_json::Deserializer::from_reader(answer))?;
     Ok(list.alerts.unwrap_or_default())
 }
@@ -105,6 +112,8 @@ struct List {
     infos: Vec<String>,
     alerts: Option<Vec<Alert>>,
     has_canary: bool,
+    /// Of the canary.
+    clusters: BTreeSet<String>,
     has_unknown_state: bool,
 }
 
@@ -112,6 +121,7 @@ struct List {
 struct ListSeed {
     filters: Arc<[Matcher]>,
     canary: Option<Arc<str>>,
+    cluster_label: Arc<str>,
     keep_annotations: bool,
 }
 
@@ -120,6 +130,7 @@ impl ListSeed {
         Self {
             filters: asked.filters.into(),
             canary: asked.canary.map(Into::into),
+            cluster_label: asked.cluster_label.into(),
             keep_annotations: asked.keep_annotations,
         }
     }
@@ -136,7 +147,11 @@ impl ListSeed {
             }
         };
         let is_canary = raw.labels.get("alertname") == self.canary.as_deref();
-        list.has_canary |= self.canary.is_some() && is_canary && !pending;
+        if self.canary.is_some() && is_canary && !pending {
+            list.has_canary = true;
+            let cluster = raw.labels.get(&self.cluster_label).filter(|value| !value.is_empty());
+            list.clusters.extend(cluster.map(str::to_owned));
+        }
         let mut alert = Alert { labels: raw.labels, pending, ..Alert::default() };
         if !self.filters.iter().all(|filter| filter.matches(&alert)) {
             return None;

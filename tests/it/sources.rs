@@ -49,6 +49,7 @@ impl Setup {
                 warmup: SignedDuration::from_mins(5),
                 timeout: Duration::from_secs(30),
                 keep_annotations: false,
+                cluster_label: "cluster".into(),
                 http_config: None,
                 via: sciuro::cli::Via::Auto,
             },
@@ -118,7 +119,7 @@ fn an_alertmanager_is_asked_in_order_over_one_connection() {
     let sources = setup.sources();
     let answer = only(setup.fetch_by(&sources, Some("Watchdog"))).unwrap();
     assert_eq!(names(&answer), ["Hot"]);
-    assert_eq!(answer.alerts[0].annotations.len(), 2, "the summary, and what stands in for one");
+    assert_eq!(answer.alerts[0].annotations.len(), 1, "the summary alone");
     assert!(answer.alerts[0].starts_at.is_some());
     assert_eq!((answer.canary, answer.warming), (Some(true), None));
     let up_for = Timestamp::now().duration_since(answer.started.unwrap());
@@ -334,7 +335,7 @@ fn rows_46_47_a_prometheus_and_what_is_pending_after_its_restart() {
     let answer = only(setup.fetch_by(&sources, Some("Watchdog"))).unwrap();
     assert_eq!(names(&answer), ["Hot"], "the filter is applied here");
     assert_eq!(answer.canary, Some(true), "the filter is not for the canary");
-    assert_eq!(answer.alerts[0].annotations.len(), 2, "the summary, and what stands in for one");
+    assert_eq!(answer.alerts[0].annotations.len(), 1, "the summary alone");
     assert!(!answer.alerts[0].pending && answer.alerts[0].starts_at.is_some());
     prometheus.restart();
     let answer = only(setup.fetch_by(&sources, Some("Watchdog"))).unwrap();

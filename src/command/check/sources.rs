@@ -2,17 +2,19 @@
 
 use std::sync::Arc;
 
-use futures::future::join;
+use futures::future::join3;
 use jiff::Timestamp;
 
 use super::line::Line;
 use crate::cluster::Cluster;
+use crate::command::clusters;
 use crate::command::reach::Reach;
 use crate::command::render::count;
-use crate::core::alert::Alert;
+use crate::core::clusters::{Learning, Ours, Scope, ours};
+use crate::core::memory::Memory;
+use crate::core::node::Node;
 use crate::core::report::human_duration;
-use crate::core::selection::{mixed_clusters, select};
-use crate::core::source::{Canary, Group, Member, gather};
+use crate::core::source::{Canary, Gathered, Group, Member, gather};
 use crate::error::Result;
 use crate::settings::{CheckSettings, SourceSettings};
 use crate::source::Sources;
@@ -30,7 +32,9 @@ pub(super) async fn check(settings: &CheckSettings, cluster: &Arc<Cluster>, ui: 
     };
     let asked = tokio::time::timeout(super::PATIENCE, fetch(source, cluster, ui));
     let listed = tokio::time::timeout(super::PATIENCE, cluster.list_nodes());
-    let (asked, listed) = join(asked, listed).await;
+    let known = tokio::time::timeout(super::PATIENCE, cluster.lease_annotations(&settings.lease));
+    let (asked, listed, known) = join3(asked, listed, known).await;
+    let known = known.ok().and_then(Result::ok).flatten().unwrap_or_default();
     let groups = match asked {
         Err(_) => {
             return vec![Line::failed(SOURCES, format!("no answer within {}s", super::PATIENCE.as_secs()))];
@@ -43,9 +47,9 @@ pub(super) async fn check(settings: &CheckSettings, cluster: &Arc<Cluster>, ui: 
         lines.push(Line::warning(MATCHING, "no source answered"));
         return lines;
     }
-    let alerts = gather(groups, &Canary::None, false).alerts;
+    let gathered = gather(groups, &Canary::None, false);
     lines.push(match listed {
-        Ok(Ok(nodes)) => matching(&alerts, &nodes, source, settings),
+        Ok(Ok(nodes)) => matching(&gathered, &nodes, source, settings, &Memory::read(&known)),
         Ok(Err(error)) => Line::unreadable(MATCHING, &error).softened(),
         Err(_) => Line::warning(MATCHING, "the nodes cannot be listed in time"),
     });
@@ -115,21 +119,23 @@ fn member_line(member: &Member) -> Line {
 }
 
 fn matching(
-    alerts: &[Alert],
-    nodes: &[crate::core::node::Node],
+    Gathered { alerts, watchdogs, .. }: &Gathered,
+    nodes: &[Node],
     source: &SourceSettings,
     settings: &CheckSettings,
+    known: &Memory,
 ) -> Line {
-    let selection = select(alerts, nodes, &settings.selection, &settings.cluster_label);
-    if let Some(clusters) = mixed_clusters(&selection, &source.filters, &settings.cluster_label) {
-        let label = &settings.cluster_label;
-        let names: Vec<String> = clusters.iter().map(|cluster| format!("{cluster:?}")).collect();
-        let example = clusters.first().map_or("a.k8s", String::as_str);
-        return Line::failed(
-            MATCHING,
-            format!("alerts of several clusters ({label} {}) match nodes here", names.join(", ")),
-        )
-        .hint(format!("choose this cluster's: --filter '{label}=\"{example}\"'"));
+    let scope = Scope {
+        policy: &settings.selection,
+        cluster_label: &settings.cluster_label,
+        filters: &source.filters,
+        known: &known.clusters,
+    };
+    let Ours { selection, doubt, .. } = ours(alerts, watchdogs, nodes, &scope, Learning::Allowed);
+    if let Some(doubt) = doubt {
+        let (what, hints) = clusters::explain(&doubt, &settings.cluster_label);
+        let line = if doubt.matters() { Line::failed } else { Line::warning };
+        return hints.iter().fold(line(MATCHING, &what), Line::hint);
     }
     let counts = &selection.counts;
     let names = count(nodes.len(), "node");

@@ -11,12 +11,13 @@ use crate::command::reach::Reach;
 use crate::command::render::count;
 use crate::core::alert::Alert;
 use crate::core::alerts_gone::AlertsGone;
+use crate::core::clusters::Scope;
 use crate::core::memory::Memory;
 use crate::core::node::Node;
 use crate::core::remediation::Reason;
 use crate::core::selection::nodes_of;
-use crate::core::silence::{Scope, SilenceMatcher, Silenced, matchers};
-use crate::core::source::{Canary, Failure, WATCHDOG, gather};
+use crate::core::silence::{SilenceMatcher, Silenced, matchers};
+use crate::core::source::{Canary, Failure, gather};
 use crate::core::verify::AlertsSeen;
 use crate::error::Result;
 use crate::remedy::collect::Attached;
@@ -103,13 +104,15 @@ impl<'a> Alerts<'a> {
         if !self.settings.verify.alerts {
             return None;
         }
-        let key = LeaseKey { namespace: self.settings.lease_namespace.clone(), name: SYNC_LEASE.to_owned() };
-        let known = self.cluster.lease_annotations(&key).await.ok().flatten().unwrap_or_default();
-        let canary_was_seen = Memory::read(&known).canary.as_deref() == Some(WATCHDOG);
+        let known = self.known_by_sync().await;
         let settings = self.settings;
         let (selection, label) = (&settings.selection, &settings.cluster_label);
-        let canary = (&self.source.canary, canary_was_seen);
-        AlertsGone::new(node, reasons, selection, label, &self.source.filters, canary)
+        AlertsGone::new(node, reasons, selection, label, &self.source.filters, &self.source.canary, &known)
+    }
+
+    async fn known_by_sync(&self) -> Memory {
+        let key = LeaseKey { namespace: self.settings.lease_namespace.clone(), name: SYNC_LEASE.to_owned() };
+        Memory::read(&self.cluster.lease_annotations(&key).await.ok().flatten().unwrap_or_default())
     }
 
     /// Asks again and again, and tells what it hears. It has no end.
@@ -130,8 +133,10 @@ impl<'a> Alerts<'a> {
 
     /// What a silence for this node has to match, or why there is none.
     pub(super) async fn silenced(&self, node: &str) -> std::result::Result<Silenced, String> {
-        let asked = async { futures::join!(self.sources.fetch(None), self.cluster.list_nodes()) };
-        let (groups, nodes) = tokio::time::timeout(PATIENCE, asked).await.map_err(|_| no_answer())?;
+        let asked = async {
+            futures::join!(self.sources.fetch(None), self.cluster.list_nodes(), self.known_by_sync())
+        };
+        let (groups, nodes, known) = tokio::time::timeout(PATIENCE, asked).await.map_err(|_| no_answer())?;
         let nodes = nodes.map_err(|error| format!("the nodes cannot be listed: {error}"))?;
         let place = nodes.iter().position(|one| one.name == node).ok_or("the node is not listed")?;
         let gathered = gather(groups, &Canary::None, false);
@@ -145,6 +150,7 @@ impl<'a> Alerts<'a> {
             policy: &self.settings.selection,
             cluster_label: &self.settings.cluster_label,
             filters: &self.source.filters,
+            known: &known.clusters,
         };
         matchers(&gathered.alerts, &nodes, place, scope)
     }

@@ -72,18 +72,20 @@ pub(super) async fn remembered(hold: Option<&Hold>, settings: &SyncSettings, clu
     Memory::read(&annotations)
 }
 
-/// What `status` and the next round want to know. A round over some of the nodes says nothing about all.
+/// What `status` and the next round want to know. A round over some of the nodes, or one that was refused, says nothing
+/// about all nodes, but alerts are matched with all.
 pub(super) fn annotations(report: &Report, settings: &SyncSettings) -> BTreeMap<String, String> {
-    if settings.is_limited() {
-        return BTreeMap::new();
-    }
     let conditions = &settings.round.conditions;
+    let memory = report.round.memory(report.failures().next().is_none());
+    if settings.is_limited() || report.refused.is_some() {
+        return memory.clusters.annotations().map(|(name, value)| (name.to_owned(), value)).into();
+    }
     Memory {
         last_by: Some(holder()),
         interval: Some(settings.interval),
         prefix: Some(conditions.prefix.clone()),
         heartbeat_interval: Some(conditions.heartbeat_interval),
-        ..report.round.memory(report.failures().next().is_none())
+        ..memory
     }
     .annotations()
 }

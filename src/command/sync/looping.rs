@@ -277,13 +277,7 @@ impl Loop<'_> {
         self.tell_sources(&fetched.trust);
         // Unless all is known now, what is new may need what fired before.
         let (nodes, _) = self.take_nodes(fetched.trust.state == SourceState::Full);
-        let (plans, mut report) = match decide(&fetched, &left.memory, &nodes, |_| true, &self.job()) {
-            Ok(decided) => decided,
-            Err(error) => {
-                self.ui.error(&error);
-                return Ok(());
-            }
-        };
+        let (plans, mut report) = decide(&fetched, &left.memory, &nodes, |_| true, &self.job());
         let (written, stopped) = match left.refusal.skips_round().filter(|_| !plans.is_empty()) {
             Some(error) => (refused(&plans, error), None),
             None => self.write(hold, &plans, &mut left.refusal).await,
@@ -314,9 +308,8 @@ impl Loop<'_> {
         let fresh = left.last_full.as_ref().filter(|(at, _)| may_write && is_fresh(at));
         let Some((_, fetched)) = fresh else { return Ok(()) };
         let is_news = |node: &Node| news.contains(&node.name);
-        let Ok((plans, _)) = decide(fetched, &Memory::default(), &nodes, is_news, &self.job()) else {
-            return Ok(()); // the round has said why
-        };
+        let known = Memory { clusters: left.memory.clusters.clone(), ..Memory::default() };
+        let (plans, _) = decide(fetched, &known, &nodes, is_news, &self.job());
         let (written, stopped) = self.write(hold, &plans, &mut left.refusal).await;
         print_failures(failures(&written), self.ui);
         stopped.map_or(Ok(()), Err)

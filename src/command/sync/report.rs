@@ -28,6 +28,8 @@ pub(super) struct Report {
     pub(super) nodes: usize,
     pub(super) counts: Counts,
     pub(super) written: Vec<NodeResult>,
+    /// Why nothing was written at all.
+    pub(super) refused: Option<Error>,
 }
 
 impl Report {
@@ -36,6 +38,9 @@ impl Report {
     }
 
     pub(super) fn print(&self, settings: &SyncSettings, ui: &Ui) {
+        if self.refused.is_some() {
+            return;
+        }
         match settings.output {
             Some(format) => ui.document(&render::document("SyncReport", &self.document(settings), format)),
             None => print_changes(&self.written, settings, ui),
@@ -47,6 +52,9 @@ impl Report {
 
     /// The first that applies (spec §6.8).
     pub(super) fn exit(self, settings: &SyncSettings) -> Result<Exit> {
+        if let Some(error) = self.refused {
+            return Err(error);
+        }
         let failed = self.failures().count();
         if failed > 0 {
             let skipped =
@@ -99,6 +107,7 @@ impl Report {
         for (count, what) in [
             (counts.unmatched, "unmatched"),
             (counts.ambiguous, "ambiguous"),
+            (counts.other_clusters, "of other clusters"),
             (counts.excluded, "excluded"),
             (counts.expression_errors, "not judged"),
             (counts.silenced, "silenced"),

@@ -7,6 +7,10 @@ use crate::support::{World, scenarios};
 const MINUTE: SignedDuration = SignedDuration::from_mins(1);
 
 scenarios![
+    t15_d1_another_clusters_alert_alone_is_several_clusters,
+    t15_d1_what_was_seen_once_is_remembered_though_nothing_was_written,
+    t15_d1_watchdogs_of_two_clusters_show_both,
+    t15_d1_without_a_lease_or_all_sources_nothing_is_learnt,
     t15_d2_an_alert_of_a_node_that_is_gone_holds_nothing_else,
     t15_d6_two_alerts_in_another_script_are_two_conditions,
     t15_d6_what_upstream_wrote_is_taken_over,
@@ -58,4 +62,114 @@ fn t15_d6_what_upstream_wrote_is_taken_over(world: &World) {
     world.sync(&[]).exits(0).prints("").says("1 alert, 1 matched");
     assert_eq!(status(world, &node, "Перегрев"), "True");
     assert_eq!(world.owned(&node).len(), 1);
+}
+
+/// Of one alert name of this cluster and one of another with the same node names; none of them is filtered.
+fn of(world: &World, cluster: &str, alertname: &str, node: &str, fires: bool) {
+    world.alert(
+        &[("alertname", alertname), ("node", node), ("cluster", cluster)],
+        &format!("of {cluster}"),
+        fires,
+    );
+}
+
+fn t15_d1_another_clusters_alert_alone_is_several_clusters(world: &World) {
+    let node = world.node("worker2b");
+    of(world, "a", "X", &node, true);
+    world
+        .sync(&[])
+        .exits(0)
+        .prints("node/worker2b condition/AlertManager_X True (added)")
+        .says(r#"note: cluster "a" is taken for this cluster"#);
+    of(world, "a", "X", &node, false);
+    of(world, "b", "Y", &node, true);
+    let before = world.owned(&node);
+    for more in [&[][..], &["--dry-run"], &["worker2b"]] {
+        let name = world.name("worker2b");
+        let more: Vec<&str> =
+            more.iter().map(|word| if *word == "worker2b" { &*name } else { word }).collect();
+        world
+            .sync(&more)
+            .exits(2)
+            .prints("")
+            .says(r#"error: alerts of several clusters: cluster "b" matches nodes here, and this cluster is "a"; nothing was written"#)
+            .says(r#"hint: this cluster's alone: --filter 'cluster="a"'"#)
+            .says(r#"hint: if it is called so now: --filter 'cluster="b"'"#);
+    }
+    assert_eq!(world.owned(&node), before);
+    // Together with its own, too.
+    of(world, "a", "X", &node, true);
+    world.sync(&[]).exits(2).prints("");
+    world.sync(&["--filter", r#"cluster="a""#]).exits(0).prints("");
+    // Those that name no node here do no harm.
+    of(world, "b", "Y", &node, false);
+    of(world, "b", "Y", &world.name("elsewhere"), true);
+    world.sync(&[]).exits(0).prints("").says("1 of other clusters");
+    assert_eq!(world.owned(&node).len(), 1);
+}
+
+fn t15_d1_what_was_seen_once_is_remembered_though_nothing_was_written(world: &World) {
+    let node = world.node("w1");
+    of(world, "a", "X", &node, true);
+    of(world, "b", "Y", &node, true);
+    world.sync(&[]).exits(2).prints("");
+    for cluster in ["a", "b"] {
+        of(world, "a", "X", &node, cluster == "a");
+        of(world, "b", "Y", &node, cluster == "b");
+        world
+            .sync(&[])
+            .exits(2)
+            .prints("")
+            .says(r#"alerts of several clusters (cluster "a", "b") match nodes here; nothing was written"#);
+    }
+    assert_eq!(world.owned(&node).len(), 0);
+    // A filter says it once and for all.
+    of(world, "a", "X", &node, true);
+    of(world, "b", "Y", &node, false);
+    world
+        .sync(&["--filter", r#"cluster="a""#])
+        .exits(0)
+        .prints("node/w1 condition/AlertManager_X True (added)");
+    world.sync(&[]).exits(0).prints("");
+    of(world, "b", "X", &node, true);
+    world.sync(&[]).exits(2);
+}
+
+/// The watchdogs are asked for beyond receiver and filter, and each cluster has one.
+fn t15_d1_watchdogs_of_two_clusters_show_both(world: &World) {
+    let (node, watchdog) = (world.node("w1"), world.name("alive"));
+    let sync = |more: &[&str]| world.sync(&[&["--require-alert", &watchdog], more].concat());
+    for cluster in ["a", "b"] {
+        world.alert(&[("alertname", &watchdog), ("cluster", cluster)], "", true);
+    }
+    sync(&[]).exits(0).says(r#"Warning: alerts of several clusters (cluster "a", "b") are listed"#);
+    of(world, "b", "Y", &node, true);
+    sync(&[]).exits(2).prints("").says("several clusters");
+    assert_eq!(world.owned(&node).len(), 0);
+    sync(&["--filter", r#"cluster="a""#]).exits(0).prints("");
+    // Now it is known: only one that matches a node here is too much.
+    of(world, "b", "Y", &node, false);
+    sync(&[]).exits(0).prints("").never_says("several clusters");
+}
+
+fn t15_d1_without_a_lease_or_all_sources_nothing_is_learnt(world: &World) {
+    let node = world.node("w1");
+    of(world, "a", "X", &node, true);
+    world
+        .sync(&["--no-lease"])
+        .exits(2)
+        .prints("")
+        .says(r#"alerts of cluster "a" match nodes here, and without a Lease nothing remembers whose they are; nothing was written"#)
+        .says(r#"hint: if they are this cluster's: --filter 'cluster="a"'"#);
+    world
+        .sync(&["--warmup", "8760h"])
+        .exits(12)
+        .prints("")
+        .says(r#"Warning: alerts of cluster "a" match nodes here; none is applied until a complete round shows no other cluster"#);
+    assert_eq!(world.owned(&node).len(), 0);
+    world
+        .sync(&["--no-lease", "--filter", r#"cluster="a""#])
+        .exits(0)
+        .prints("node/w1 condition/AlertManager_X True (added)");
+    world.sync(&[]).exits(0).says(r#"note: cluster "a" is taken for this cluster"#);
 }
