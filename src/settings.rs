@@ -13,6 +13,7 @@ use serde_saphyr::Spanned;
 
 use crate::cli::{Cli, Command};
 use crate::error::{Error, Result};
+use crate::trusted_file;
 
 mod check;
 mod remediate;
@@ -252,16 +253,13 @@ impl File {
         };
         let is_named = named.is_some();
         let Some(path) = named.or_else(fallback) else { return Ok(Self::default()) };
-        let text = match std::fs::read_to_string(&path) {
+        let text = match trusted_file::open(&path).and_then(std::io::read_to_string) {
             Ok(text) => text,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound && !is_named => {
                 return Ok(Self::default());
             }
             Err(error) => {
-                return Err(Error::usage(format!(
-                    "cannot read the configuration file {}: {error}",
-                    path.display()
-                )));
+                return Err(trusted_file::unread("cannot read the configuration file", &path, &error));
             }
         };
         if text.lines().all(|line| line.trim().is_empty() || line.trim_start().starts_with('#')) {

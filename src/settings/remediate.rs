@@ -17,6 +17,7 @@ use crate::core::hosts::Hosts;
 use crate::core::remediation::{Method, State};
 use crate::core::selection::SelectionPolicy;
 use crate::error::{Error, Result};
+use crate::trusted_file;
 
 #[derive(Debug, Clone)]
 #[allow(clippy::struct_excessive_bools)] // flags are independent of each other
@@ -259,6 +260,12 @@ impl RebootSettings {
         if given_method == Some(Method::Command) && command.is_empty() {
             return Err(Error::usage("--reboot-method command needs --reboot-command")
                 .hint("--reboot-command 'ipmitool -H {node}.bmc.example -f /etc/bmc power cycle'"));
+        }
+        // ssh says itself that a file is missing, and does not look who may write to one that is named. Whatever the method
+        // is: a remediation that is resumed goes on with the one that it was begun with.
+        if let Some(file) = args.ssh_config.as_ref().filter(|file| file.exists()) {
+            trusted_file::open(file)
+                .map_err(|error| trusted_file::unread("cannot read --ssh-config", file, &error))?;
         }
         Ok(Self {
             method: given_method.unwrap_or(Method::Pod),

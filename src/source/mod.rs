@@ -353,7 +353,7 @@ fn name_of(address: &Address) -> String {
 /// Without a file: nothing special, and redirects are followed.
 fn read_config(path: Option<&Path>) -> Result<HttpConfig> {
     let Some(path) = path else { return Ok(HttpConfig::default()) };
-    let text = http_config::read_text(path).map_err(|why| Error::usage(format!("--http-config: {why}")))?;
+    let text = http_config::read_configuration(path)?;
     // Prometheus' rule: relative to the file that names them.
     let directory = path.parent().unwrap_or(Path::new(""));
     http_config::parse(&text, directory).map_err(|mistake| {

@@ -12,6 +12,8 @@ use rustls::ProtocolVersion;
 use secrecy::{ExposeSecret, SecretSlice, SecretString};
 
 use super::{Auth, Given, HttpConfig, Proxy, sensitive};
+use crate::error::Error;
+use crate::trusted_file;
 
 /// No token, certificate or configuration is longer.
 const MAX_FILE: u64 = 1 << 20;
@@ -151,9 +153,12 @@ impl Given {
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, String> {
+    read_from(File::open(path), path)
+}
+
+fn read_from(file: std::io::Result<File>, path: &Path) -> Result<Vec<u8>, String> {
     let mut bytes = Vec::new();
-    File::open(path)
-        .and_then(|file| file.take(MAX_FILE + 1).read_to_end(&mut bytes))
+    file.and_then(|file| file.take(MAX_FILE + 1).read_to_end(&mut bytes))
         .map_err(|error| format!("cannot read {}: {error}", path.display()))?;
     if bytes.len() as u64 > MAX_FILE {
         return Err(format!("{} is larger than 1 MiB", path.display()));
@@ -161,6 +166,18 @@ fn read(path: &Path) -> Result<Vec<u8>, String> {
     Ok(bytes)
 }
 
-pub(in crate::source) fn read_text(path: &Path) -> Result<String, String> {
-    String::from_utf8(read(path)?).map_err(|_| format!("{} is not text in UTF-8", path.display()))
+fn read_text(path: &Path) -> Result<String, String> {
+    text(read(path)?, path)
+}
+
+/// The configuration itself, which only its owner may write to.
+pub(in crate::source) fn read_configuration(path: &Path) -> Result<String, Error> {
+    let file = trusted_file::open(path)
+        .map_err(|error| trusted_file::unread("--http-config: cannot read", path, &error))?;
+    let read = read_from(Ok(file), path).and_then(|bytes| text(bytes, path));
+    read.map_err(|why| Error::usage(format!("--http-config: {why}")))
+}
+
+fn text(bytes: Vec<u8>, path: &Path) -> Result<String, String> {
+    String::from_utf8(bytes).map_err(|_| format!("{} is not text in UTF-8", path.display()))
 }
