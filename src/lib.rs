@@ -18,6 +18,7 @@ pub mod settings;
 mod signal;
 pub mod source;
 mod telemetry;
+mod tls;
 mod trusted_file;
 pub mod ui;
 

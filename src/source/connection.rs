@@ -28,8 +28,8 @@ use secrecy::ExposeSecret;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tower_service::Service;
 
-use super::http_config::{Loaded, LoadedTls, Proxy};
-use super::tls;
+use super::http_config::{Loaded, Proxy};
+use crate::tls::{Tls, client_config};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -49,18 +49,18 @@ pub(super) struct Client {
     proxy: Arc<Matcher>,
     /// What it was made of: it is replaced when that changes.
     dial: Option<Dial>,
-    tls: LoadedTls,
+    tls: Tls,
     proxy_parts: ProxyParts,
 }
 
 impl Client {
     pub(super) fn new(dial: Option<Dial>, loaded: &Loaded) -> Result<Self, String> {
-        let tls_config = Arc::new(tls::client_config(&loaded.tls)?);
+        let tls_config = Arc::new(client_config(&loaded.tls).map_err(|why| format!("tls_config: {why}"))?);
         // TLS to a proxy is checked as usual, whatever the source's own settings are.
-        let proxy_tls = if loaded.tls == LoadedTls::default() {
+        let proxy_tls = if loaded.tls == Tls::default() {
             Arc::clone(&tls_config)
         } else {
-            Arc::new(tls::client_config(&LoadedTls::default())?)
+            Arc::new(client_config(&Tls::default())?)
         };
         let proxy = Arc::new(match &loaded.proxy {
             _ if dial.is_some() => Matcher::builder().build(),

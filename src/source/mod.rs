@@ -8,7 +8,6 @@ mod prometheus;
 mod raw;
 mod request;
 mod silences;
-mod tls;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;

@@ -8,11 +8,11 @@ use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use http::header::AUTHORIZATION;
 use http::{HeaderMap, HeaderValue};
-use rustls::ProtocolVersion;
 use secrecy::{ExposeSecret, SecretSlice, SecretString};
 
 use super::{Auth, Given, HttpConfig, Proxy, sensitive};
 use crate::error::Error;
+use crate::tls::Tls;
 use crate::trusted_file;
 
 /// No token, certificate or configuration is longer.
@@ -23,40 +23,11 @@ const MAX_FILE: u64 = 1 << 20;
 pub(in crate::source) struct Loaded {
     /// `Authorization` and `http_headers`: for the source's own host and nobody else.
     pub(in crate::source) headers: HeaderMap,
-    pub(in crate::source) tls: LoadedTls,
+    pub(in crate::source) tls: Tls,
     pub(in crate::source) proxy: Proxy,
     pub(in crate::source) follows_redirects: bool,
     /// What must not be shown, should a server repeat it.
     pub(in crate::source) secrets: Vec<SecretString>,
-}
-
-#[derive(Default, Clone)]
-pub(in crate::source) struct LoadedTls {
-    pub(in crate::source) ca: Option<SecretSlice<u8>>,
-    pub(in crate::source) identity: Option<(SecretSlice<u8>, SecretSlice<u8>)>,
-    pub(in crate::source) server_name: Option<String>,
-    pub(in crate::source) insecure_skip_verify: bool,
-    pub(in crate::source) only: Option<ProtocolVersion>,
-}
-
-/// A client is kept for as long as this holds.
-impl PartialEq for LoadedTls {
-    fn eq(&self, other: &Self) -> bool {
-        fn bytes(part: Option<&SecretSlice<u8>>) -> Option<&[u8]> {
-            part.map(ExposeSecret::expose_secret)
-        }
-        let cert = |tls: &Self| tls.identity.as_ref().map(|(cert, _)| cert.expose_secret().to_vec());
-        let key = |tls: &Self, other: &Self| match (&tls.identity, &other.identity) {
-            (Some((_, one)), Some((_, two))) => one.expose_secret() == two.expose_secret(),
-            (one, two) => one.is_none() && two.is_none(),
-        };
-        bytes(self.ca.as_ref()) == bytes(other.ca.as_ref())
-            && cert(self) == cert(other)
-            && key(self, other)
-            && self.server_name == other.server_name
-            && self.insecure_skip_verify == other.insecure_skip_verify
-            && self.only == other.only
-    }
 }
 
 impl HttpConfig {
@@ -83,7 +54,7 @@ impl HttpConfig {
         }
         let bytes = |given: &Option<Given>| given.as_ref().map(Given::bytes).transpose();
         let identity = bytes(&self.tls.cert)?.zip(bytes(&self.tls.key)?);
-        let tls = LoadedTls {
+        let tls = Tls {
             ca: bytes(&self.tls.ca)?,
             identity,
             server_name: self.tls.server_name.clone(),

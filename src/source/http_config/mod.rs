@@ -12,7 +12,7 @@ use rustls::ProtocolVersion;
 use secrecy::SecretString;
 use url::Url;
 
-pub(super) use load::{Loaded, LoadedTls, basic, read_configuration};
+pub(super) use load::{Loaded, basic, read_configuration};
 pub(crate) use yaml::Mistake;
 use yaml::{Found, Table};
 

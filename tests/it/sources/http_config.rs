@@ -111,7 +111,7 @@ fn tls_by_the_authority_of_the_file() {
     assert!(failure.hints[0].starts_with("does it speak TLS, with a certificate for this name? curl -v "));
     setup.file("ca.crt", "nothing");
     let failure = setup.only().unwrap_err();
-    assert!(failure.what.ends_with("tls_config: there is no certificate in ca_file"), "{failure:?}");
+    assert!(failure.what.ends_with("tls_config: there is no CA certificate in PEM"), "{failure:?}");
     let failure = Setup::new(vec![alertmanagers(&[&url])]).only().unwrap_err();
     assert!(failure.is_misconfigured, "the machine's authorities do not know it: {failure:?}");
     Setup::new(vec![alertmanagers(&[&url])])
@@ -142,7 +142,7 @@ fn tls_with_a_certificate_of_the_client() {
     let stranger = Authority::new("stranger").issue(&["client"]);
     setup.file("client.crt", &stranger.certificate);
     let failure = only(setup.fetch_by(&sources, None)).unwrap_err();
-    assert!(failure.what.contains("the client certificate and its key cannot be used"), "{failure:?}");
+    assert!(failure.what.contains("tls_config: the client's certificate is not for this key"), "{failure:?}");
     setup.file("client.key", &stranger.key);
     let failure = only(setup.fetch_by(&sources, None)).unwrap_err();
     assert!(failure.is_misconfigured, "{failure:?}");

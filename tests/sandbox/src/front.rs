@@ -3,8 +3,9 @@
 use std::net::{SocketAddr, TcpListener};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
+use std::time::{Duration, SystemTime};
 
-use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
+use rcgen::{BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::WebPkiClientVerifier;
@@ -47,6 +48,52 @@ impl Authority {
         let key = KeyPair::generate().expect("a key");
         let certificate = params.signed_by(&key, &self.issuer).expect("a certificate").pem();
         Identity { certificate, key: key.serialize_pem() }
+    }
+
+    /// One whose certificate and key are files of somebody else; `name` is the only part of its name.
+    pub fn of(name: &str, certificate: &str, key: &str) -> Self {
+        let mut params = CertificateParams::default();
+        params.distinguished_name = rcgen::DistinguishedName::new();
+        params.distinguished_name.push(DnType::CommonName, name);
+        let key = KeyPair::from_pem(key).expect("a key");
+        Self { issuer: Issuer::new(params, key), certificate: certificate.to_owned() }
+    }
+
+    /// A certificate of this key, which is PKCS #8 in PEM.
+    pub fn certify(&self, name: &str, key: &str) -> String {
+        let params = CertificateParams::new([name.to_owned()]).expect("a name");
+        let key = KeyPair::from_pem(key).expect("a key");
+        params.signed_by(&key, &self.issuer).expect("a certificate").pem()
+    }
+
+    /// For a client, from now on and for so long.
+    pub fn client(&self, name: &str, group: &str, valid_for: Duration) -> Identity {
+        let mut params = CertificateParams::default();
+        params.distinguished_name = rcgen::DistinguishedName::new();
+        params.distinguished_name.push(DnType::CommonName, name);
+        params.distinguished_name.push(DnType::OrganizationName, group);
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).expect("a time after 1970");
+        params.not_before = rcgen::date_time_ymd(1970, 1, 1) + now;
+        params.not_after = params.not_before + valid_for;
+        let key = KeyPair::generate().expect("a key");
+        let certificate = params.signed_by(&key, &self.issuer).expect("a certificate").pem();
+        Identity { certificate, key: key.serialize_pem() }
+    }
+}
+
+#[expect(clippy::expect_used, reason = "without certificates no such test can run")]
+impl Identity {
+    /// As `openssl req -x509` makes them: of a server of these names, which says of itself that it is an authority. Its last
+    /// day is in that year.
+    pub fn self_signed(names: &[&str], until: i32) -> Self {
+        let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+        let mut params = CertificateParams::new(names).expect("names");
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.not_after = rcgen::date_time_ymd(until, 12, 31);
+        let key = KeyPair::generate().expect("a key");
+        let certificate = params.self_signed(&key).expect("a certificate").pem();
+        Self { certificate, key: key.serialize_pem() }
     }
 }
 
