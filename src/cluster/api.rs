@@ -6,19 +6,19 @@ use std::time::{Duration, Instant};
 
 use backon::{BackoffBuilder, ExponentialBuilder};
 use futures::{Stream, StreamExt, stream};
-use http::{Request, Response, header};
+use http::{Request, Response, StatusCode, header};
 use http_body_util::BodyExt;
 use jiff::Timestamp;
-use kube::client::{Body, ClientBuilder};
+use kube::client::Body;
 use kube::core::Status;
 use serde::de::DeserializeOwned;
 
-use super::config;
+use super::connection::Connection;
 use super::error::{ApiError, Class};
 use super::server_time::ServerTime;
 use super::tasks::Tasks;
 use crate::cli::KubernetesArgs;
-use crate::error::{Error, Result, root_cause};
+use crate::error::{Result, root_cause};
 use crate::json;
 
 /// A server may ask for more patience than a person has.
@@ -32,16 +32,15 @@ const WEBHOOK_PAUSE: Duration = Duration::from_secs(1);
 /// No list of nodes is this long; an answer that is comes from something else.
 const MAX_ANSWER: u64 = 2 << 30;
 
+/// Why there is no answer, and how long the server wants to be left alone.
+pub(super) type Failure = (ApiError, Option<Duration>);
+
 type WarningHandler = Box<dyn Fn(&str) + Send + Sync>;
 
 /// A connection to one Kubernetes API server.
 pub struct Cluster {
-    client: kube::Client,
-    url: String,
-    /// Host and port of the proxy in between.
-    proxy: Option<String>,
+    connection: Connection,
     timeout: Duration,
-    is_inside: bool,
     pub(super) server_time: ServerTime,
     /// Leases that are being taken and released.
     pub(super) tasks: Tasks,
@@ -57,26 +56,9 @@ impl Cluster {
         args: &KubernetesArgs,
         on_warning: impl Fn(&str) + Send + Sync + 'static,
     ) -> Result<Self> {
-        let (config, is_inside) = config::load(args).await?;
-        let timeout = args.request_timeout.unwrap_or_default().unsigned_abs();
-        let url = config.cluster_url.to_string();
-        let host_and_port = |proxy: &http::Uri| {
-            let port = proxy.port().map(|port| format!(":{port}")).unwrap_or_default();
-            format!("{}{port}", proxy.host().unwrap_or_default())
-        };
-        let proxy = config.proxy_url.as_ref().map(host_and_port);
-        let client = ClientBuilder::try_from(config)
-            .map_err(|error| {
-                Error::usage(format!("cannot set up the connection to {url}: {}", root_cause(&error)))
-                    .hint("kubectl config view --minify")
-            })?
-            .build();
         Ok(Self {
-            client,
-            url,
-            proxy,
-            timeout,
-            is_inside,
+            connection: Box::pin(Connection::open(args)).await?,
+            timeout: args.request_timeout.unwrap_or_default().unsigned_abs(),
             server_time: ServerTime::default(),
             tasks: Tasks::default(),
             seen_warnings: Mutex::default(),
@@ -88,15 +70,16 @@ impl Cluster {
     /// Whether this is a pod of the cluster, which reaches other pods directly. A kubeconfig, even in a pod, may be of
     /// another cluster.
     pub fn is_in_cluster(&self) -> bool {
-        self.is_inside
+        self.connection.is_inside
     }
 
     pub fn url(&self) -> &str {
-        &self.url
+        &self.connection.url
     }
 
-    pub(super) fn client(&self) -> kube::Client {
-        self.client.clone()
+    /// Whether the server accepted our credentials when it was asked last, and there were any.
+    pub fn is_known(&self) -> bool {
+        self.connection.is_known()
     }
 
     pub(super) fn timeout(&self) -> Duration {
@@ -104,7 +87,7 @@ impl Cluster {
     }
 
     pub(super) fn timed_out(&self) -> String {
-        format!("{} did not answer within {}s (--request-timeout)", self.url, self.timeout.as_secs())
+        format!("{} did not answer within {}s (--request-timeout)", self.url(), self.timeout.as_secs())
     }
 
     /// How many distinct warnings the server has sent.
@@ -217,12 +200,54 @@ impl Cluster {
     }
 
     /// Sends once: for who decides itself what an answer means, as for evictions, where 429 is a disruption budget's.
-    pub(super) async fn try_once(
+    pub(super) async fn try_once(&self, request: Request<Vec<u8>>) -> Result<Response<Body>, Failure> {
+        // What a renewal takes is on the heap: it is a part of all that asks the server anything.
+        Box::pin(self.as_known(|client| self.answer(client, request.clone()))).await
+    }
+
+    /// Sends as who we are. If the server does not know that one, once more as who we are by then: what proves it may end
+    /// earlier than it says.
+    pub(super) async fn as_known<T, F>(&self, send: impl Fn(kube::Client) -> F) -> Result<T, Failure>
+    where
+        F: Future<Output = Result<T, Failure>>,
+    {
+        let without = |why: String| {
+            let url = self.url();
+            (
+                ApiError::Transport(format!(
+                    "Unable to connect to the server {url}: getting credentials: {why}"
+                )),
+                None,
+            )
+        };
+        let is_unknown = |answer: &Result<T, Failure>| {
+            answer.as_ref().err().and_then(|(error, _)| error.code()) == Some(StatusCode::UNAUTHORIZED)
+        };
+        let mut current = self.connection.client().await.map_err(without)?;
+        let mut answer = send(current.client.clone()).await;
+        if is_unknown(&answer) && self.connection.is_other_than(&current).await.map_err(without)? {
+            current = self.connection.client().await.map_err(without)?;
+            answer = send(current.client).await;
+        }
+        if is_unknown(&answer)
+            && let Err((ApiError::Status(status), _)) = &mut answer
+        {
+            let ended = self.connection.ended().await;
+            status.message.extend(ended.map(|at| format!("; the credentials ended at {at}")));
+            self.connection.known(false);
+        } else if !matches!(answer, Err((ApiError::Transport(_) | ApiError::Broken(_), _))) {
+            self.connection.known(true);
+        }
+        answer
+    }
+
+    async fn answer(
         &self,
+        client: kube::Client,
         request: Request<Vec<u8>>,
-    ) -> Result<Response<Body>, (ApiError, Option<Duration>)> {
+    ) -> Result<Response<Body>, Failure> {
         let sent_at = Timestamp::now();
-        let sent = json::within(self.timeout, self.client.send(request.map(Body::from))).await;
+        let sent = json::within(self.timeout, client.send(request.map(Body::from))).await;
         let response = match sent {
             None => {
                 return Err((ApiError::Broken(self.timed_out()), None));
@@ -248,8 +273,8 @@ impl Cluster {
         let refused = cause
             .downcast_ref::<std::io::Error>()
             .is_some_and(|error| error.kind() == std::io::ErrorKind::ConnectionRefused);
-        let url = &self.url;
-        ApiError::Transport(match &self.proxy {
+        let url = self.url();
+        ApiError::Transport(match &self.connection.proxy {
             Some(proxy) => {
                 format!("Unable to connect to the server {url} through the proxy {proxy}: {cause}")
             }

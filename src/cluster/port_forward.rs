@@ -14,10 +14,10 @@ use kube::Api;
 use kube::api::Portforwarder;
 use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf};
 
-use super::api::Cluster;
+use super::api::{Cluster, Failure};
 use super::error::{ApiError, Rule};
 use super::services::PodKey;
-use crate::error::{Error, Exit, Result};
+use crate::error::{Error, Exit};
 use crate::json;
 
 /// What a WebSocket needs: it is a GET, and since 1.35 the API server asks for `create` besides
@@ -35,8 +35,13 @@ pub struct PortForward {
 
 impl Cluster {
     /// Connects to a port of a pod. That the pod listens there is only known when something is read.
-    pub async fn port_forward(&self, pod: &PodKey, port: u16) -> Result<PortForward> {
-        let pods: Api<Pod> = Api::namespaced(self.client(), &pod.namespace);
+    pub async fn port_forward(&self, pod: &PodKey, port: u16) -> Result<PortForward, Error> {
+        let forwarded = Box::pin(self.as_known(|client| self.forward(client, pod, port))).await;
+        forwarded.map_err(|(error, _)| explain(&error, pod, port))
+    }
+
+    async fn forward(&self, client: kube::Client, pod: &PodKey, port: u16) -> Result<PortForward, Failure> {
+        let pods: Api<Pod> = Api::namespaced(client, &pod.namespace);
         let opened = json::within(self.timeout(), pods.portforward(&pod.name, &[port])).await;
         let error = match opened {
             Some(Ok(mut forwarder)) => {
@@ -54,7 +59,7 @@ impl Cluster {
             Some(Err(error)) => self.transport(&error),
             None => ApiError::Broken(self.timed_out()),
         };
-        Err(explain(&error, pod, port))
+        Err((error, None))
     }
 }
 

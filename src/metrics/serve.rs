@@ -26,17 +26,23 @@ const CONNECTIONS: usize = 32;
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Whether the loop goes on, and has begun to work.
-#[derive(Debug)]
 pub struct Health {
     /// Without a sign of life for so long it hangs.
     patience: Duration,
     last_sign: Mutex<Instant>,
     ready: AtomicBool,
+    is_known: Box<dyn Fn() -> bool + Send + Sync>,
 }
 
 impl Health {
-    pub fn new(patience: Duration) -> Self {
-        Self { patience, last_sign: Mutex::new(Instant::now()), ready: AtomicBool::new(false) }
+    /// `is_known`: whether the API server has accepted our credentials last.
+    pub fn new(patience: Duration, is_known: impl Fn() -> bool + Send + Sync + 'static) -> Self {
+        Self {
+            patience,
+            last_sign: Mutex::new(Instant::now()),
+            ready: AtomicBool::new(false),
+            is_known: Box::new(is_known),
+        }
     }
 
     /// To be called again within the patience, whether this process writes or stands by.
@@ -49,8 +55,14 @@ impl Health {
         self.ready.store(is_ready, Ordering::Relaxed);
     }
 
-    fn hangs(&self) -> bool {
-        self.last_sign.lock().unwrap_or_else(PoisonError::into_inner).elapsed() > self.patience
+    /// Why it is of no use, if it is not.
+    fn fails(&self) -> Option<&'static str> {
+        let last_sign = *self.last_sign.lock().unwrap_or_else(PoisonError::into_inner);
+        if last_sign.elapsed() > self.patience {
+            return Some("no sign of life from the loop\n");
+        }
+        // Everybody may ask here, and the reason may be what a credential plugin said.
+        (!(self.is_known)()).then_some("the API server does not accept our credentials; the log says why\n")
     }
 }
 
@@ -112,10 +124,10 @@ fn answer<B>(request: &Request<B>, metrics: &Metrics, health: &Health) -> Respon
     let (status, kind, text) = match request.uri().path() {
         _ if !is_read => (StatusCode::METHOD_NOT_ALLOWED, PLAIN, "only GET\n".to_owned()),
         "/metrics" => (StatusCode::OK, OPEN_METRICS, metrics.encode()),
-        "/healthz" if health.hangs() => {
-            (StatusCode::SERVICE_UNAVAILABLE, PLAIN, "no sign of life from the loop\n".to_owned())
-        }
-        "/healthz" => (StatusCode::OK, PLAIN, "ok\n".to_owned()),
+        "/healthz" => match health.fails() {
+            Some(why) => (StatusCode::SERVICE_UNAVAILABLE, PLAIN, why.to_owned()),
+            None => (StatusCode::OK, PLAIN, "ok\n".to_owned()),
+        },
         "/readyz" if health.ready.load(Ordering::Relaxed) => (StatusCode::OK, PLAIN, "ok\n".to_owned()),
         "/readyz" => (StatusCode::SERVICE_UNAVAILABLE, PLAIN, "not ready\n".to_owned()),
         _ => (StatusCode::NOT_FOUND, PLAIN, "there are /metrics, /healthz and /readyz\n".to_owned()),

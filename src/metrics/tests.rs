@@ -84,7 +84,7 @@ async fn get(address: std::net::SocketAddr, request: String) -> String {
 async fn health_readiness_and_metrics_are_served() {
     let server = Server::bind("127.0.0.1:0".parse().expect("an address")).await.expect("a port");
     let address = server.address().expect("an address");
-    let health = Arc::new(Health::new(Duration::from_secs(60)));
+    let health = Arc::new(Health::new(Duration::from_secs(60), || true));
     let serving = tokio::spawn(server.run(Arc::new(one_round()), health.clone()));
     let ask =
         |path: &str| get(address, format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"));
@@ -111,7 +111,7 @@ async fn health_readiness_and_metrics_are_served() {
 async fn a_loop_that_hangs_is_not_alive() {
     let server = Server::bind("127.0.0.1:0".parse().expect("an address")).await.expect("a port");
     let address = server.address().expect("an address");
-    let serving = tokio::spawn(server.run(Arc::default(), Arc::new(Health::new(Duration::ZERO))));
+    let serving = tokio::spawn(server.run(Arc::default(), Arc::new(Health::new(Duration::ZERO, || true))));
     let answer = get(address, "GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".into()).await;
     assert!(answer.starts_with("HTTP/1.1 503"), "{answer}");
     serving.abort();

@@ -74,7 +74,13 @@ async fn until_held(
         let WatchedNode::Here(view) = view else {
             soak.restart(); // a flap would go unseen
             (state, is_certain) = (SoakState::Failing, false);
-            tell.tell(News::Wait { elapsed: began.elapsed(), facts: "the node cannot be seen" });
+            let facts = match &view {
+                WatchedNode::Unknown { why, .. } | WatchedNode::Denied { why } => {
+                    format!("the node is not visible: {why}")
+                }
+                WatchedNode::Here(_) | WatchedNode::Gone => "the node is gone".to_owned(),
+            };
+            tell.tell(News::Wait { elapsed: began.elapsed(), facts: &facts });
             wait(&mut views, &mut daemon_sets).await;
             continue;
         };

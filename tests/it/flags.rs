@@ -4,7 +4,7 @@ use std::process::Command;
 
 use serde_json::Value;
 
-use crate::support::{Run, World, command, run};
+use crate::support::{Behind, Run, World, command, run};
 
 /// What the API server got with the list of nodes.
 fn listed(world: &World) -> ::sandbox::Request {
@@ -24,6 +24,8 @@ fn requests_carry_our_name() {
 #[test]
 fn kubernetes_flags_work_before_and_after_the_command() {
     let world = World::sandbox();
+    let behind = Behind::tls(&world, None);
+    let kubeconfig = behind.kubeconfig("token: sandbox");
     let flags = [
         "--as",
         "jane",
@@ -45,6 +47,8 @@ fn kubernetes_flags_work_before_and_after_the_command() {
         "--receiver",
         "node-condition-k8s",
         "--no-lease",
+        "--kubeconfig",
+        kubeconfig.to_str().unwrap(),
     ];
     for arguments in [[&flags[..], &sync].concat(), [&sync[..], &flags].concat()] {
         world.api().forget_requests();
@@ -72,7 +76,9 @@ fn kubeconfigs_are_merged_and_exec_plugins_run() {
     );
     let user = world.file("user", &format!("apiVersion: v1\nkind: Config\n{user}"));
     let missing = user.with_file_name("missing");
-    let paths = std::env::join_paths([&missing, &user, world.kubeconfig()]).unwrap();
+    let behind = Behind::tls(&world, None);
+    let kubeconfig = behind.kubeconfig("token: sandbox");
+    let paths = std::env::join_paths([&missing, &user, &kubeconfig]).unwrap();
     run(world.sync_command(&["--user", "plugin"]).env("KUBECONFIG", paths)).exits(0);
     assert_eq!(listed(&world).header("authorization"), "Bearer from-a-plugin");
 }

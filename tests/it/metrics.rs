@@ -10,7 +10,7 @@ use crate::watch::eventually;
 scenarios![a_loop_is_ready_and_tells_what_it_did, a_port_that_is_taken_is_an_error];
 
 /// The status and the text.
-fn get(world: &World, url: &str) -> Option<(u16, String)> {
+pub(crate) fn get(world: &World, url: &str) -> Option<(u16, String)> {
     world.block_on(async {
         let answer = reqwest::get(url).await.ok()?;
         Some((answer.status().as_u16(), answer.text().await.ok()?))

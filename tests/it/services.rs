@@ -2,6 +2,7 @@
 //!
 //! On the real control plane a port-forward goes through the API server to a kubelet double, over TLS.
 
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 use ::sandbox::{Authority, Front};
@@ -11,7 +12,7 @@ use sciuro::cluster::{Cluster, PodKey, ServiceKey};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use crate::support::{Fleet, World, run, scenarios};
+use crate::support::{Behind, Fleet, World, run, scenarios};
 
 scenarios![
     the_ready_pods_of_a_service_are_found,
@@ -29,8 +30,12 @@ scenarios![
 ];
 
 fn cluster(world: &World, user: Option<&str>) -> Cluster {
+    connected(world, world.kubeconfig(), user)
+}
+
+fn connected(world: &World, kubeconfig: &Path, user: Option<&str>) -> Cluster {
     let args = KubernetesArgs {
-        kubeconfig: Some(world.kubeconfig().to_owned()),
+        kubeconfig: Some(kubeconfig.to_owned()),
         impersonate: user.map(str::to_owned),
         request_timeout: Some(SignedDuration::from_secs(10)),
         ..KubernetesArgs::default()
@@ -276,7 +281,8 @@ fn an_alertmanager_answers_through_a_port_forward(world: &World) {
 fn each_connection_is_a_request_of_its_own_by_who_we_are() {
     let world = World::sandbox();
     let pod = forwarded(&world);
-    let cluster = cluster(&world, None);
+    let behind = Behind::tls(&world, None);
+    let cluster = connected(&world, &behind.kubeconfig("token: sandbox"), None);
     for _ in 0..2 {
         world.block_on(exchange(&cluster, &pod, 9093, REQUEST)).unwrap();
     }

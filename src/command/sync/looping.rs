@@ -51,8 +51,9 @@ pub(super) async fn run(
     ui: &Arc<Ui>,
 ) -> Result<Exit> {
     let interval = settings.interval.unsigned_abs();
-    let (metrics, health) =
-        (Arc::new(Metrics::default()), Arc::new(Health::new(3 * interval + LONGEST_ROUND)));
+    let who = cluster.clone();
+    let health = Arc::new(Health::new(3 * interval + LONGEST_ROUND, move || who.is_known()));
+    let metrics = Arc::new(Metrics::default());
     let server = match settings.metrics_addr {
         Some(address) => Some(Server::bind(address).await?),
         None => None,

@@ -1,5 +1,6 @@
 //! A world to run `kubectl sciuro` in, on the sandbox or on the real control plane.
 
+mod behind_tls;
 mod binary;
 mod carrier;
 mod cluster;
@@ -15,6 +16,7 @@ mod session;
 mod webhook;
 mod world;
 
+pub use behind_tls::{Behind, kubeconfig};
 pub use binary::{Run, command, run};
 pub use carrier::Carrier;
 pub use cluster::Cluster;

@@ -1,3 +1,5 @@
 //! Certificates, servers and signals.
 
+mod certificates;
 mod hangups;
+mod rotation;
