@@ -16,6 +16,7 @@ pub mod findings;
 pub mod gates;
 pub mod helper;
 pub mod hosts;
+pub mod invisible;
 mod labels;
 pub mod matcher;
 pub mod matching;

@@ -3,17 +3,18 @@
 use std::borrow::Cow;
 use std::fmt::Write;
 
-/// Makes control characters and those that change the direction of text visible, as kubectl does with ESC
-/// (`^[`, `kubectl/pkg/util/term`).
+use crate::core::invisible::marked;
+
+/// Makes what [marked] finds visible, ESC as kubectl does (`^[`, `kubectl/pkg/util/term`).
 pub fn escape(text: &str) -> Cow<'_, str> {
-    if !text.chars().any(is_hostile) {
+    if marked(text).all(|(_, is_hostile)| !is_hostile) {
         return Cow::Borrowed(text);
     }
     let mut safe = String::with_capacity(text.len() + 8);
-    for character in text.chars() {
+    for (character, is_hostile) in marked(text) {
         match character {
             '\u{1b}' => safe.push_str("^["),
-            _ if is_hostile(character) => {
+            _ if is_hostile => {
                 // Writing to a String does not fail.
                 let _ = write!(safe, "{}", character.escape_default());
             }
@@ -21,11 +22,6 @@ pub fn escape(text: &str) -> Cow<'_, str> {
         }
     }
     Cow::Owned(safe)
-}
-
-fn is_hostile(character: char) -> bool {
-    character.is_control()
-        || matches!(character, '\u{200e}' | '\u{200f}' | '\u{061c}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 #[cfg(test)]
@@ -37,6 +33,7 @@ mod tests {
         assert_eq!(escape("a\u{1b}[2Jb"), "a^[[2Jb");
         assert_eq!(escape("a\r\nb\tc\u{7}"), "a\\r\\nb\\tc\\u{7}");
         assert_eq!(escape("a\u{202e}b\u{2069}\u{9b}31m"), "a\\u{202e}b\\u{2069}\\u{9b}31m");
+        assert_eq!(escape("w1\u{200b} w\u{ad}1 w\u{e0041}1"), "w1\\u{200b} w\\u{ad}1 w\\u{e0041}1");
         assert!(matches!(escape("Überhitzung 过热 🔥 [P1]"), Cow::Borrowed(_)));
     }
 }

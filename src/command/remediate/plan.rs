@@ -43,7 +43,7 @@ struct Item<'p> {
     kubelet_version: &'p str,
     reboot: Reboot<'p>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    verify_command: Option<&'p [String]>,
+    verify_command: Option<Vec<String>>,
     drain: &'p DrainPlan,
     /// Where the alerts that caused the run have to be gone at its end.
     #[serde(skip_serializing_if = "<[String]>::is_empty")]
@@ -69,7 +69,7 @@ struct Reboot<'p> {
     #[serde(skip_serializing_if = "Option::is_none")]
     namespace: Option<&'p str>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    command: Option<&'p [String]>,
+    command: Option<Vec<String>>,
     /// Where ssh connects to.
     #[serde(skip_serializing_if = "Option::is_none")]
     address: Option<&'p str>,
@@ -143,7 +143,7 @@ impl<'p> Item<'p> {
             kernel_version: &node.info.kernel_version,
             kubelet_version: &node.info.kubelet_version,
             reboot: Reboot::new(found, settings),
-            verify_command: found.verify_command.as_ref().map(CommandOptions::argv),
+            verify_command: found.verify_command.as_ref().map(CommandOptions::masked),
             drain: &found.drain,
             alerts_gone_at: &found.alerts.verified_at,
             silence: found.alerts.silence.iter().map(ToString::to_string).collect(),
@@ -164,7 +164,7 @@ impl<'p> Reboot<'p> {
             probed: reboot.method.is_guarded(),
             image: by_pod.then_some(reboot.helper_image.as_str()),
             namespace: by_pod.then_some(reboot.helper_namespace.as_str()),
-            command: found.command().map(CommandOptions::argv),
+            command: found.command().map(CommandOptions::masked),
             address: match &found.reboot {
                 Some(Way::Ssh(ssh)) => Some(&ssh.address.text),
                 _ => None,

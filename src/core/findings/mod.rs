@@ -10,6 +10,8 @@ pub use changes::{Facts, changes};
 
 use serde::{Deserialize, Serialize};
 
+use crate::core::invisible::marked;
+
 /// Something that stands out.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Finding {
@@ -71,18 +73,12 @@ pub fn once(findings: Vec<Finding>) -> Vec<Finding> {
 /// On one line, not too long, and as it stands in Markdown between backquotes.
 fn shown(text: &str) -> String {
     const LONGEST: usize = 200;
-    let plain = |c: char| match c {
+    let plain = |(c, is_hostile)| match c {
         '`' => '\'',
-        // Bidirectional controls make a line read as another.
-        c if c.is_control()
-            || ('\u{202a}'..='\u{202e}').contains(&c)
-            || ('\u{2066}'..='\u{2069}').contains(&c) =>
-        {
-            ' '
-        }
+        _ if is_hostile => ' ',
         c => c,
     };
     let text = text.trim();
-    let short: String = text.chars().take(LONGEST).map(plain).collect();
+    let short: String = marked(text).take(LONGEST).map(plain).collect();
     if text.chars().count() > LONGEST { format!("{short}…") } else { short }
 }

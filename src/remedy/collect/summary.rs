@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use super::bundle::Entry;
 use crate::core::findings::{self, Facts};
+use crate::core::invisible::marked;
 
 /// `summary.md`: what the boot has changed, what stands out, the node, its pods and Events, and what is missing here.
 pub(super) struct Summary<'s> {
@@ -185,7 +186,7 @@ fn word(value: &Value) -> String {
 }
 
 fn plain(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+    marked(text).map(|(c, is_hostile)| if is_hostile { ' ' } else { c }).collect()
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::{Address, Addresses, Issued, RebootError, one_line};
 use crate::cluster::RemediatedNode;
 use crate::core::address::is_dns_name;
+use crate::core::secrets;
 use crate::remedy::program::run;
 
 /// A BMC takes its time to answer.
@@ -70,8 +71,15 @@ impl CommandOptions {
     }
 
     /// As a person would type it in a shell.
+    /// The same to be shown: what may be a password is not there.
+    pub fn masked(&self) -> Vec<String> {
+        secrets::masked(&self.argv)
+    }
+
+    /// As a person would type it in a shell, with passwords masked.
     pub fn shown(&self) -> String {
-        let quoted = self.argv.iter().map(|word| match shlex::try_quote(word) {
+        let masked = self.masked();
+        let quoted = masked.iter().map(|word| match shlex::try_quote(word) {
             Ok(quoted) => quoted.into_owned(),
             Err(_) => format!("{word:?}"),
         });

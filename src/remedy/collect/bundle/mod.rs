@@ -14,6 +14,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use crate::core::invisible::marked;
 use crate::core::short_name::fitting;
 
 use self::members::Members;
@@ -275,7 +276,7 @@ fn private(path: &Path) -> io::Result<File> {
 }
 
 fn one_line(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+    marked(text).map(|(c, is_hostile)| if is_hostile { ' ' } else { c }).collect()
 }
 
 fn hex(bytes: &[u8]) -> String {
