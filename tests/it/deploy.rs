@@ -18,6 +18,7 @@ use crate::watch::eventually;
 
 const STRATEGIC: &str = "application/strategic-merge-patch+json";
 
+mod account;
 mod discovery;
 mod policy;
 
@@ -40,7 +41,8 @@ on_the_control_plane![
     upstreams_config_map_drives_the_deployment,
 ];
 
-/// A copy of deploy/ with `sciuro` and the prefix replaced, gone from the cluster when the test ends.
+/// A copy of deploy/ with `sciuro` and the prefix replaced, gone from the cluster when the test ends. Our annotations are what
+/// they are.
 struct Copy<'w> {
     world: &'w World,
     id: String,
@@ -55,6 +57,7 @@ impl<'w> Copy<'w> {
             text.replace("AlertManager_", &world.prefix())
                 .replace("namespace: monitoring", &format!("namespace: {id}-monitoring"))
                 .replace("sciuro", &id)
+                .replace(&format!("{id}.dev/"), "sciuro.dev/")
         };
         copy(Path::new("deploy"), &directory.path().join("deploy"), &rename);
         Self { world, id, directory }
@@ -128,7 +131,9 @@ impl Drop for Copy<'_> {
         )
         .unwrap();
         let ignore = ["--ignore-not-found", "--wait=false"];
-        self.kubectl(&[&["delete", "-k", "deploy"], &ignore[..]].concat());
+        for manifests in [["-k", "deploy"], ["-f", "deploy/remediate-rbac.yaml"]] {
+            self.kubectl(&[&["delete"], &manifests[..], &ignore[..]].concat());
+        }
         self.kubectl(&[&["delete", "namespace", &format!("{}-monitoring", self.id)], &ignore[..]].concat());
         // No kubelet confirms that they have ended.
         self.kubectl(&["delete", "pods", "--all", "--namespace", &self.id, "--force", "--grace-period=0"]);

@@ -29,7 +29,8 @@ pub(crate) mod control_plane {
         &["serviceaccount", "-n", "sciuro", "sciuro-status"],
     ];
 
-    const REMEDIATE: [&[&str]; 7] = [
+    const REMEDIATE: [&[&str]; 8] = [
+        &["validatingadmissionpolicy,validatingadmissionpolicybinding", "sciuro-remediate"],
         &["clusterrolebinding", "sciuro-remediate"],
         &["clusterrole", "sciuro-remediate"],
         &["role,rolebinding", "-n", "kube-system", "sciuro-remediate-leases"],
@@ -62,8 +63,8 @@ pub(crate) mod control_plane {
     }
 
     /// A kubeconfig with the account's token and nothing else.
-    pub(crate) fn kubeconfig_of_the_account(world: &World, account: &str) -> PathBuf {
-        let token = kubectl(world, &["create", "token", "-n", "sciuro", account]);
+    pub(crate) fn kubeconfig_of_the_account(world: &World, namespace: &str, account: &str) -> PathBuf {
+        let token = kubectl(world, &["create", "token", "-n", namespace, account]);
         let cluster = |field: &str| {
             let path = format!("jsonpath={{.clusters[0].cluster.{field}}}");
             kubectl(world, &["config", "view", "--raw", "--minify", "-o", &path])
@@ -91,7 +92,7 @@ pub(crate) mod control_plane {
         let node = world.bare_node("w1");
         world.seed(&node, "X", "True", "[P1] hot", SignedDuration::from_mins(12));
         let _applied = Applied::new(&world, "status-rbac.yaml", &STATUS);
-        let kubeconfig = kubeconfig_of_the_account(&world, "sciuro-status");
+        let kubeconfig = kubeconfig_of_the_account(&world, "sciuro", "sciuro-status");
         let prefix = world.prefix();
         let command = |arguments: &[&str]| {
             let mut command = world.command(&[arguments, &["--prefix", &prefix, &node]].concat());
@@ -132,7 +133,7 @@ pub(crate) mod control_plane {
         let world = World::control_plane();
         let nodes = world.nodes(&["w1", "w2"]);
         let _applied = Applied::new(&world, "remediate-rbac.yaml", &REMEDIATE);
-        let kubeconfig = kubeconfig_of_the_account(&world, "sciuro-remediate");
+        let kubeconfig = kubeconfig_of_the_account(&world, "sciuro", "sciuro-remediate");
         let plan = || {
             let flags = ["remediate", &*nodes[0], "--dry-run", "--max-unavailable", "100%"];
             run(world.command(&flags).env("KUBECONFIG", &kubeconfig))

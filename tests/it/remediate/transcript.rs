@@ -175,7 +175,7 @@ fn through_kubectl(command: &Command) -> Command {
 fn account(world: &World) -> std::path::PathBuf {
     let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/remediate-rbac.yaml");
     kubectl(world, &["apply", "-f", manifest.to_str().unwrap()]);
-    let kubeconfig = kubeconfig_of_the_account(world, "sciuro-remediate");
+    let kubeconfig = kubeconfig_of_the_account(world, "sciuro", "sciuro-remediate");
     // The authorizer reads rules from a watch.
     eventually("what the manifest allows", || {
         let mut command = world.command(&TYPED);

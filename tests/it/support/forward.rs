@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
 use sandbox::{Fault, Faults, KubeletServer, Machines};
@@ -12,56 +12,62 @@ use serde_json::json;
 use super::World;
 
 /// The kubelets' servers, by node.
-#[derive(Default)]
-pub struct KubeletServers(Mutex<BTreeMap<String, KubeletServer>>);
+pub struct KubeletServers {
+    servers: Mutex<BTreeMap<String, KubeletServer>>,
+    /// The authority of the API server's certificates.
+    clients: PathBuf,
+}
 
 impl KubeletServers {
+    /// Of the control plane that has this kubeconfig.
+    pub(super) fn of(kubeconfig: &Path) -> Self {
+        Self { servers: Mutex::default(), clients: kubeconfig.with_file_name("pki").join("ca.crt") }
+    }
+
+    fn clients(&self) -> String {
+        std::fs::read_to_string(&self.clients).expect("an authority")
+    }
+
     fn forward(&self, node: &str, pod: &str, port: u16, to: SocketAddr) {
         self.serve(node);
-        if let Some(server) = self.0.lock().expect("a lock").get(node) {
+        if let Some(server) = self.servers.lock().expect("a lock").get(node) {
             server.forward(pod, port, to);
         }
     }
 
     /// Starts this node's server if it does not run.
     pub(super) fn serve(&self, node: &str) {
-        let clients = clients();
-        let mut servers = self.0.lock().expect("a lock");
+        let clients = self.clients();
+        let mut servers = self.servers.lock().expect("a lock");
         let server = servers.entry(node.to_owned());
         server.or_insert_with(|| KubeletServer::start(node, &clients));
     }
 
     /// Lets this node's server be elsewhere, and says where.
     fn move_to(&self, node: &str, machines: &Machines, address: IpAddr) -> SocketAddr {
-        let server = KubeletServer::start_at(node, &clients(), (address, 0).into());
+        let server = KubeletServer::start_at(node, &self.clients(), (address, 0).into());
         server.logs_of(machines);
         let address = server.address();
-        self.0.lock().expect("a lock").insert(node.to_owned(), server);
+        self.servers.lock().expect("a lock").insert(node.to_owned(), server);
         address
     }
 
     /// The same, with what pods of these machines print.
     pub(super) fn serve_logs(&self, node: &str, machines: &Machines) {
         self.serve(node);
-        if let Some(server) = self.0.lock().expect("a lock").get(node) {
+        if let Some(server) = self.servers.lock().expect("a lock").get(node) {
             server.logs_of(machines);
         }
     }
 
     fn faults(&self, node: &str) -> Faults {
         self.serve(node);
-        self.0.lock().expect("a lock").get(node).expect("a server").faults().clone()
+        self.servers.lock().expect("a lock").get(node).expect("a server").faults().clone()
     }
 
     fn drop_forwards(&self) {
-        self.0.lock().expect("a lock").values().for_each(KubeletServer::drop_forwards);
+        self.servers.lock().expect("a lock").values().for_each(KubeletServer::drop_forwards);
     }
-}
-
-/// The authority of the API server's certificates.
-fn clients() -> String {
-    let directory = std::env::var("SCIURO_CLUSTER_DIR").expect("the real control plane");
-    std::fs::read_to_string(Path::new(&directory).join("pki/ca.crt")).expect("an authority")
 }
 
 /// This machine's address on the way out. Nothing is sent.

@@ -110,13 +110,13 @@ impl World {
             names: format!("{id}-"),
             id,
             directory,
-            kubeconfig,
             config,
             client,
             alertmanager,
             doubles,
             kubelets: Mutex::default(),
-            kubelet_servers: KubeletServers::default(),
+            kubelet_servers: KubeletServers::of(&kubeconfig),
+            kubeconfig,
             leavings: Mutex::default(),
             runtime,
         }
@@ -228,11 +228,17 @@ impl World {
 
     /// What a node's kubelet may do: its user, and what admits it (`NodeRestriction`). The double has neither.
     pub fn kubelet_of(&self, node: &str) -> kube::Client {
-        let mut config = self.config.clone();
-        if self.doubles.is_none() {
-            config.auth_info.impersonate = Some(format!("system:node:{node}"));
-            config.auth_info.impersonate_groups = Some(vec!["system:nodes".to_owned()]);
+        if self.doubles.is_some() {
+            return self.client();
         }
+        self.client_as(&format!("system:node:{node}"), &["system:nodes"])
+    }
+
+    /// What the administrator does in the name of this user.
+    pub fn client_as(&self, user: &str, groups: &[&str]) -> kube::Client {
+        let mut config = self.config.clone();
+        config.auth_info.impersonate = Some(user.to_owned());
+        config.auth_info.impersonate_groups = Some(groups.iter().map(|&group| group.to_owned()).collect());
         self.block_on(async { kube::Client::try_from(config) }).expect("a client")
     }
 
