@@ -1,6 +1,6 @@
 //! Who else claims a node: other tools that cordon, drain or reboot leave their names, and their nodes are left to them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use http::Request;
 use serde::Deserialize;
@@ -33,6 +33,11 @@ const NODE_MAINTENANCES: &str = "/apis/nodemaintenance.medik8s.io/v1beta1/nodema
 
 /// What the groups of medik8s' custom resources end with, such as `self-node-remediation.medik8s.io`.
 const MEDIK8S: &str = ".medik8s.io";
+
+/// Whether it is one of medik8s' groups of resources.
+pub fn is_of_medik8s(group: &str) -> bool {
+    group.ends_with(MEDIK8S)
+}
 
 /// Claims that are not written on the Node itself.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -68,13 +73,17 @@ pub(super) fn on_node(
 impl Cluster {
     /// Asks for the claims that are not on the Node. What is not installed claims nothing.
     pub async fn claims_elsewhere(&self, node: &str) -> ClaimsElsewhere {
-        let medik8s =
-            async { if self.has_medik8s().await? { self.medik8s_holder(node).await } else { Ok(None) } };
-        let (kured, maintenances, medik8s) = futures::join!(
-            self.read_if_there::<KuredDaemonSet>(KURED),
-            self.read_if_there::<NodeMaintenances>(NODE_MAINTENANCES),
-            medik8s
-        );
+        let of_medik8s = async {
+            let is_there = self.has_medik8s().await;
+            // Rules are asked before anything else: without them the answer would be that it may not be read.
+            if matches!(is_there, Ok(false)) {
+                return (Ok(None), Ok(None));
+            }
+            let holder = async { if is_there? { self.medik8s_holder(node).await } else { Ok(None) } };
+            futures::join!(self.read_if_there::<NodeMaintenances>(NODE_MAINTENANCES), holder)
+        };
+        let (kured, (maintenances, medik8s)) =
+            futures::join!(self.read_if_there::<KuredDaemonSet>(KURED), of_medik8s);
         let mut found = ClaimsElsewhere::default();
         match kured.map(|daemon_set| daemon_set.map_or(Ok(Vec::new()), KuredDaemonSet::owners)) {
             Ok(Ok(owners)) if owners.iter().any(|owner| owner == node) => {
@@ -103,8 +112,13 @@ impl Cluster {
 
     /// Whether one of medik8s' operators is installed. Its namespace does not tell: a tenant may be allowed to make any.
     pub async fn has_medik8s(&self) -> Result<bool, ApiError> {
+        Ok(self.api_groups().await?.iter().any(|group| is_of_medik8s(group)))
+    }
+
+    /// The names of the groups of resources that the API server has.
+    pub async fn api_groups(&self) -> Result<BTreeSet<String>, ApiError> {
         let groups: Groups = self.call(get("/apis")?).await?;
-        Ok(groups.groups.iter().any(|group| group.name.ends_with(MEDIK8S)))
+        Ok(groups.groups.into_iter().map(|group| group.name).collect())
     }
 
     /// `None` if there is no such thing.

@@ -29,7 +29,7 @@ const ADMISSION: &str = "sciuro-admission";
 const NODE: &str = "sciuro-node-";
 
 /// medik8s' operators take turns on a node by a Lease here (`medik8s/common/pkg/lease`).
-const MEDIK8S_NAMESPACE: &str = "medik8s-leases";
+pub const MEDIK8S_NAMESPACE: &str = "medik8s-leases";
 
 const LONGEST_NAME: usize = 253;
 

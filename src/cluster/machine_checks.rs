@@ -11,6 +11,7 @@ use crate::core::drain::Selector;
 
 /// An API that has Machines, and how a Node says which is its own.
 struct Api {
+    group: &'static str,
     /// Newest first.
     versions: &'static [&'static str],
     annotation: &'static str,
@@ -20,11 +21,13 @@ struct Api {
 
 const APIS: [Api; 2] = [
     Api {
+        group: "machine.openshift.io",
         versions: &["machine.openshift.io/v1beta1"],
         annotation: "machine.openshift.io/machine",
         namespace: None,
     },
     Api {
+        group: "cluster.x-k8s.io",
         versions: &["cluster.x-k8s.io/v1beta2", "cluster.x-k8s.io/v1beta1"],
         annotation: "cluster.x-k8s.io/machine",
         namespace: Some("cluster.x-k8s.io/cluster-namespace"),
@@ -37,18 +40,29 @@ const PAUSED: &str = "cluster.x-k8s.io/paused";
 const SKIPPED: &str = "cluster.x-k8s.io/skip-remediation";
 
 impl Cluster {
-    /// A warning for each health check that may replace the node's machine while it reboots. Where the API is not installed,
-    /// or may not be read, there is none.
+    /// A warning for each health check that may replace the node's machine while it reboots, and one if that may not be read.
+    /// Where the API is not installed there is none.
     pub async fn machine_health_checks(&self, node: &RemediatedNode) -> Vec<String> {
         let mut warnings = Vec::new();
         for api in &APIS {
             let Some((namespace, machine)) = api.machine(&node.annotations) else { continue };
+            if self.api_groups().await.is_ok_and(|groups| !groups.contains(api.group)) {
+                continue; // rules are asked before anything else: it would only be said that it may not be read
+            }
             for version in api.versions {
                 let base = format!("/apis/{version}/namespaces/{namespace}");
                 let machine = self.read_if_there::<Machine>(&format!("{base}/machines/{machine}")).await;
                 let checks = self.read_if_there::<Checks>(&format!("{base}/machinehealthchecks")).await;
-                let (Ok(Some(machine)), Ok(Some(checks))) = (machine, checks) else { continue };
-                let (group, _) = version.split_once('/').unwrap_or((version, ""));
+                let (machine, checks) = match (machine, checks) {
+                    (Ok(Some(machine)), Ok(Some(checks))) => (machine, checks),
+                    (Err(error), _) | (_, Err(error)) => {
+                        let what = "cannot tell whether a MachineHealthCheck may replace the node's machine";
+                        warnings.push(format!("{what}: {error}"));
+                        break;
+                    }
+                    _ => continue,
+                };
+                let group = api.group;
                 warnings.extend(checks.items.into_iter().filter(|check| check.may_act_on(&machine)).map(|check| {
                     let name = check.metadata.name;
                     format!(

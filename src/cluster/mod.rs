@@ -30,7 +30,7 @@ mod watch;
 
 pub use access::Permission;
 pub use api::Cluster;
-pub use claims::ClaimsElsewhere;
+pub use claims::{ClaimsElsewhere, is_of_medik8s};
 pub use clock::Clock;
 pub use connection::{KubeconfigNames, kubeconfig_names};
 pub use diagnostics::{LogOf, LogTail, Part, whole_lines};
@@ -39,7 +39,7 @@ pub use evictions::Eviction;
 pub use follow::{Change, Listed};
 pub use helpers::HelperPod;
 pub use lease_state::LeaseState;
-pub use leases::{Candidate, Hold, LeaseError, LeaseKey, Pace, Waiting, holder_identity};
+pub use leases::{Candidate, Hold, LeaseError, LeaseKey, MEDIK8S_NAMESPACE, Pace, Waiting, holder_identity};
 pub use nodes::Written;
 pub use pods::PodSelection;
 pub use port_forward::{PORT_FORWARD_VERBS, PortForward};

@@ -20,6 +20,7 @@ const STRATEGIC: &str = "application/strategic-merge-patch+json";
 
 mod account;
 mod discovery;
+mod grants;
 mod policy;
 
 macro_rules! on_the_control_plane {

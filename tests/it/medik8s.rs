@@ -14,25 +14,45 @@ fn cordon(world: &World, node: &str) -> Run {
 /// The custom resources of one of its operators; the double serves none, but can say so.
 pub fn install(world: &World) {
     if world.doubles.is_some() {
-        let group = "self-node-remediation.medik8s.io";
-        let version = json!({"groupVersion": format!("{group}/v1alpha1"), "version": "v1alpha1"});
-        let groups = json!({"kind": "APIGroupList", "apiVersion": "v1",
-            "groups": [{"name": group, "versions": [version], "preferredVersion": version}]});
-        world.api().faults().on("GET", "/apis").body("application/json", groups.to_string());
-        return;
+        return serve(world, "self-node-remediation.medik8s.io");
     }
+    define(world, "nodemaintenance.medik8s.io", "NodeMaintenance", "Cluster");
+    crate::watch::eventually("a group that is served", || {
+        world.request("GET", "/apis", "application/json", &Value::Null).to_string().contains("medik8s.io")
+    });
+}
+
+/// Machines and their health checks, as custom resources of this group.
+pub fn install_machines(world: &World, group: &str) {
+    define(world, group, "Machine", "Namespaced");
+    define(world, group, "MachineHealthCheck", "Namespaced");
+}
+
+/// A custom resource of version v1beta1, once it is served.
+fn define(world: &World, group: &str, kind: &str, scope: &str) {
+    let singular = kind.to_lowercase();
+    let plural = format!("{singular}s");
     let crd = json!({
         "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
-        "metadata": {"name": "nodemaintenances.nodemaintenance.medik8s.io"},
-        "spec": {"group": "nodemaintenance.medik8s.io", "scope": "Cluster",
-            "names": {"kind": "NodeMaintenance", "plural": "nodemaintenances", "singular": "nodemaintenance"},
+        "metadata": {"name": format!("{plural}.{group}"),
+            "annotations": {"api-approved.kubernetes.io": "unapproved, a test's"}},
+        "spec": {"group": group, "scope": scope, "names": {"kind": kind, "plural": plural, "singular": singular},
             "versions": [{"name": "v1beta1", "served": true, "storage": true, "schema": {"openAPIV3Schema": {
                 "type": "object", "x-kubernetes-preserve-unknown-fields": true}}}]},
     });
     world.create("/apis/apiextensions.k8s.io/v1/customresourcedefinitions", &crd);
-    crate::watch::eventually("a group that is served", || {
-        world.request("GET", "/apis", "application/json", &Value::Null).to_string().contains("medik8s.io")
+    crate::watch::eventually("a resource that is served", || {
+        let path = format!("/apis/{group}/v1beta1/{plural}");
+        world.try_api("GET", &path, "application/json", &Value::Null).is_ok()
     });
+}
+
+/// Lets the double say that it has this group of resources.
+fn serve(world: &World, group: &str) {
+    let version = json!({"groupVersion": format!("{group}/v1alpha1"), "version": "v1alpha1"});
+    let groups = json!({"kind": "APIGroupList", "apiVersion": "v1",
+        "groups": [{"name": group, "versions": [version], "preferredVersion": version}]});
+    world.api().faults().on("GET", "/apis").body("application/json", groups.to_string());
 }
 
 /// Makes its namespace, and Leases of nodes in it.
@@ -161,6 +181,7 @@ mod machine_health_checks {
         annotate(&world, &nodes[0], "machines/m-1");
         let silent = plan(&world, &nodes[0]);
         assert!(!silent.stdout.contains("MachineHealthCheck"), "not installed: {}", silent.stdout);
+        serve(&world, "machine.openshift.io");
         let faults = world.api().faults();
         let answer = |path: &str, body: &Value| {
             faults
@@ -170,10 +191,12 @@ mod machine_health_checks {
         answer("machines/m-1", &machine("m-1"));
         let checks = format!("{OPENSHIFT}/namespaces/machines/machinehealthchecks");
         let denied = faults.on("GET", &checks).forbid();
-        let silent = plan(&world, &nodes[0]);
-        assert!(!silent.stdout.contains("MachineHealthCheck"), "forbidden: {}", silent.stdout);
+        let told = plan(&world, &nodes[0]);
+        let cannot = "Warning: cannot tell whether a MachineHealthCheck may replace the node's machine: ";
+        assert!(told.stdout.contains(cannot), "forbidden: {}", told.stdout);
         drop(denied);
         world.api().faults().clear();
+        serve(&world, "machine.openshift.io");
         answer("machines/m-1", &machine("m-1"));
         answer(
             "machinehealthchecks",
@@ -191,22 +214,7 @@ mod machine_health_checks {
             let world = World::control_plane();
             let node = world.node("w1");
             let namespace = world.namespace("machines");
-            for (plural, kind) in [("machines", "Machine"), ("machinehealthchecks", "MachineHealthCheck")] {
-                let crd = json!({
-                    "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
-                    "metadata": {"name": format!("{plural}.machine.openshift.io"),
-                        "annotations": {"api-approved.kubernetes.io": "unapproved, a test's"}},
-                    "spec": {"group": "machine.openshift.io", "scope": "Namespaced",
-                        "names": {"kind": kind, "plural": plural, "singular": kind.to_lowercase()},
-                        "versions": [{"name": "v1beta1", "served": true, "storage": true, "schema": {"openAPIV3Schema": {
-                            "type": "object", "x-kubernetes-preserve-unknown-fields": true}}}]},
-                });
-                world.create("/apis/apiextensions.k8s.io/v1/customresourcedefinitions", &crd);
-                let path = format!("{OPENSHIFT}/namespaces/{namespace}/{plural}");
-                crate::watch::eventually("a resource that is served", || {
-                    world.try_api("GET", &path, "application/json", &Value::Null).is_ok()
-                });
-            }
+            install_machines(&world, "machine.openshift.io");
             let collection = |plural: &str| format!("{OPENSHIFT}/namespaces/{namespace}/{plural}");
             world.create(&collection("machines"), &machine("m-1"));
             world.create(&collection("machinehealthchecks"), &check("workers", "worker"));

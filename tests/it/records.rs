@@ -405,6 +405,7 @@ fn a_watch_survives_outages_and_versions_that_are_too_old() {
 fn locks_of_others_are_seen() {
     let world = World::sandbox();
     let cluster = world.cluster(None);
+    crate::medik8s::install(&world);
     let answer = |path: &str, body: &Value| {
         world.api().faults().on("GET", path).body("application/json", body.to_string())
     };

@@ -1,6 +1,6 @@
 //! Which permission each command needs, whether it is granted, and what would grant it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use futures::future::{join, join_all};
 use serde_json::{Value, json};
@@ -35,7 +35,10 @@ pub(super) struct Asked {
 }
 
 pub(super) async fn check(settings: &CheckSettings, cluster: &Cluster) -> Asked {
-    let answers = join_all(needs(settings, cluster).into_iter().map(|need| async {
+    // If they cannot be told, nothing else works.
+    let groups = tokio::time::timeout(super::PATIENCE, cluster.api_groups()).await;
+    let groups = groups.ok().and_then(Result::ok).unwrap_or_default();
+    let answers = join_all(needs(settings, cluster, &groups).into_iter().map(|need| async {
         let asked = tokio::time::timeout(super::PATIENCE, cluster.may(&need.permission)).await;
         let answer = asked.unwrap_or_else(|_| Err(ApiError::Broken("it takes too long".to_owned())));
         (need, answer)
@@ -45,18 +48,18 @@ pub(super) async fn check(settings: &CheckSettings, cluster: &Cluster) -> Asked 
     Asked { answers, user: user.ok().and_then(Result::ok).flatten() }
 }
 
-fn needs(settings: &CheckSettings, cluster: &Cluster) -> Vec<Need> {
+fn needs(settings: &CheckSettings, cluster: &Cluster, groups: &BTreeSet<String>) -> Vec<Need> {
     let is_covered = |need: &Need| {
         settings.commands.iter().any(|command| need.by.split(", ").any(|by| by.starts_with(command.name())))
     };
     let mut needs: Vec<Need> = of_sync_and_status(settings, cluster).into_iter().filter(is_covered).collect();
     if settings.covers(CheckedCommand::Remediate) {
-        add_those_of_remediate(settings, &mut needs);
+        add_those_of_remediate(settings, groups, &mut needs);
     }
     needs
 }
 
-fn add_those_of_remediate(settings: &CheckSettings, needs: &mut Vec<Need>) {
+fn add_those_of_remediate(settings: &CheckSettings, groups: &BTreeSet<String>, needs: &mut Vec<Need>) {
     const REMEDIATE: &str = "remediate";
     let run = needs::Run {
         lease_namespace: &settings.lease.namespace,
@@ -64,6 +67,7 @@ fn add_those_of_remediate(settings: &CheckSettings, needs: &mut Vec<Need>) {
         tiers: &settings.collects,
         skips_drain: false,
         disables_eviction: false,
+        groups,
     };
     for needs::Need { permission, is_optional } in needs::needs(&run) {
         match needs.iter_mut().find(|need| need.permission == permission) {

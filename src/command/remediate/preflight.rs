@@ -1,5 +1,7 @@
 //! Everything that can be known before the first change.
 
+use std::collections::BTreeSet;
+
 use futures::future::join_all;
 
 use super::alerts::AlertsPlan;
@@ -222,7 +224,7 @@ impl Others {
     ) -> (Vec<Refusal>, Vec<Refusal>) {
         let claims: Vec<String> = node.view.claims.iter().chain(&self.elsewhere.claims).cloned().collect();
         let situation = self.situation(node, boot_id, &claims, told, settings);
-        refusals(&situation, &std::collections::BTreeSet::new())
+        refusals(&situation, &BTreeSet::new())
             .into_iter()
             .partition(|refusal| !(refusal.can_be_overridden && settings.overridden.contains(&refusal.gate)))
     }
@@ -385,6 +387,8 @@ async fn permissions(settings: &RemediateSettings, ahead: &Ahead, cluster: &Clus
         tiers: if settings.skip_collect || !goes_down { &[] } else { &settings.collect.tiers },
         skips_drain: settings.skip_drain || !goes_down,
         disables_eviction: settings.drain.disable_eviction,
+        // What else is installed the plan looks at itself, and says what it may not read.
+        groups: &BTreeSet::new(),
     };
     let answers = join_all(needs(&run).into_iter().map(|need| async {
         let answer = cluster.may(&need.permission).await;

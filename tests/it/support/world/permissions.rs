@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::World;
 
 /// What `remediate` asks for, as (group, resource, verb).
-const REMEDIATE: [(&str, &str, &str); 30] = [
+const REMEDIATE: [(&str, &str, &str); 31] = [
     ("", "nodes", "get"),
     ("", "nodes", "list"),
     ("", "nodes", "watch"),
@@ -32,6 +32,7 @@ const REMEDIATE: [(&str, &str, &str); 30] = [
     ("", "events", "list"),
     ("", "persistentvolumeclaims", "get"),
     ("policy", "poddisruptionbudgets", "list"),
+    ("policy", "poddisruptionbudgets", "watch"),
     ("apps", "daemonsets", "get"),
     ("storage.k8s.io", "volumeattachments", "list"),
     ("storage.k8s.io", "volumeattachments", "watch"),
