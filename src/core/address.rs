@@ -1,6 +1,6 @@
 //! Addresses as texts: one spelling for each, and which of them lead to whoever uses them.
 
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// An IP address in its one form: IPv4 that is written as IPv6 (mapped, compatible, or through NAT64) is IPv4.
 pub fn ip(text: &str) -> Option<IpAddr> {
@@ -24,15 +24,43 @@ pub fn canonical(address: IpAddr) -> IpAddr {
     }
 }
 
+/// The address that programs take this for: also IPv4 in another form than four decimal numbers, as `inet_aton(3)` reads it.
+pub fn meant(text: &str) -> Option<IpAddr> {
+    ip(text).or_else(|| aton(text).map(IpAddr::V4))
+}
+
+fn aton(text: &str) -> Option<Ipv4Addr> {
+    let number = |part: &str| match part.strip_prefix("0x").or(part.strip_prefix("0X")) {
+        Some(digits) => u32::from_str_radix(digits, 16).ok(),
+        None if part.len() > 1 && part.starts_with('0') => u32::from_str_radix(part, 8).ok(),
+        None => part.parse().ok(),
+    };
+    let numbers: Vec<u32> = text.split('.').map(number).collect::<Option<_>>()?;
+    // The last one stands for all bytes that are left.
+    let (last, first) = numbers.split_last()?;
+    let bits = 32_u32.checked_sub(8 * u32::try_from(first.len()).ok()?).filter(|bits| *bits > 0)?;
+    let fits = u64::from(*last) < 1 << bits && first.iter().all(|byte| *byte < 256);
+    let head = first.iter().zip([24, 16, 8]).fold(0, |head, (byte, shift)| head | byte << shift);
+    fits.then(|| Ipv4Addr::from(head | last))
+}
+
+/// What could be a host in a URL or the like: each part between slashes, and that without its port.
+pub fn hosts(text: &str) -> impl Iterator<Item = &str> {
+    let is_port = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    let parts = text.split('/').filter(|part| !part.is_empty());
+    parts.flat_map(move |part| {
+        let host = part.rsplit_once(':').filter(|(_, port)| is_port(port)).map(|(host, _)| host);
+        [Some(part), host].into_iter().flatten()
+    })
+}
+
 /// Whether it means the machine that uses it, whichever that is.
 pub fn is_loopback(name: &str) -> bool {
-    match ip(name) {
-        Some(address) => address.is_loopback() || address.is_unspecified(),
-        None => {
-            ["localhost", "localhost.localdomain", "ip6-localhost"].contains(&name)
-                || name.ends_with(".localhost")
-        }
+    if let Some(address) = ip(name) {
+        return address.is_loopback() || address.is_unspecified();
     }
+    let name = name.trim_end_matches('.').to_ascii_lowercase();
+    ["localhost", "localhost.localdomain", "ip6-localhost"].contains(&&*name) || name.ends_with(".localhost")
 }
 
 /// RFC 1123: labels of letters, digits and inner hyphens.
@@ -58,6 +86,29 @@ mod tests {
         for bad in ["", "-oProxyCommand=x", "a b", "a\n", "w1.", ".w1", "w1-", "a@b", "a;b", "$(x)", "ä"] {
             assert!(!is_dns_name(bad), "{bad}");
         }
+    }
+
+    #[test]
+    fn f9_b3_what_programs_take_for_an_address() {
+        for text in [
+            "127.0.0.1",
+            "127.1",
+            "127.0.1",
+            "2130706433",
+            "0x7f000001",
+            "0X7F.1",
+            "017700000001",
+            "::ffff:127.0.0.1",
+        ] {
+            assert_eq!(meant(text), Some(IpAddr::from([127, 0, 0, 1])), "{text}");
+        }
+        for none in
+            ["", ".", "1.2.3.4.5", "256.1", "1.2.3.256", "4294967296", "0x", "09", "i-0abc", "127.1.", "-1"]
+        {
+            assert_eq!(meant(none), None, "{none}");
+        }
+        let all: Vec<&str> = hosts("ipmi://10.0.0.7:623/a:b").collect();
+        assert_eq!(all, ["ipmi:", "10.0.0.7:623", "10.0.0.7", "a:b"]);
     }
 
     #[test]

@@ -14,7 +14,7 @@ pub struct Told {
     pub provider_id: Option<String>,
     /// What the address is, or what its name was resolved to here.
     pub ips: Vec<IpAddr>,
-    /// One of them that is an address of the machine that this process runs on.
+    /// One of them, or in the provider ID, that is an address of the machine that this process runs on.
     pub own: Option<IpAddr>,
 }
 
@@ -43,16 +43,22 @@ fn of_address(address: &str, situation: &Situation<'_>) -> Option<Reason> {
     is_name.then(|| what("that is not its name".to_owned()))
 }
 
+/// Any part of it may be taken for a host, with a port or without.
 fn of_provider_id(id: &str, situation: &Situation<'_>) -> Option<Reason> {
     let what = |why: String| Reason::new(format!("the node says that its provider ID is {id}: {why}"));
-    let segments = || id.split('/').filter(|segment| !segment.is_empty());
-    if segments().any(address::is_loopback) {
-        return Some(what("that leads to whatever machine uses it".to_owned()).for_good());
+    let here = |host: &str| match address::meant(host) {
+        Some(ip) if situation.told.own == Some(ip) => Some("that leads to this machine"),
+        Some(ip) if ip.is_loopback() => Some("that leads to whatever machine uses it"),
+        _ => address::is_loopback(host).then_some("that leads to whatever machine uses it"),
+    };
+    if let Some(why) = address::hosts(id).find_map(here) {
+        return Some(what(why.to_owned()).for_good());
     }
     if let Some(other) = situation.others().find(|other| is_same_id(id, other)) {
         return Some(what(format!("so does {}", other.name)));
     }
-    let (other, why) = segments().find_map(|segment| another(segment, &[], situation))?;
+    let of_another = |host| another(host, address::meant(host).as_slice(), situation);
+    let (other, why) = address::hosts(id).find_map(of_another)?;
     Some(what(format!("{why} {}", other.name)))
 }
 

@@ -287,7 +287,9 @@ fn f9_b3_an_address_that_leads_here_or_anywhere_cannot() {
 #[test]
 fn f9_b3_a_provider_id() {
     let id = |id: &str| told(|told| told.provider_id = Some(id.to_owned()));
-    for good in ["metal3://ns/a", "kind://docker/kind/w1", "aws:///eu-west-1a/i-0abc", "hcloud://7"] {
+    for good in
+        ["metal3://ns/a", "kind://docker/kind/w1", "aws:///eu-west-1a/i-0abc", "hcloud://7", "x://y/0"]
+    {
         assert_eq!(id(good), [], "{good}");
     }
     for (other, why) in [
@@ -296,13 +298,30 @@ fn f9_b3_a_provider_id() {
         ("metal3://ns/w2", "that is a name of w2"),
         ("metal3://w2/a", "that is a name of w2"),
         ("metal://10.0.0.2", "that is also an address of w2"),
+        ("ipmi://10.0.0.2:623", "that is also an address of w2"),
+        ("ipmi://::ffff:10.0.0.2:623", "that is also an address of w2"),
+        ("ipmi://167772162", "that is also an address of w2"),
+        ("redfish://W2:443/redfish/v1", "that is a name of w2"),
     ] {
         let [refusal] = &*id(other) else { panic!("{other}") };
         assert_eq!(refusal.reason, format!("the node says that its provider ID is {other}: {why}"));
         assert!(refusal.can_be_overridden, "{other}");
     }
-    let here = &id("metal://127.0.0.1/a")[0];
-    assert!(!here.can_be_overridden, "{here}");
+    for here in [
+        "127.0.0.1/a",
+        "localhost:623",
+        "LOCALHOST.",
+        "127.1",
+        "2130706433",
+        "0x7f000001:623",
+        "192.0.2.7:623",
+    ] {
+        let here = told(|told| {
+            told.provider_id = Some(format!("ipmi://{here}"));
+            told.own = Some([192, 0, 2, 7].into());
+        });
+        assert!(here.iter().any(|refusal| !refusal.can_be_overridden), "{here:?}");
+    }
 }
 
 /// A gate that is overridden stays shut for what no override lifts.

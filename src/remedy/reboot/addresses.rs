@@ -62,7 +62,8 @@ pub async fn look(address: Option<&Address>, provider_id: Option<&str>) -> Told 
         Some(text) => resolve(text).await,
         None => Vec::new(),
     };
-    let own = ips.iter().copied().find(|ip| is_own(*ip));
+    let in_id = provider_id.into_iter().flat_map(address::hosts).filter_map(address::meant);
+    let own = ips.iter().copied().chain(in_id).find(|ip| is_own(*ip));
     Told { address, provider_id: provider_id.map(str::to_owned), ips, own }
 }
 
