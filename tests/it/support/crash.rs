@@ -5,16 +5,13 @@ use std::fmt;
 use std::process::Child;
 use std::sync::{Arc, Mutex};
 
-use http::{Method, Request, Response};
-use http_body_util::BodyExt;
-use hyper::body::Incoming;
-use hyper::service::service_fn;
-use hyper_util::rt::TokioIo;
+use http::request::Parts;
+use http::{Method, Response};
 use kube::client::Body;
 use serde_json::Value;
-use tokio::net::TcpListener;
 
 use super::World;
+use super::proxy::{Passes, forward, serve};
 
 /// One change of a run: which of its kind it is tells it from run to run.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -66,22 +63,7 @@ struct State {
 impl CrashProxy {
     pub fn start(world: &World) -> Self {
         let shared = Arc::new(Shared { client: world.client(), state: Mutex::default() });
-        let listener = world.block_on(TcpListener::bind("127.0.0.1:0")).expect("a port");
-        let url = format!("http://{}", listener.local_addr().expect("an address"));
-        let accepting = shared.clone();
-        world.runtime().spawn(async move {
-            while let Ok((stream, _)) = listener.accept().await {
-                let shared = accepting.clone();
-                let service = service_fn(move |request| {
-                    let shared = shared.clone();
-                    async move { shared.pass(request).await }
-                });
-                tokio::spawn(
-                    hyper::server::conn::http1::Builder::new()
-                        .serve_connection(TokioIo::new(stream), service),
-                );
-            }
-        });
+        let url = serve(world, &shared);
         Self { url, shared }
     }
 
@@ -113,11 +95,9 @@ impl CrashProxy {
     }
 }
 
-impl Shared {
-    async fn pass(&self, request: Request<Incoming>) -> Result<Response<Body>, std::io::Error> {
+impl Passes for Shared {
+    async fn pass(&self, head: Parts, body: Vec<u8>) -> std::io::Result<Response<Body>> {
         let gone = || std::io::Error::other("the process was killed");
-        let (head, body) = request.into_parts();
-        let body = body.collect().await.map_err(std::io::Error::other)?.to_bytes();
         let moment = self.count(&head.method, head.uri.path(), head.uri.query(), &body);
         if moment == Some(Moment::Before) {
             self.kill();
@@ -125,14 +105,7 @@ impl Shared {
         if self.state.lock().expect("a lock").killed {
             return Err(gone());
         }
-        let mut passed = Request::builder().method(head.method).uri(head.uri);
-        for (name, value) in &head.headers {
-            if name != http::header::HOST && name != http::header::AUTHORIZATION {
-                passed = passed.header(name, value);
-            }
-        }
-        let passed = passed.body(Body::from(body.to_vec())).map_err(std::io::Error::other)?;
-        let response = self.client.send(passed).await.map_err(std::io::Error::other)?;
+        let response = forward(&self.client, head, body).await?;
         // What is in conflict is sent again: then it is done.
         if moment == Some(Moment::After) && response.status() != http::StatusCode::CONFLICT {
             self.kill();
@@ -140,7 +113,9 @@ impl Shared {
         }
         Ok(response)
     }
+}
 
+impl Shared {
     fn kill(&self) {
         let mut state = self.state.lock().expect("a lock");
         if let Some(child) = &mut state.child {

@@ -9,11 +9,13 @@ mod fleet;
 mod forward;
 mod generated;
 mod machines;
+mod proxy;
 mod relay;
 mod running;
 mod screen;
 mod session;
 mod webhook;
+mod witness;
 mod world;
 
 pub use behind_tls::{Behind, kubeconfig};
@@ -28,6 +30,7 @@ pub use running::Running;
 pub use screen::screen;
 pub use session::Session;
 pub use webhook::Guard;
+pub use witness::{Sent, Witness};
 pub use world::{Refuses, World, seconds_ago};
 
 /// Runs each scenario on the sandbox and on the real control plane.

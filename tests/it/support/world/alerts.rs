@@ -33,11 +33,16 @@ impl World {
 
     /// Silences the alerts with this label for an hour.
     pub fn silence(&self, label: &str, value: &str) {
+        self.silence_by(label, value, "test", "maintenance");
+    }
+
+    /// The same by somebody, for some reason. Returns its id.
+    pub fn silence_by(&self, label: &str, value: &str, creator: &str, comment: &str) -> String {
         let silence = json!({
             "matchers": [{"name": label, "value": value, "isRegex": false, "isEqual": true}],
             "startsAt": seconds_ago(SignedDuration::from_mins(1)),
             "endsAt": seconds_ago(SignedDuration::from_hours(-1)),
-            "createdBy": "test", "comment": "maintenance",
+            "createdBy": creator, "comment": comment,
         });
         self.block_on(async {
             let url = format!("{}/api/v2/silences", self.alertmanager);
@@ -45,7 +50,10 @@ impl World {
                 .post(url)
                 .header("content-type", "application/json")
                 .body(silence.to_string());
-            posted.send().await.and_then(reqwest::Response::error_for_status).expect("a posted silence");
-        });
+            let posted = posted.send().await.and_then(reqwest::Response::error_for_status);
+            let answer = posted.expect("a posted silence").text().await.expect("an answer");
+            let answer: serde_json::Value = serde_json::from_str(&answer).expect("JSON");
+            answer["silenceID"].as_str().expect("an id").to_owned()
+        })
     }
 }
