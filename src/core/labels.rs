@@ -2,9 +2,12 @@
 
 use std::fmt;
 
-use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
+use serde::de::{Deserialize, Deserializer, Error, MapAccess, Visitor};
 
 type Pair = (Box<str>, Box<str>);
+
+/// No alert has so many; a source may send anything.
+const MOST: usize = 1_000;
 
 /// Names and values, sorted by name. Maps of strings took half as much again.
 #[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -69,6 +72,9 @@ impl<'de> Deserialize<'de> for Labels {
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Labels, A::Error> {
                 let mut pairs = Vec::new();
                 while let Some(pair) = map.next_entry()? {
+                    if pairs.len() == MOST {
+                        return Err(A::Error::custom(format!("more than {MOST} labels or annotations")));
+                    }
                     pairs.push(pair);
                 }
                 Ok(Labels::new(pairs))

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use serde::Deserialize;
 use serde::de::{DeserializeSeed, IgnoredAny};
 
-use super::list::{Each, annotations};
+use super::list::{Each, annotations, null_is_default};
 use super::request::{Requests, shown};
 use super::{Asked, Heard};
 use crate::core::alert::{Alert, Labels};
@@ -25,8 +25,10 @@ pub(super) async fn fetch(
     let mut answer = Answer::default();
     match requests.get::<Status>(&requests.url("api/v2/status")).await {
         Ok((answered_at, status)) => {
-            heard.peers = status.cluster.peers.map(|peers| peers.len());
-            super::warm_up(&mut answer, status.uptime, answered_at, asked.warmup);
+            heard.peers = status.cluster.and_then(|cluster| cluster.peers).map(|peers| peers.len());
+            if let Some(uptime) = status.uptime {
+                super::warm_up(&mut answer, uptime, answered_at, asked.warmup);
+            }
         }
         Err(error) if error.status.is_some_and(|status| status == 403 || status == 404) => {}
         Err(error) => return Err(error.into()),
@@ -116,20 +118,20 @@ fn quote_meta(text: &str) -> String {
 /// `uptime` is the time of the start (`alertmanager/api/v2/api.go`).
 #[derive(Deserialize)]
 struct Status {
-    uptime: Timestamp,
-    #[serde(default)]
-    cluster: Cluster,
+    #[serde(deserialize_with = "null_is_default")]
+    uptime: Option<Timestamp>,
+    cluster: Option<Cluster>,
 }
 
 /// Without clustering there are no peers; with it, they include the one that answers.
-#[derive(Default, Deserialize)]
+#[derive(Deserialize)]
 struct Cluster {
-    #[serde(default)]
     peers: Option<Vec<IgnoredAny>>,
 }
 
 #[derive(Deserialize)]
 struct Labelled {
+    #[serde(deserialize_with = "null_is_default")]
     labels: Labels,
 }
 
@@ -138,40 +140,36 @@ struct Receiver {
     name: String,
 }
 
-/// Every field but the labels may be missing: 0.25 has no `mutedBy`, 0.34 has fields that nobody here knows.
+/// Every field but the labels may be missing, and all may be null, as some proxies and relatives write them: 0.25 has no `mutedBy`, 0.34 has fields that nobody here knows.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct GettableAlert {
+    #[serde(deserialize_with = "null_is_default")]
     labels: Labels,
-    #[serde(default)]
-    annotations: Labels,
-    #[serde(default)]
+    annotations: Option<Labels>,
     starts_at: Option<String>,
-    #[serde(default)]
     updated_at: Option<String>,
-    #[serde(default)]
-    status: AlertStatus,
+    status: Option<AlertStatus>,
 }
 
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct AlertStatus {
-    #[serde(default)]
     silenced_by: Option<Vec<IgnoredAny>>,
-    #[serde(default)]
     inhibited_by: Option<Vec<IgnoredAny>>,
 }
 
 impl GettableAlert {
     fn into_alert(self, keep_annotations: bool) -> Alert {
         let has_some = |list: Option<Vec<IgnoredAny>>| list.is_some_and(|list| !list.is_empty());
+        let status = self.status.unwrap_or_default();
         Alert {
             labels: self.labels,
-            annotations: annotations(self.annotations, keep_annotations),
+            annotations: annotations(self.annotations.unwrap_or_default(), keep_annotations),
             starts_at: self.starts_at.and_then(|text| text.parse().ok()),
             updated_at: self.updated_at.and_then(|text| text.parse().ok()),
-            silenced: has_some(self.status.silenced_by),
-            inhibited: has_some(self.status.inhibited_by),
+            silenced: has_some(status.silenced_by),
+            inhibited: has_some(status.inhibited_by),
             pending: false,
         }
     }

@@ -4,9 +4,35 @@ use std::fmt;
 use std::marker::PhantomData;
 
 use serde::Deserialize;
-use serde::de::{DeserializeSeed, Deserializer, SeqAccess, Visitor};
+use serde::de::{DeserializeOwned, DeserializeSeed, Deserializer, Error, SeqAccess, Visitor};
+use serde_json::Value;
+use serde_json::value::RawValue;
 
-use crate::core::alert::{Labels, TEXTS};
+use crate::core::alert::{Alert, Labels, TEXTS};
+use crate::core::silence::Silence;
+
+/// Of what is kept of one list: 20,000 alerts of 20 labels are 420,000. An answer could be larger here than it was on its way:
+/// two empty strings are six bytes there, and 64 here.
+const HEAVIEST: usize = 1_000_000;
+
+/// What it takes to keep something, in labels and annotations.
+pub(super) trait Weigh {
+    fn weight(&self) -> usize {
+        1
+    }
+}
+
+impl Weigh for Alert {
+    fn weight(&self) -> usize {
+        1 + self.labels.len() + self.annotations.len()
+    }
+}
+
+impl Weigh for String {}
+impl Weigh for Value {}
+impl Weigh for Box<RawValue> {}
+impl Weigh for Silence {}
+impl Weigh for Option<String> {}
 
 /// Each element `R` of a list as a `T`, or left out. `null` is an empty list, as Go writes it.
 pub(super) struct Each<R, T, F> {
@@ -26,7 +52,7 @@ impl<R, T, F: Clone> Clone for Each<R, T, F> {
     }
 }
 
-impl<'de, R: Deserialize<'de>, T, F: FnMut(R) -> Option<T>> DeserializeSeed<'de> for Each<R, T, F> {
+impl<'de, R: Deserialize<'de>, T: Weigh, F: FnMut(R) -> Option<T>> DeserializeSeed<'de> for Each<R, T, F> {
     type Value = Vec<T>;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Vec<T>, D::Error> {
@@ -34,7 +60,7 @@ impl<'de, R: Deserialize<'de>, T, F: FnMut(R) -> Option<T>> DeserializeSeed<'de>
     }
 }
 
-impl<'de, R: Deserialize<'de>, T, F: FnMut(R) -> Option<T>> Visitor<'de> for Each<R, T, F> {
+impl<'de, R: Deserialize<'de>, T: Weigh, F: FnMut(R) -> Option<T>> Visitor<'de> for Each<R, T, F> {
     type Value = Vec<T>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -47,8 +73,14 @@ impl<'de, R: Deserialize<'de>, T, F: FnMut(R) -> Option<T>> Visitor<'de> for Eac
 
     fn visit_seq<A: SeqAccess<'de>>(mut self, mut list: A) -> Result<Vec<T>, A::Error> {
         let mut kept = Vec::new();
+        let mut weight = 0;
         while let Some(raw) = list.next_element()? {
-            kept.extend((self.keep)(raw));
+            let Some(one) = (self.keep)(raw) else { continue };
+            weight += one.weight();
+            if weight > HEAVIEST {
+                return Err(A::Error::custom(format!("there is more than {HEAVIEST} labels in it")));
+            }
+            kept.push(one);
         }
         Ok(kept)
     }
@@ -62,4 +94,17 @@ pub(super) fn annotations(all: Labels, keep_all: bool) -> Labels {
     let text =
         TEXTS.iter().find_map(|name| Some((*name, all.get(name).filter(|text| !text.trim().is_empty())?)));
     text.into_iter().collect()
+}
+
+/// One element, if it is what it should be. No alert or silence is as long as what is left out here.
+pub(super) fn read<T: DeserializeOwned>(text: &RawValue) -> Option<T> {
+    const LONGEST: usize = 256 << 10;
+    (text.get().len() <= LONGEST).then(|| serde_json::from_str(text.get()).ok()).flatten()
+}
+
+/// What is null is not there.
+pub(super) fn null_is_default<'de, D: Deserializer<'de>, T: Default + Deserialize<'de>>(
+    deserializer: D,
+) -> Result<T, D::Error> {
+    Ok(Option::deserialize(deserializer)?.unwrap_or_default())
 }

@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use serde::Deserialize;
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, Visitor};
 
-use super::list::{Each, annotations};
+use super::list::{Each, annotations, null_is_default};
 use super::request::Requests;
 use super::{Asked, Heard};
 use crate::core::alert::{Alert, Labels};
@@ -94,12 +94,10 @@ struct StartTime {
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct RawAlert {
+    #[serde(deserialize_with = "null_is_default")]
     labels: Labels,
-    #[serde(default)]
     annotations: Option<Labels>,
-    #[serde(default)]
     state: Option<String>,
-    #[serde(default)]
     active_at: Option<String>,
 }
 
@@ -184,8 +182,8 @@ impl<'de> Visitor<'de> for ListSeed {
             match field.as_str() {
                 "status" => list.status = fields.next_value()?,
                 "error" => list.error = fields.next_value()?,
-                "warnings" => list.warnings = fields.next_value::<Option<_>>()?.unwrap_or_default(),
-                "infos" => list.infos = fields.next_value::<Option<_>>()?.unwrap_or_default(),
+                "warnings" => list.warnings = fields.next_value_seed(Each::new(Some::<String>))?,
+                "infos" => list.infos = fields.next_value_seed(Each::new(Some::<String>))?,
                 "data" => fields.next_value_seed(Data { seed: &self, list: &mut list })?,
                 _ => {
                     fields.next_value::<IgnoredAny>()?;

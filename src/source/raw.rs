@@ -1,11 +1,13 @@
 //! Alerts and silences as the sources give them, for people who look into a failure later.
 
 use serde::Deserialize;
+use serde::de::{DeserializeSeed, Deserializer};
 use serde_json::Value;
+use serde_json::value::RawValue;
 
-use super::list::Each;
+use super::list::{Each, read};
 use super::{Prepared, Sources};
-use crate::core::alert::Alert;
+use crate::core::alert::{Alert, Labels};
 use crate::core::source::Failure;
 use crate::settings::SourceApi;
 
@@ -38,10 +40,14 @@ impl Sources {
     }
 }
 
-fn is_kept(alert: &Value, keep: &impl Fn(&Alert) -> bool) -> bool {
-    let labels = alert["labels"].as_object().into_iter().flatten();
-    let labels = labels.filter_map(|(name, value)| Some((name.as_str(), value.as_str()?))).collect();
-    keep(&Alert { labels, ..Alert::default() })
+/// As text until it is known to be kept: a value takes many times the memory of its text.
+fn kept(text: &RawValue, keep: &impl Fn(&Alert) -> bool) -> Option<Value> {
+    #[derive(Deserialize)]
+    struct Labelled {
+        labels: Labels,
+    }
+    let Labelled { labels } = read(text)?;
+    keep(&Alert { labels, ..Alert::default() }).then(|| read(text)).flatten()
 }
 
 async fn of_alertmanager(
@@ -49,7 +55,7 @@ async fn of_alertmanager(
     keep: impl Fn(&Alert) -> bool + Clone + Send + 'static,
 ) -> Result<Raw, Failure> {
     let requests = member.requests();
-    let each = Each::new(move |alert: Value| is_kept(&alert, &keep).then_some(alert));
+    let each = Each::new(move |alert: Box<RawValue>| kept(&alert, &keep));
     let (_, alerts) = requests.get_by(&requests.url("api/v2/alerts"), each).await?;
     let silenced_by: Vec<String> = alerts
         .iter()
@@ -60,7 +66,8 @@ async fn of_alertmanager(
     let silences = if silenced_by.is_empty() {
         Vec::new()
     } else {
-        let each = Each::new(move |silence: Value| {
+        let each = Each::new(move |silence: Box<RawValue>| {
+            let silence: Value = read(&silence)?;
             let is_one = silence["id"].as_str().is_some_and(|id| silenced_by.iter().any(|other| other == id));
             is_one.then_some(silence)
         });
@@ -74,9 +81,9 @@ async fn of_prometheus(
     keep: impl Fn(&Alert) -> bool + Clone + Send + 'static,
 ) -> Result<Raw, Failure> {
     let requests = member.requests();
-    let (_, mut answer): (_, Answer) = requests.get(&requests.url("api/v1/alerts")).await?;
-    answer.data.alerts.retain(|alert| is_kept(alert, &keep));
-    Ok(Raw { member: member.name.clone(), alerts: answer.data.alerts, silences: Vec::new() })
+    let (_, answer): (_, Answer) = requests.get(&requests.url("api/v1/alerts")).await?;
+    let alerts = answer.data.alerts.0.iter().filter_map(|alert| kept(alert, &keep)).collect();
+    Ok(Raw { member: member.name.clone(), alerts, silences: Vec::new() })
 }
 
 #[derive(Deserialize)]
@@ -86,5 +93,13 @@ struct Answer {
 
 #[derive(Deserialize)]
 struct Data {
-    alerts: Vec<Value>,
+    alerts: Texts,
+}
+
+struct Texts(Vec<Box<RawValue>>);
+
+impl<'de> Deserialize<'de> for Texts {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Each::new(Some::<Box<RawValue>>).deserialize(deserializer).map(Self)
+    }
 }

@@ -21,7 +21,7 @@ use crate::error::{Error, causes, root_cause};
 use crate::json::{self, ReadError};
 
 /// 10,000 alerts are 14 MB: more than this is no list of alerts.
-const MAX_ANSWER: u64 = 256 << 20;
+const MAX_ANSWER: u64 = 64 << 20;
 /// What a change is answered with is one line.
 const MAX_RECEIPT: usize = 64 << 10;
 const RETRIES: usize = 2;

@@ -3,8 +3,9 @@
 use http::Method;
 use jiff::Timestamp;
 use serde::Deserialize;
+use serde_json::value::RawValue;
 
-use super::list::Each;
+use super::list::{Each, read};
 use super::{Prepared, Sources, configuration_failure};
 use crate::core::silence::Silence;
 use crate::core::source::{Failure, FailureReason};
@@ -31,10 +32,7 @@ impl Sources {
                 let requests = member.requests();
                 let keep = keep.clone();
                 // One that is not as it should be is not ours.
-                let each = Each::new(move |silence: MaybeSilence| match silence {
-                    MaybeSilence::Silence(silence) => Some(*silence).filter(|silence| keep(silence)),
-                    MaybeSilence::Other(_) => None,
-                });
+                let each = Each::new(move |text: Box<RawValue>| read(&text).filter(|silence| keep(silence)));
                 let (now, found) = requests.get_by(&requests.url("api/v2/silences"), each).await?;
                 Ok(Silences { found, now })
             };
@@ -104,13 +102,6 @@ impl Sources {
 
 fn nobody() -> Failure {
     configuration_failure(&Error::usage("there is no Alertmanager to be asked"))
-}
-
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum MaybeSilence {
-    Silence(Box<Silence>),
-    Other(serde::de::IgnoredAny),
 }
 
 #[derive(Deserialize)]

@@ -289,8 +289,8 @@ fn what_is_no_list_of_alerts() {
         (FailureReason::Parse, false, format!(r#"{asked} answered with the status "error": out of luck"#))
     );
     assert_eq!(
-        of_prometheus(on().huge(300)),
-        (FailureReason::TooLarge, false, format!("cannot use {asked}: the answer is larger than 256 MiB"))
+        of_prometheus(on().huge(70)),
+        (FailureReason::TooLarge, false, format!("cannot use {asked}: the answer is larger than 64 MiB"))
     );
     assert_eq!(
         of_prometheus(on().truncate(10)),

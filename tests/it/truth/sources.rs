@@ -1,1 +1,88 @@
 //! What alert sources answer.
+
+use std::process::Stdio;
+use std::time::Duration;
+
+use serde_json::json;
+
+use crate::support::World;
+
+const JSON: &str = "application/json";
+
+/// As some proxies and relatives of Alertmanager write it.
+#[test]
+fn t15_d8_what_is_null_is_not_there() {
+    let world = World::sandbox();
+    let node = world.node("w1");
+    let test = world.id();
+    let labels = |name: &str| json!({"alertname": name, "node": node, "test": test});
+    let receivers = json!([{"name": "node-condition-k8s"}]);
+    let am = world.alertmanager();
+    am.set_alerts(vec![
+        json!({"labels": labels("NoTexts"), "annotations": null, "status": null, "startsAt": null,
+            "updatedAt": null, "receivers": receivers}),
+        json!({"labels": labels("NoLists"), "status": {"silencedBy": null, "inhibitedBy": null}, "receivers": receivers}),
+        json!({"labels": null, "receivers": receivers}),
+    ]);
+    let nothing = am.faults().on("GET", "/api/v2/status").body(JSON, r#"{"uptime": null, "cluster": null}"#);
+    world.sync(&[]).exits(0).prints(
+        "node/w1 condition/AlertManager_NoLists True (added)\nnode/w1 condition/AlertManager_NoTexts True (added)",
+    );
+    assert_eq!(nothing.hits(), 1);
+}
+
+/// The most memory that a round takes, in MiB.
+fn peak(world: &World) -> u64 {
+    let mut child =
+        world.sync_command(&[]).stderr(Stdio::null()).stdout(Stdio::null()).spawn().expect("a run");
+    let mut most = 0;
+    while child.try_wait().expect("a child").is_none() {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", child.id())).unwrap_or_default();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        let kibibytes = line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok());
+        most = most.max(kibibytes.unwrap_or_default() / 1024);
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    assert!(most > 0, "it was not looked at");
+    most
+}
+
+/// `deploy/` gives the pod 256 MiB, and kills it beyond.
+#[test]
+fn t15_d12_no_answer_takes_more_memory_than_there_is() {
+    let world = World::sandbox();
+    world.node("w1");
+    let many = |element: &str, mebibytes: usize| {
+        let count = (mebibytes << 20) / (element.len() + 1);
+        format!("[{}]", vec![element; count].join(","))
+    };
+    let pairs: Vec<String> = (0..900).map(|number| format!("\"{number}\":\"\"")).collect();
+    for (what, body) in [
+        ("alerts of nothing", many(r#"{"labels":{}}"#, 60)),
+        ("labels of nothing", many(&format!("{{\"labels\":{{{}}}}}", pairs.join(",")), 60)),
+        ("one alert of all labels", format!("[{{\"labels\":{{{}}}}}]", many_pairs(60))),
+        (
+            "texts",
+            many(
+                r#"{"labels":{},"annotations":{"runbook":"xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx"}}"#,
+                60,
+            ),
+        ),
+    ] {
+        let answered = world.alertmanager().faults().on("GET", "/api/v2/alerts").times(1).body(JSON, body);
+        let most = peak(&world);
+        assert_eq!(answered.hits(), 1, "{what}");
+        assert!(most < 256, "{what}: {most} MiB");
+    }
+    let huge = world.alertmanager().faults().on("GET", "/api/v2/alerts").huge(100);
+    world.sync(&[]).exits(11).says("the answer is larger than 64 MiB");
+    huge.stop();
+    let many = many(r#"{"labels":{}}"#, 20);
+    let _many = world.alertmanager().faults().on("GET", "/api/v2/alerts").body(JSON, many);
+    world.sync(&[]).exits(11).says("there is more than 1000000 labels in it");
+}
+
+fn many_pairs(mebibytes: usize) -> String {
+    let pairs: Vec<String> = (0..(mebibytes << 20) / 11).map(|number| format!("\"{number}\":\"\"")).collect();
+    pairs.join(",")
+}
