@@ -91,10 +91,10 @@ fn what_a_kubelet_does_not_serve_is_a_line_each(world: &World) {
     assert_eq!(
         errors,
         [
-            "kubelet/configz.json: Error from server (404): 404 page not found",
-            "kubelet/stats-summary.json: Error from server (403): Forbidden (user=x, verb=get)",
-            "kubelet/kubelet.log: Error from server (405): logs endpoint is disabled.",
-            "kubelet/containerd.log: Error from server (405): logs endpoint is disabled.",
+            "kubelet/configz.json: Error from server (NotFound): 404 page not found",
+            "kubelet/stats-summary.json: Error from server (Forbidden): Forbidden (user=x, verb=get)",
+            "kubelet/kubelet.log: Error from server (MethodNotAllowed): logs endpoint is disabled.",
+            "kubelet/containerd.log: Error from server (MethodNotAllowed): logs endpoint is disabled.",
         ]
     );
     assert!(bundle["kubelet/healthz.txt"].contains("passed"));
