@@ -1,6 +1,8 @@
 #![allow(clippy::unwrap_used)]
 
 use jiff::Timestamp;
+use rustls::pki_types::ServerName;
+use rustls::{CertificateError, ClientConnection, Error, ServerConfig, ServerConnection};
 use sandbox::{Authority, Identity};
 
 use super::*;
@@ -143,4 +145,104 @@ fn what_is_no_certificate_has_no_facts() {
             let _either_way = certificate::rsa_bits(&broken);
         }
     }
+}
+
+/// A client of these settings meets a server that shows this certificate and has this key.
+fn meets(tls: &Tls, certificate: &str, key: &str, name: &str) -> Result<(), Error> {
+    let chain = chain(certificate.as_bytes()).collect();
+    let shown = CertifiedKey::new(chain, key::read(key.as_bytes()).unwrap());
+    let server = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_protocol_versions(&[&TLS12, &TLS13])
+        .unwrap()
+        .with_no_client_auth()
+        .with_cert_resolver(Arc::new(SingleCertAndKey::from(shown)));
+    let mut server = ServerConnection::new(Arc::new(server)).unwrap();
+    let name = ServerName::try_from(name.to_owned()).unwrap();
+    let mut client = ClientConnection::new(Arc::new(client_config(tls).unwrap()), name).unwrap();
+    while client.is_handshaking() || server.is_handshaking() {
+        let mut bytes = Vec::new();
+        while client.wants_write() {
+            client.write_tls(&mut bytes).unwrap();
+        }
+        let mut rest = bytes.as_slice();
+        while !rest.is_empty() {
+            server.read_tls(&mut rest).unwrap();
+            server.process_new_packets().unwrap();
+        }
+        let mut bytes = Vec::new();
+        while server.wants_write() {
+            server.write_tls(&mut bytes).unwrap();
+        }
+        let mut rest = bytes.as_slice();
+        while !rest.is_empty() {
+            client.read_tls(&mut rest).unwrap();
+            client.process_new_packets()?;
+        }
+    }
+    Ok(())
+}
+
+/// A certificate that was given is believed of whoever has its key, as long as it is in force, for its own name.
+#[test]
+fn t15_e5_a_servers_own_certificate() {
+    let own = Identity::self_signed(&["web"], 2100);
+    let other = Identity::self_signed(&["web"], 2100);
+    let over = Identity::self_signed(&["web"], 2020);
+    let early = Identity::in_force(&["web"], 2090, 2100);
+    let leaf = Authority::new("ca").issue(&["web"]);
+    for only in [ProtocolVersion::TLSv1_2, ProtocolVersion::TLSv1_3] {
+        let given = |certificates: &[&str]| Tls {
+            ca: Some(certificates.concat().into_bytes().into()),
+            only: Some(only),
+            ..Tls::default()
+        };
+        let with = |given: &Tls, shown: &Identity, name| meets(given, &shown.certificate, &shown.key, name);
+        for certificate in [&own, &leaf] {
+            let exactly = given(&[&certificate.certificate]);
+            with(&exactly, certificate, "web").unwrap();
+            with(&given(&[&other.certificate, &certificate.certificate]), certificate, "web").unwrap();
+            let refused = |met: Result<(), Error>| {
+                let error = met.unwrap_err();
+                assert!(matches!(error, Error::InvalidCertificate(_)), "{error:?}");
+                error
+            };
+            let why = refused(with(&exactly, certificate, "elsewhere"));
+            assert!(
+                matches!(why, Error::InvalidCertificate(CertificateError::NotValidForNameContext { .. })),
+                "{why:?}"
+            );
+            // Who has only read it.
+            let why = refused(meets(&exactly, &certificate.certificate, &other.key, "web"));
+            assert_eq!(why, Error::InvalidCertificate(CertificateError::BadSignature));
+            // Another of the same name.
+            refused(with(&exactly, &other, "web"));
+            // Nobody has given it: the machine's own authorities are what they were.
+            let machines = Tls { only: Some(only), ..Tls::default() };
+            refused(with(&machines, certificate, "web"));
+        }
+        let why = with(&given(&[&over.certificate]), &over, "web").unwrap_err();
+        assert!(matches!(why, Error::InvalidCertificate(CertificateError::ExpiredContext { .. })), "{why:?}");
+        let why = with(&given(&[&early.certificate]), &early, "web").unwrap_err();
+        assert!(
+            matches!(why, Error::InvalidCertificate(CertificateError::NotValidYetContext { .. })),
+            "{why:?}"
+        );
+    }
+}
+
+/// Whatever webpki says first: dates are looked at here, too.
+#[test]
+fn t15_e5_dates_are_looked_at() {
+    let at = |identity: &Identity, year: i64| {
+        let der = chain(identity.certificate.as_bytes()).next().unwrap();
+        let seconds = u64::try_from((year - 1970) * 31_557_600).unwrap();
+        verifier::is_in_force(
+            &der,
+            rustls::pki_types::UnixTime::since_unix_epoch(std::time::Duration::from_secs(seconds)),
+        )
+    };
+    let identity = Identity::in_force(&["web"], 2030, 2040);
+    assert_eq!(at(&identity, 2029), Err(CertificateError::NotValidYet));
+    assert_eq!(at(&identity, 2035), Ok(()));
+    assert_eq!(at(&identity, 2042), Err(CertificateError::Expired));
 }

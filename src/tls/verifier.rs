@@ -87,7 +87,7 @@ impl ServerCertVerifier for GivenAuthorities {
     }
 }
 
-fn is_in_force(certificate: &CertificateDer<'_>, now: UnixTime) -> Result<(), CertificateError> {
+pub(super) fn is_in_force(certificate: &CertificateDer<'_>, now: UnixTime) -> Result<(), CertificateError> {
     let facts = Facts::of(certificate).ok_or(CertificateError::BadEncoding)?;
     let now = i64::try_from(now.as_secs()).ok().and_then(|now| Timestamp::from_second(now).ok());
     match now.ok_or(CertificateError::Expired)? {

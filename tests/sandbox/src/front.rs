@@ -87,9 +87,15 @@ impl Identity {
     /// As `openssl req -x509` makes them: of a server of these names, which says of itself that it is an authority. Its last
     /// day is in that year.
     pub fn self_signed(names: &[&str], until: i32) -> Self {
+        Self::in_force(names, 1975, until)
+    }
+
+    /// The same from the first day of a year on.
+    pub fn in_force(names: &[&str], from: i32, until: i32) -> Self {
         let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
         let mut params = CertificateParams::new(names).expect("names");
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.not_before = rcgen::date_time_ymd(from, 1, 1);
         params.not_after = rcgen::date_time_ymd(until, 12, 31);
         let key = KeyPair::generate().expect("a key");
         let certificate = params.self_signed(&key).expect("a certificate").pem();

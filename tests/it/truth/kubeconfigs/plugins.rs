@@ -125,6 +125,12 @@ fn configured() -> Vec<Case> {
             KNOWN,
         ),
         with(
+            "it is told that nobody answers",
+            "apiVersion: client.authentication.k8s.io/v1, interactiveMode: IfAvailable",
+            &format!("case $KUBERNETES_EXEC_INFO in *'\"interactive\":false'*) ;; *) exit 9;; esac\n{token}"),
+            KNOWN,
+        ),
+        with(
             "arguments and variables",
             &format!("{V1}, args: [s3cr3t-t], env: [{{name: TOKEN, value: s3cr3t-t}}]"),
             &format!(r#"[ "$1 $TOKEN" = "s3cr3t-t s3cr3t-t" ] || exit 9{}{token}"#, "\n"),
