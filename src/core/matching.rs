@@ -7,10 +7,24 @@ use super::address;
 use super::alert::Alert;
 use super::node::Node;
 
-/// Labels that name a node on purpose. `exported_node` comes first: with `honor_labels` off, `node` is where
-/// the exporter runs.
-pub const NODE_LABELS: [&str; 8] =
-    ["exported_node", "node", "nodename", "kubernetes_node", "node_name", "hostname", "Hostname", "host"];
+/// Labels that name a node on purpose. Each has its `exported_` form before it: with `honor_labels` off, that is what the
+/// exporter said, and the plain one is where it runs.
+pub const NODE_LABELS: [&str; 14] = [
+    "exported_node",
+    "node",
+    "exported_nodename",
+    "nodename",
+    "exported_kubernetes_node",
+    "kubernetes_node",
+    "exported_node_name",
+    "node_name",
+    "exported_hostname",
+    "hostname",
+    "exported_Hostname",
+    "Hostname",
+    "exported_host",
+    "host",
+];
 
 /// Labels that name the scraped target, which is the node for node-level exporters only.
 const INSTANCE_LABELS: [&str; 2] = ["exported_instance", "instance"];
@@ -91,8 +105,8 @@ impl<'a> NodeIndex<'a> {
     /// whatever a kubelet claims, it takes no alert away from another node.
     pub fn find(&self, alert: &Alert) -> Match {
         let mut places = Vec::new();
-        for (_, value) in self.naming(alert) {
-            let is_own = self.resolve(value, &mut places);
+        for (label, value) in self.naming(alert) {
+            let is_own = self.resolve(label, value, &mut places);
             if is_own {
                 break;
             }
@@ -140,7 +154,7 @@ impl<'a> NodeIndex<'a> {
     }
 
     /// Adds the nodes that answer to `value`; `true` if that is settled by a node's own name.
-    fn resolve(&self, value: &str, places: &mut Vec<usize>) -> bool {
+    fn resolve(&self, label: &str, value: &str, places: &mut Vec<usize>) -> bool {
         #[cfg(test)]
         self.resolved.set(self.resolved.get() + 1);
         let (whole, name) = (value.trim().to_lowercase(), normalise(value));
@@ -153,12 +167,20 @@ impl<'a> NodeIndex<'a> {
             return is_settled;
         }
         found.extend(self.claimed.get(&name));
-        if let Some((short, _)) = name.split_once('.').filter(|_| !is_ip_address(&name)) {
+        let full = Some(&name).filter(|name| is_of_a_node(label, value) && !is_ip_address(name));
+        if let Some((short, _)) = full.and_then(|name| name.split_once('.')) {
             found.extend(self.only_short.get(short));
         }
         places.extend(found.into_iter().flatten());
         false
     }
+}
+
+/// Whether a full name in it may be that of a node which is known by its first part alone. What `host` and URLs name may be
+/// anything: `host="web.example.com"` is not about a node `web`.
+fn is_of_a_node(label: &str, value: &str) -> bool {
+    let label = label.strip_prefix("exported_").unwrap_or(label);
+    label != "host" && !label.starts_with("Host") && !value.contains('/')
 }
 
 /// Whether `value` is the name of the node `name`, in full or its first part: nothing that its kubelet could have chosen.

@@ -29,8 +29,22 @@ impl Node {
 }
 
 /// Spec §3.3.
-const EXPLICIT: [&str; 8] =
-    ["exported_node", "node", "nodename", "kubernetes_node", "node_name", "hostname", "Hostname", "host"];
+const EXPLICIT: [&str; 14] = [
+    "exported_node",
+    "node",
+    "exported_nodename",
+    "nodename",
+    "exported_kubernetes_node",
+    "kubernetes_node",
+    "exported_node_name",
+    "node_name",
+    "exported_hostname",
+    "hostname",
+    "exported_Hostname",
+    "Hostname",
+    "exported_host",
+    "host",
+];
 
 fn alert(labels: &[(&str, &str)]) -> Alert {
     Alert { labels: labels.iter().copied().collect(), ..Alert::default() }
@@ -179,8 +193,44 @@ fn a_full_name_matches_a_node_that_has_only_the_short_one() {
             (&[("node", "w3.b.example")], "w3"),        // an address is no full name
         ],
     );
+    for label in ["node", "exported_node", "nodename", "hostname", "exported_instance", "instance"] {
+        check(&nodes, &[(&[(label, "w1.b.example")], "w1")]);
+    }
     check(&[node("10")], &[(&[("node", "10.0.0.9")], "unmatched"), (&[("node", "10.a.example")], "10")]);
     check(&[node("10.0.0.9")], &[(&[("node", "10")], "unmatched")]);
+}
+
+#[test]
+fn t15_d3_what_may_be_any_machine_is_no_node_by_its_first_part() {
+    let nodes = [node("web"), node("w2")];
+    for labels in [
+        &[("host", "web.example.com")][..],
+        &[("Hostname", "web.example.com")],
+        &[("exported_host", "web.example.com")],
+        &[("instance", "https://web.customer.org/x")],
+        &[("instance", "web.customer.org/x")],
+        &[("node", "https://web.customer.org")],
+    ] {
+        check(&nodes, &[(labels, "unmatched")]);
+    }
+    check(&nodes, &[(&[("host", "web")], "web"), (&[("instance", "https://web:9100/metrics")], "web")]);
+}
+
+#[test]
+fn t15_d4_what_an_exporter_said_comes_before_where_it_runs() {
+    let nodes = [node("w1"), node("w2")];
+    for label in
+        ["node", "nodename", "kubernetes_node", "node_name", "hostname", "Hostname", "host", "instance"]
+    {
+        let exported = format!("exported_{label}");
+        check(
+            &nodes,
+            &[
+                (&[(&exported, "w1"), (label, "w2")], "w1"),
+                (&[(&exported, "gone"), (label, "w2")], "unmatched"),
+            ],
+        );
+    }
 }
 
 #[test]
@@ -210,7 +260,7 @@ mod reference {
     use super::*;
 
     pub(super) fn find(nodes: &[Node], alert: &Alert) -> Match {
-        let values = |labels: &[&str]| -> Vec<String> {
+        let values = |labels: &[&str]| -> Vec<(String, String)> {
             labels
                 .iter()
                 .filter(|label| {
@@ -218,16 +268,15 @@ mod reference {
                     !labels.contains(&exported.as_str())
                         || alert.labels.get(&exported).is_none_or(str::is_empty)
                 })
-                .filter_map(|label| alert.labels.get(label))
-                .filter(|v| !v.is_empty())
-                .map(String::from)
+                .filter_map(|label| Some(((*label).to_owned(), alert.labels.get(label)?.to_owned())))
+                .filter(|(_, value)| !value.is_empty())
                 .collect()
         };
         let explicit = values(&EXPLICIT);
         let values = if explicit.is_empty() { values(&["exported_instance", "instance"]) } else { explicit };
         let mut places = std::collections::BTreeSet::new();
-        for value in &values {
-            let (own, claimed) = resolve(nodes, value);
+        for (label, value) in &values {
+            let (own, claimed) = resolve(nodes, label, value);
             let is_settled = !own.is_empty() && claimed.iter().all(|place| own.contains(place));
             places.extend(own.into_iter().chain(claimed));
             if is_settled {
@@ -242,7 +291,10 @@ mod reference {
     }
 
     /// The nodes of that name, and those whose kubelets say that it is theirs.
-    fn resolve(nodes: &[Node], value: &str) -> (Vec<usize>, Vec<usize>) {
+    fn resolve(nodes: &[Node], label: &str, value: &str) -> (Vec<usize>, Vec<usize>) {
+        let may_be_anything = ["host", "Hostname", "exported_host", "exported_Hostname"].contains(&label)
+            || value.contains("://")
+            || value.contains('/');
         let (whole, host) = (value.trim().to_lowercase(), normalised(value));
         let those = |is_one: &dyn Fn(&Node) -> bool| -> Vec<usize> {
             (0..nodes.len()).filter(|place| is_one(&nodes[*place])).collect()
@@ -259,8 +311,10 @@ mod reference {
             let by_name = claims(node).contains(&host) || provider_ids(node).contains(&host);
             let has_short_name_only =
                 !is_full(&normalised(&node.name)) && !claims(node).iter().any(|name| is_full(name));
-            let by_first_part =
-                is_full(&host) && has_short_name_only && normalised(&node.name) == first_label(&host);
+            let by_first_part = !may_be_anything
+                && is_full(&host)
+                && has_short_name_only
+                && normalised(&node.name) == first_label(&host);
             by_id || own.is_empty() && (by_name || by_first_part)
         });
         (own, claimed)

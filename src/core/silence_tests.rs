@@ -36,7 +36,7 @@ fn the_label_is_the_one_that_its_alerts_carry() {
         (&[][..], r#"node="w1" exported_node="""#),
         (&[("node", "w1")], r#"node="w1" exported_node="""#),
         (&[("exported_node", "w1"), ("node", "w2")], r#"exported_node="w1""#),
-        (&[("nodename", "W1.")], r#"nodename="W1." exported_node="" node="""#),
+        (&[("nodename", "W1.")], r#"nodename="W1." exported_node="" node="" exported_nodename="""#),
         // Another node's, and one of nobody: as if there was none.
         (&[("node", "w2")], r#"node="w1" exported_node="""#),
         (&[("node", "w9")], r#"node="w1" exported_node="""#),
@@ -45,7 +45,10 @@ fn the_label_is_the_one_that_its_alerts_carry() {
     }
     // The exporter's own name is a node's only if no label names one.
     let text = chosen(&[alert(&[("instance", "w1:9100")])], &[], None).unwrap();
-    assert!(text.starts_with(r#"instance="w1:9100" exported_node="" node="" nodename="""#), "{text}");
+    assert!(
+        text.starts_with(r#"instance="w1:9100" exported_node="" node="" exported_nodename="""#),
+        "{text}"
+    );
     assert!(text.ends_with(r#"host="" exported_instance="""#), "{text}");
     // A label that names it on purpose comes before what most carry.
     let many = [("instance", "w1:9100"), ("instance", "w1:9100"), ("node", "w1")];
