@@ -88,6 +88,12 @@ fn records() -> Vec<Row> {
             Nothing(3, "refused"),
         ),
         row(
+            "B1 the operator's boot",
+            recorded(twin("{host-boot}", "{own-ip}"), &json!({"method": "ssh"})),
+            ssh(Task::Resume),
+            Nothing(3, "refused: self"),
+        ),
+        row(
             "B2 an attempt by another method",
             recorded(honest(), &json!({"state": "RebootIntent", "method": "command", "attempts": [by_ssh]})),
             by_command(Task::Resume, "{node}"),
