@@ -23,7 +23,7 @@ lint:
 
 # `lint`, unit tests, and every scenario on the sandbox.
 check: lint
-	cargo test --workspace --locked --quiet -- --skip control_plane::
+	umask 022; cargo test --workspace --locked --quiet -- --skip control_plane::
 
 # Everything, the real control plane included.
 test:

@@ -1,4 +1,5 @@
-//! The signals that ask us to stop: the first asks, the second insists.
+//! The signals that ask us to stop: the first asks, the second insists. Another one right after the first is the same
+//! stop: a terminal that is closed, or a supervisor, sends two.
 
 use std::sync::LazyLock;
 
@@ -27,6 +28,8 @@ impl Signal {
     }
 }
 
+const ONE_STOP: std::time::Duration = std::time::Duration::from_secs(1);
+
 /// The first signal, once it came. Signals are the process's, and so is this.
 static RECEIVED: LazyLock<watch::Sender<Option<Signal>>> = LazyLock::new(|| watch::Sender::new(None));
 
@@ -34,10 +37,13 @@ static RECEIVED: LazyLock<watch::Sender<Option<Signal>>> = LazyLock::new(|| watc
 pub(crate) fn listen(at_once: impl FnOnce() + Send + 'static) -> std::io::Result<()> {
     let mut signals = Signals::new()?;
     tokio::spawn(async move {
-        RECEIVED.send_replace(Some(signals.next().await));
+        let first = signals.next().await;
+        let at = tokio::time::Instant::now();
+        RECEIVED.send_replace(Some(first));
         let second = loop {
             match signals.next().await {
                 Signal::Hangup => {}
+                other if other != first && at.elapsed() < ONE_STOP => {}
                 insists => break insists,
             }
         };

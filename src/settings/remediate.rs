@@ -318,8 +318,9 @@ fn limit(duration: SignedDuration) -> Option<Duration> {
 
 /// As a shell splits words, and without one.
 fn hosts(file: &Path) -> Result<Hosts> {
-    let text = std::fs::read_to_string(file).map_err(|error| error.to_string());
-    text.and_then(|text| Hosts::parse(&text)).map_err(|why| {
+    let text = trusted_file::open(file).and_then(std::io::read_to_string);
+    let text = text.map_err(|error| trusted_file::unread("cannot read the address file", file, &error))?;
+    Hosts::parse(&text).map_err(|why| {
         Error::usage(format!("--address-file {}: {why}", file.display()))
             .hint("its lines are as those of /etc/hosts: 10.0.0.7 worker1a")
     })

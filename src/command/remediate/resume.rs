@@ -38,12 +38,17 @@ pub(super) async fn resume(name: &str, retry_reboot: bool, context: &Context<'_>
 /// An end, and what a person has consented to on the way.
 struct Ended {
     end: End,
+    /// It was an undoing that was gone on with.
+    undoes: bool,
     method: Method,
     drain: DrainSettings,
 }
 
 impl Ended {
     async fn explain(self, name: &str, context: &Context<'_>) -> Result<String> {
+        if let (true, End::Aborted { cordon_stays, .. }) = (self.undoes, &self.end) {
+            return Ok(aborted(name, cordon_stays.as_deref()));
+        }
         let settings = context.settings.by(self.method);
         ending::ending(name, self.end, &self.drain, &Context { settings: &settings, ..*context }).await
     }
@@ -61,7 +66,7 @@ async fn go_on(
     let context = &Context { settings: &settings, ..*context };
     let Context { ui, report, .. } = *context;
     let ahead = Ahead::of(&machine, &node);
-    let goes_down = ahead.takes_down();
+    let (goes_down, undoes) = (ahead.takes_down(), ahead.from == State::Aborted);
     locks.add_medik8s(&node, goes_down, context).await?;
     let locks = &*locks;
     let found = super::look(async { Ok(node.clone()) }, ahead, context);
@@ -98,7 +103,7 @@ async fn go_on(
     worker.reboot = goes_down.then(|| begin::reboot(&settings, &node)).transpose()?;
     worker.drain.said = found.drain.warnings.iter().map(|warning| warning.text.clone()).collect();
     let end = carry_out(&worker, Run::new(&worker, machine, node)).await;
-    Ok(Ended { end, method: settings.reboot.method, drain })
+    Ok(Ended { end, undoes, method: settings.reboot.method, drain })
 }
 
 /// The flags of the drain with all that a person could allow. What one of them was not reached for may need another.
@@ -221,16 +226,18 @@ pub(super) async fn abort(name: &str, context: &Context<'_>) -> Result<String> {
     locks.release().await;
     match outcome? {
         // It is what was asked for.
-        Some(End::Aborted { cordon_stays, .. }) => {
-            let stays = cordon_stays.map(|why| format!("; it stays cordoned: {why}")).unwrap_or_default();
-            Ok(format!("node/{name} aborted{stays}"))
-        }
+        Some(End::Aborted { cordon_stays, .. }) => Ok(aborted(name, cordon_stays.as_deref())),
         Some(end) => ending::ending(name, end, &settings.drain, context).await,
         None => {
             context.report.was_done(Outcome::NothingToDo);
             Ok(format!("node/{name}: the remediation has ended meanwhile"))
         }
     }
+}
+
+fn aborted(name: &str, cordon_stays: Option<&str>) -> String {
+    let stays = cordon_stays.map(|why| format!("; it stays cordoned: {why}")).unwrap_or_default();
+    format!("node/{name} aborted{stays}")
 }
 
 fn aborted_by(record: &Record, context: &Context<'_>) -> String {

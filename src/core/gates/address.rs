@@ -1,5 +1,5 @@
 //! What a Node says of itself is to stand in a command line: it may lead to that machine and to no other. Its kubelet
-//! writes addresses, and the provider ID once.
+//! writes addresses, and the provider ID once. A person's file of addresses may be mistaken, too.
 
 use std::net::IpAddr;
 
@@ -11,6 +11,8 @@ use crate::core::matching::is_own_name;
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Told {
     pub address: Option<String>,
+    /// It is of a file of the user's, and not the node's own word.
+    pub is_known: bool,
     pub provider_id: Option<String>,
     /// What the address is, or what its name was resolved to here.
     pub ips: Vec<IpAddr>,
@@ -21,13 +23,26 @@ pub struct Told {
 pub(super) fn refuses(situation: &Situation<'_>) -> Option<Reason> {
     let told = situation.told;
     let address = told.address.as_deref().and_then(|address| of_address(address, situation));
-    let reason = address.or_else(|| of_provider_id(told.provider_id.as_deref()?, situation))?;
+    let reason = address.or_else(|| of_provider_id(told.provider_id.as_deref()?, situation));
+    let reason = match (reason, situation.twin()) {
+        // Then nothing tells its machine from the other one's: over ssh the boot id would be right there.
+        (Some(reason), Some(_)) => reason.for_good(),
+        (None, Some(twin)) if (told.address.is_some() && !told.is_known) || told.provider_id.is_some() => {
+            let why = format!(
+                "where its machine is is its own word, as is its boot id, which is also {}'s",
+                twin.name
+            );
+            Reason::new(why).for_good()
+        }
+        (reason, _) => reason?,
+    };
     Some(reason.hint("--address-file FILE takes addresses that you know, and {node} the node's name"))
 }
 
 fn of_address(address: &str, situation: &Situation<'_>) -> Option<Reason> {
-    let Told { ips, own, .. } = situation.told;
-    let what = |why: String| Reason::new(format!("the node says that its address is {address}: {why}"));
+    let Told { ips, own, is_known, .. } = situation.told;
+    let says = if *is_known { "the address file" } else { "the node" };
+    let what = |why: String| Reason::new(format!("{says} says that its address is {address}: {why}"));
     if let Some(why) = leads_astray(address) {
         return Some(what(why).for_good());
     }
@@ -39,7 +54,7 @@ fn of_address(address: &str, situation: &Situation<'_>) -> Option<Reason> {
     if let Some((other, why)) = another(address, ips, situation) {
         return Some(what(format!("{why} {}", other.name)));
     }
-    let is_name = address::ip(address).is_none() && !is_own_name(situation.target, address);
+    let is_name = !is_known && address::ip(address).is_none() && !is_own_name(situation.target, address);
     is_name.then(|| what("that is not its name".to_owned()))
 }
 

@@ -185,6 +185,11 @@ impl<'s> Situation<'s> {
         self.nodes.iter().filter(|node| node.name != self.target)
     }
 
+    /// Another node that reports a boot that the request could end.
+    fn twin(&self) -> Option<&'s FleetNode> {
+        self.others().find(|node| self.ends(&node.boot_id))
+    }
+
     /// Whether the request could end this boot, by what it carries or by what the target says now.
     fn ends(&self, boot_id: &str) -> bool {
         let is_it = |other: &str| !other.is_empty() && other.eq_ignore_ascii_case(boot_id);

@@ -3,7 +3,7 @@
 use super::{Reason, Situation};
 
 pub(super) fn refuses(situation: &Situation<'_>) -> Option<Reason> {
-    let twin = situation.others().find(|node| situation.ends(&node.boot_id))?;
+    let twin = situation.twin()?;
     let reason = format!(
         "{} and {} report the same boot id: both are containers on one machine, as in kind, and a reboot would take both, or one \
         of their kubelets lies",

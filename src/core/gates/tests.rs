@@ -28,7 +28,7 @@ fn situation(nodes: &[FleetNode]) -> Situation<'_> {
         boot_id: nodes.iter().find(|node| node.name == "w1").map_or("", |node| &node.boot_id),
         own_node: None,
         own_boot_id: None,
-        told: const { &Told { address: None, provider_id: None, ips: Vec::new(), own: None } },
+        told: const { &Told { address: None, is_known: false, provider_id: None, ips: Vec::new(), own: None } },
     }
 }
 
@@ -322,6 +322,46 @@ fn f9_b3_a_provider_id() {
         });
         assert!(here.iter().any(|refusal| !refusal.can_be_overridden), "{here:?}");
     }
+}
+
+/// A file may be mistaken, and a person may know a name that the node does not have.
+#[test]
+fn f9_b3_an_address_of_a_file() {
+    let known = |text: &str| {
+        told(|told| {
+            told.address = Some(text.to_owned());
+            told.is_known = true;
+            told.ips = crate::core::address::ip(text).into_iter().collect();
+        })
+    };
+    for good in ["10.0.0.9", "bmc-w1.corp.example"] {
+        assert_eq!(known(good), [], "{good}");
+    }
+    for (text, can_be_overridden) in
+        [("10.0.0.2", true), ("w2", true), ("127.0.1.1", false), ("127.1", false)]
+    {
+        let [refusal] = &*known(text) else { panic!("{text}") };
+        assert!(refusal.reason.starts_with("the address file says"), "{refusal}");
+        assert_eq!(refusal.can_be_overridden, can_be_overridden, "{text}");
+    }
+}
+
+/// Two overrides must not take away both things by which a machine is known.
+#[test]
+fn f9_b5_where_a_machine_is_has_to_be_known_if_its_boot_is_not_its_own() {
+    let mut nodes = fleet(2);
+    nodes[1].boot_id = "boot-1".to_owned();
+    let lifted = [Gate::SharedBootId, Gate::Address].into();
+    let refusing = |change: fn(&mut Told)| {
+        let mut told = Told::default();
+        change(&mut told);
+        refusals(&Situation { told: &told, ..situation(&nodes) }, &lifted).len()
+    };
+    assert_eq!(refusing(|_| {}), 0, "a pod is on it");
+    assert_eq!(refusing(|told| told.address = Some("10.9.9.9".into())), 1);
+    assert_eq!(refusing(|told| told.address = Some("db1.corp.example".into())), 1);
+    assert_eq!(refusing(|told| told.provider_id = Some("m://a".into())), 1);
+    assert_eq!(refusing(|told| (told.address, told.is_known) = (Some("10.9.9.9".into()), true)), 0);
 }
 
 /// A gate that is overridden stays shut for what no override lifts.

@@ -57,14 +57,15 @@ pub struct Address {
 
 /// What commands take of what the node says, with what its address leads to from here.
 pub async fn look(address: Option<&Address>, provider_id: Option<&str>) -> Told {
-    let address = address.filter(|address| address.is_told).map(|address| address.text.clone());
+    let is_known = address.is_some_and(|address| !address.is_told);
+    let address = address.map(|address| address.text.clone());
     let ips = match &address {
         Some(text) => resolve(text).await,
         None => Vec::new(),
     };
     let in_id = provider_id.into_iter().flat_map(address::hosts).filter_map(address::meant);
     let own = ips.iter().copied().chain(in_id).find(|ip| is_own(*ip));
-    Told { address, provider_id: provider_id.map(str::to_owned), ips, own }
+    Told { address, is_known, provider_id: provider_id.map(str::to_owned), ips, own }
 }
 
 async fn resolve(text: &str) -> Vec<IpAddr> {

@@ -225,7 +225,8 @@ fn f9_b3_a_file_of_addresses_counts_more_than_what_nodes_say(world: &World) {
         .exits(3)
         .says("is refused (reboot-method)")
         .says(&format!("--address-file has no line for {}", fleet.node));
-    with(&unknown.with_extension("absent")).exits(2).says("hint: its lines are as those of /etc/hosts");
+    with(&unknown.with_extension("absent")).exits(2).says("cannot read the address file");
+    with(&world.file("wrong", "10.0.0.7\n")).exits(2).says("hint: its lines are as those of /etc/hosts");
     liar.did_nothing();
     with(&known).exits(0).says("over ssh to").says("(the address file)");
     assert_eq!(fleet.orders(), (1, 1));

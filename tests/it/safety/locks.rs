@@ -21,6 +21,7 @@ scenarios![
     f9_d0_an_uncordon_that_would_be_refused_is_known_before_the_drain,
     f9_d0_an_uncordon_that_a_policy_refuses_is_said_and_tried_again,
     f9_d0_an_abort_that_a_policy_refuses_is_said_and_tried_again,
+    f9_d1_an_abort_that_is_gone_on_with_says_that_it_is_done,
     f9_d0_a_node_without_room_for_the_next_record_stops_the_run,
     f9_d0_what_is_refused_after_the_order_stops_the_run_and_nothing_is_ordered_twice,
     f9_d0_a_permission_that_is_taken_away_stops_the_run,
@@ -239,6 +240,19 @@ fn f9_d0_an_uncordon_that_a_policy_refuses_is_said_and_tried_again(world: &World
     world.lift(&scene.node);
     remediate(&scene, &["--resume"]).exits(0);
     scene.is_remediated(&before);
+}
+
+/// What was in its way is the record's last error, and no result.
+fn f9_d1_an_abort_that_is_gone_on_with_says_that_it_is_done(world: &World) {
+    let scene = Scene::new(world);
+    remediate(&scene, &["--until=cordon"]).exits(0);
+    let sentence = world.refuse(&scene.node, Refuses::Uncordon);
+    remediate(&scene, &["--abort"]).exits(1).says(&sentence);
+    world.lift(&scene.node);
+    let run = remediate(&scene, &["--resume"]).exits(0).says(&format!("node/{} aborted\n", scene.node));
+    assert!(!run.stderr.contains("error: "), "{}", run.stderr);
+    scene.is_over("aborted");
+    assert!(!scene.is_cordoned());
 }
 
 fn f9_d0_an_abort_that_a_policy_refuses_is_said_and_tried_again(world: &World) {

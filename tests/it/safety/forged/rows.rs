@@ -120,7 +120,7 @@ fn identities() -> Vec<Row> {
             "B5 a peer's boot, and a person who knows better",
             twin("{peer-boot}", "{own-ip}"),
             Errand { overrides: true, ..ssh(Task::Fresh) },
-            Itself(1),
+            Nothing(3, "--address-file"), // where it is is its own word, too
         ),
         row(
             "B4 a peer's names and addresses",

@@ -162,6 +162,25 @@ fn t15_e7_more_of_them_do_not_insist() {
     stops(&scene, session, "Verifying");
 }
 
+/// As of a supervisor, or a terminal that is closed: it is one stop.
+#[test]
+fn t15_e7_another_signal_right_after_it_does_not_insist() {
+    let world = World::sandbox();
+    let scene = Scene::new(&world);
+    let session = begin(&scene, &["--yes", "--stable-for=60s"]);
+    scene.until_state("Verifying");
+    let leases = format!("/apis/coordination.k8s.io/v1/namespaces/{}/leases/*", scene.namespace);
+    let releases = world.api().faults().on("PUT", &leases).delay(Duration::from_millis(100));
+    session.signal("INT");
+    session.signal("TERM");
+    session.signal("HUP");
+    session.shows("to continue: ");
+    assert!(matches!(session.ends(), Some(130 | 143)));
+    assert!(releases.hits() > 0);
+    assert_eq!(scene.lease_holder(), None);
+    assert_eq!(scene.record().expect("a record")["state"], "Verifying");
+}
+
 /// Whoever begins a loop under nohup wants it to go on.
 fn t15_e7_nohup(world: &World) {
     world.node("w1");
