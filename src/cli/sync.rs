@@ -177,8 +177,9 @@ pub struct SourceArgs {
 #[derive(Debug, Args)]
 #[allow(clippy::doc_markdown)] // the texts are help
 pub struct MatchingArgs {
-    /// Labels that name a node, in order
-    #[arg(long = "node-label", value_name = "LABEL", value_delimiter = ',', help_heading = "Matching", default_values_t = crate::core::matching::NODE_LABELS.map(String::from))]
+    /// Labels that name a node, in order [default: node, nodename, kubernetes_node, node_name, hostname, Hostname, host, each after
+    /// its own exported_ form]
+    #[arg(long = "node-label", value_name = "LABEL", value_delimiter = ',', help_heading = "Matching", hide_default_value = true, default_values_t = crate::core::matching::NODE_LABELS.map(String::from))]
     pub node_labels: Vec<String>,
     /// Label that tells clusters apart
     #[arg(long, value_name = "LABEL", default_value = "cluster", help_heading = "Matching")]
