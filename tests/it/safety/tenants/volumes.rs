@@ -12,7 +12,32 @@ use crate::support::{World, scenarios};
 const ATTACHMENTS: &str = "/apis/storage.k8s.io/v1/volumeattachments";
 const CLAIMS: &str = "/api/v1/namespaces/default/persistentvolumeclaims";
 
-scenarios![d9_a_claim_that_is_gone_switches_nothing_else_off];
+scenarios![
+    d9_a_claim_that_is_gone_switches_nothing_else_off,
+    f9_d9_a_permission_that_is_missing_is_known_before_and_refuses_nothing,
+];
+
+fn f9_d9_a_permission_that_is_missing_is_known_before_and_refuses_nothing(world: &World) {
+    let node = world.nodes(&["w1", "w2"]).swap_remove(0);
+    let user = world.remediator();
+    let plan = || {
+        let flags = ["--dry-run", "--max-unavailable=100%", "--reboot-method=manual", "--as", &user];
+        world.run(&[&["remediate", &node][..], &flags].concat()).exits(0).stdout
+    };
+    let check = || world.run(&["check", "--for=remediate", "--as", &user]).stdout;
+    assert!(
+        !plan().contains("persistentvolumeclaims")
+            && check().contains("may get persistentvolumeclaims: remediate\n")
+    );
+    world.takes_away(&user, "persistentvolumeclaims", "get");
+    let told = plan();
+    assert!(
+        told.contains("Warning: you may not get persistentvolumeclaims; the run does without\n"),
+        "{told}"
+    );
+    let told = check();
+    assert!(told.contains("may get persistentvolumeclaims: not granted; needed by remediate\n"), "{told}");
+}
 
 /// A static pod, which stays, with a volume of this claim.
 fn stays(scene: &Scene<'_>, app: &str) {
