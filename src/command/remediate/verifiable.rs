@@ -11,8 +11,10 @@ use crate::core::report::{LastFull, human_duration};
 use crate::remedy::drain::Warning;
 use crate::settings::RemediateSettings;
 
-/// Somebody else than sync, or a sync whose Lease is elsewhere, has written a condition with such a heartbeat.
+/// Somebody else than sync, or a sync whose Lease is elsewhere, may have written a condition with such a heartbeat, and still run.
 const REFRESHED_WITHIN: SignedDuration = SignedDuration::from_mins(15);
+
+const HINT: &str = "run kubectl sciuro sync, or name the source of the alerts: --alertmanager URL";
 
 /// `asks_sources`: the alerts themselves are asked for.
 pub(super) async fn doubts(
@@ -42,20 +44,27 @@ pub(super) async fn doubts(
             }
             None => format!("Lease {lease} records no complete sync"),
         },
-        Ok(None) if are_refreshed(node, reasons, now) => return None,
+        Ok(None) if are_refreshed(node, reasons, now) => {
+            let text = format!(
+                "whether a sync runs is not known (there is no Lease {lease}): unless it clears {}, the verification will fail",
+                types(reasons)
+            );
+            return Some(Warning { text, hint: Some(HINT.to_owned()) });
+        }
         Ok(None) => format!("there is no Lease {lease}"),
         Err(error) => format!("Lease {lease} cannot be read: {error}"),
     };
-    let types: Vec<&str> = reasons.iter().map(|reason| reason.condition_type.as_str()).collect();
     Some(Warning {
         text: format!(
             "the verification will fail: sync does not seem to run ({why}), no alert source is given, and so {} stays True",
-            types.join(", ")
+            types(reasons)
         ),
-        hint: Some(
-            "run kubectl sciuro sync, or name the source of the alerts: --alertmanager URL".to_owned(),
-        ),
+        hint: Some(HINT.to_owned()),
     })
+}
+
+fn types(reasons: &[Reason]) -> String {
+    reasons.iter().map(|reason| reason.condition_type.as_str()).collect::<Vec<_>>().join(", ")
 }
 
 fn are_refreshed(node: &RemediatedNode, reasons: &[Reason], now: Timestamp) -> bool {

@@ -17,7 +17,7 @@ const WITHIN: Duration = Duration::from_secs(60);
 
 /// They come before what any configuration says. No agent, no display, no Kerberos ticket, no forwarded port, no tunnel, no
 /// variable; nothing runs here; nobody is asked; and a connection of its own, whose host key is checked now.
-pub const OPTIONS: [&str; 24] = [
+pub const OPTIONS: [&str; 26] = [
     "-a",
     "-x",
     "-k",
@@ -26,6 +26,8 @@ pub const OPTIONS: [&str; 24] = [
     "BatchMode=yes",
     "-o",
     "StrictHostKeyChecking=yes",
+    "-o",
+    "NoHostAuthenticationForLocalhost=no",
     "-o",
     "ClearAllForwardings=yes",
     "-o",

@@ -180,6 +180,7 @@ fn a_machine_that_is_off() {
 const GENEROUS: &str = "
 ForwardAgent yes
 ForwardX11 yes
+NoHostAuthenticationForLocalhost yes
 ForwardX11Trusted yes
 GSSAPIDelegateCredentials yes
 SendEnv CARGO* R?ST_BACKTRACE HOME
@@ -238,6 +239,7 @@ fn f9_b8_the_machine_gets_nothing_of_ours() {
         ("remotecommand", &[]),
         ("requesttty", &["false"]),
         ("tunnel", &["false"]),
+        ("nohostauthenticationforlocalhost", &["no"]),
         ("localforward", &[]),
         ("remoteforward", &[]),
         ("dynamicforward", &[]),
