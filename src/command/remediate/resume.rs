@@ -66,7 +66,10 @@ async fn go_on(
     let context = &Context { settings: &settings, ..*context };
     let Context { ui, report, .. } = *context;
     let ahead = Ahead::of(&machine, &node);
-    let (goes_down, undoes) = (ahead.takes_down(), ahead.from == State::Aborted);
+    let goes_down = ahead.takes_down();
+    // Not: one that is undone for what has happened since.
+    let undoes = matches!(&node.view.record, RecordSeen::Readable(record)
+        if record.state == State::Aborted || record.failed_state == Some(State::Aborted));
     locks.add_medik8s(&node, goes_down, context).await?;
     let locks = &*locks;
     let found = super::look(async { Ok(node.clone()) }, ahead, context);
