@@ -86,9 +86,10 @@ fn t15_e9_a_quit_leaves_no_core() {
     world.node("w1");
     let folder = world.kubeconfig().parent().expect("a folder").to_owned();
     let shell = |script: &str| {
-        let mut shell = Command::new("sh");
+        // What is begun in the background ignores it.
+        let mut shell = Command::new("env");
         shell
-            .args(["-c", &format!("ulimit -c unlimited; {script}")])
+            .args(["--default-signal=QUIT", "sh", "-c", &format!("ulimit -c unlimited; {script}")])
             .current_dir(&folder)
             .stdin(Stdio::null());
         shell
