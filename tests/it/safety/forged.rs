@@ -39,12 +39,14 @@ struct Case {
 
 fn cases() -> impl Strategy<Value = Case> {
     let method = || prop_oneof![2 => Just("pod"), 1 => Just("signal"), 4 => Just("ssh"), 4 => Just("command"), 1 => Just("manual")];
-    (method(), method()).prop_flat_map(|(method, other)| {
-        forgeries(method).prop_flat_map(move |forged| {
-            let first = errands(method, forged.record.is_some());
-            let then = option::weighted(0.4, (0..60_usize, forgeries(method)));
+    let kind =
+        prop_oneof![5 => Just("InternalIP"), 1 => select(&["ExternalIP", "Hostname", "ExternalDNS"][..])];
+    (method(), method(), kind).prop_flat_map(|(method, other, kind)| {
+        forgeries(method, kind).prop_flat_map(move |forged| {
+            let first = errands(method, kind, forged.record.is_some());
+            let then = option::weighted(0.3, (0..60_usize, forgeries(method, kind)));
             let second = option::weighted(0.3, select(&[Task::Resume, Task::Abort][..]));
-            let on_the_peer = option::weighted(0.15, errands(other, false));
+            let on_the_peer = option::weighted(0.15, errands(other, kind, false));
             (Just(forged), then, first, second, on_the_peer).prop_map(
                 |(forged, then, first, second, on_the_peer)| {
                     let second = second.map(|task| Errand { task, ..first.clone() });
@@ -91,18 +93,21 @@ fn carry_out(world: &World, case: &Case) -> Result<Reached, String> {
 /// So many on the double, and on the real control plane. `SCIURO_FORGED_CASES=500` carries out more of them, and
 /// `SCIURO_FORGED_SEED=7` that one alone.
 const CASES: [u64; 2] = [20, 40];
+/// Of the first 160 these find that the gate `self`, or what `address` asks of a provider ID, was taken out; no earlier one does.
+const ALSO: [u64; 4] = [71, 77, 85, 103];
 const AT_ONCE: usize = 4;
 
 fn whatever_it_says_it_reaches_nobody(world: fn() -> World, cases: u64) {
     let number = |name: &str| std::env::var(name).ok().map(|text| text.parse::<u64>().expect("a number"));
     let seeds: Vec<u64> = match (number("SCIURO_FORGED_SEED"), number("SCIURO_FORGED_CASES")) {
         (Some(seed), _) => vec![seed],
-        (None, more) => (0..more.unwrap_or(cases)).collect(),
+        (None, None) => (0..cases).chain(ALSO).collect(),
+        (None, Some(cases)) => (0..cases).collect(),
     };
     let reached = Mutex::new(Reached::new());
     let failed = at_once(&seeds, |seed| {
         let case = case(*seed);
-        match carry_out(&world(), &case) {
+        match carry_out(&apart(world), &case) {
             Ok(orders) => {
                 let mut reached = reached.lock().expect("a lock");
                 for (order, count) in orders {
@@ -123,12 +128,31 @@ fn whatever_it_says_it_reaches_nobody(world: fn() -> World, cases: u64) {
     }
 }
 
+/// One whose machines have addresses of their own. Those follow from their names, two of some hundred may have the same, and
+/// where it matters whose address it is that would be no test's fault.
+fn apart(world: fn() -> World) -> World {
+    loop {
+        let world = world();
+        let taken =
+            world.request("GET", "/api/v1/nodes", "application/json", &serde_json::Value::Null).to_string();
+        let is_free = |short| {
+            let ip = ::sandbox::kubelet::served_ip(&world.name(short));
+            !taken.contains(&format!("\"{ip}\"")) && std::net::TcpListener::bind((ip, 10250)).is_ok()
+        };
+        if ["w1", "w2", "w3"].into_iter().all(is_free) {
+            return world;
+        }
+    }
+}
+
 /// Does it for all, several at a time; what failed.
 fn at_once<T: Sync>(all: &[T], work: impl Fn(&T) -> Result<(), String> + Sync) -> Vec<String> {
     let (next, failed) = (AtomicU64::new(0), Mutex::new(Vec::new()));
     std::thread::scope(|scope| {
         for _ in 0..AT_ONCE {
-            scope.spawn(|| {
+            // Strategies that are made of many take a lot of it.
+            let thread = std::thread::Builder::new().stack_size(16 << 20);
+            let spawned = thread.spawn_scoped(scope, || {
                 while let Some(one) =
                     all.get(usize::try_from(next.fetch_add(1, Ordering::Relaxed)).expect("a number"))
                 {
@@ -138,6 +162,7 @@ fn at_once<T: Sync>(all: &[T], work: impl Fn(&T) -> Result<(), String> + Sync) -
                     }
                 }
             });
+            spawned.expect("a thread");
         }
     });
     failed.into_inner().expect("a lock")

@@ -55,26 +55,36 @@ impl Errand {
     }
 }
 
-/// `unfinished`: a record is on the node.
-pub(super) fn errands(method: &'static str, unfinished: bool) -> impl Strategy<Value = Errand> {
+/// `kind`: the type of address that is taken; `unfinished`: a record is on the node.
+pub(super) fn errands(
+    method: &'static str,
+    kind: &'static str,
+    unfinished: bool,
+) -> impl Strategy<Value = Errand> {
     let task = if unfinished {
         prop_oneof![5 => Just(Task::Resume), 3 => Just(Task::Retry), 2 => Just(Task::Abort), 1 => Just(Task::Fresh)].boxed()
     } else {
         prop_oneof![6 => Just(Task::Fresh), 1 => Just(Task::Plan)].boxed()
     };
-    let words = select(
-        &["{node}", "-H {address} cycle", "{provider-id}", "{node} https://{address}/x --id={provider-id}"][..],
-    );
-    let address = prop_oneof![5 => Just("InternalIP"), 2 => select(&["ExternalIP", "Hostname", "InternalDNS", "ExternalDNS"][..])];
+    let words = prop_oneof![
+        1 => Just("{node}"),
+        2 => Just("-H {address} cycle"),
+        3 => Just("{provider-id}"),
+        1 => Just("{node} https://{address}/x --id={provider-id}"),
+    ];
     let verifies = option::weighted(0.3, select(&["{node}", "{address}", "{provider-id}"][..]));
-    let flags =
-        (any::<bool>(), prop::bool::weighted(0.2), prop::bool::weighted(0.3), prop::bool::weighted(0.7));
-    (task, words, address, verifies, flags).prop_map(
-        move |(task, words, address, verifies, (overrides, collects, silences, obeys))| Errand {
+    let flags = (
+        prop::bool::weighted(0.4),
+        prop::bool::weighted(0.2),
+        prop::bool::weighted(0.3),
+        prop::bool::weighted(0.7),
+    );
+    (task, words, verifies, flags).prop_map(
+        move |(task, words, verifies, (overrides, collects, silences, obeys))| Errand {
             task,
             method,
             words,
-            address,
+            address: kind,
             verifies,
             overrides,
             collects,
@@ -126,11 +136,10 @@ impl Errand {
         if self.overrides {
             command.args(["--override", GATES]);
         }
+        // One that was in Collecting collects whatever is skipped.
+        command.arg("--output-dir").arg(world.file("bundles", "").with_extension("d"));
         if self.collects {
-            let folder = world.file("bundles", "").with_extension("d");
-            command
-                .args(["--collect", "kubelet,host", "--collect-timeout", "3s", "--output-dir"])
-                .arg(folder);
+            command.args(["--collect", "kubelet,host", "--collect-timeout", "3s"]);
         } else {
             command.args(["--skip", "collect"]);
         }

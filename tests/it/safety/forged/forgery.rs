@@ -75,23 +75,44 @@ const STRAY: [&str; 6] =
     ["198.51.100.9", "2001:db8::9", "{own-name}", "-oProxyCommand=x", "a b", "{own-name}.example.com"];
 const TYPES: [&str; 5] = ["InternalIP", "ExternalIP", "Hostname", "InternalDNS", "ExternalDNS"];
 
+/// What a forgery lies about: of all else the kubelet says the truth, or most runs would end long before they could reach
+/// anybody.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum About {
+    Place,
+    Boot,
+    ProviderId,
+    Record,
+    Rest,
+}
+
+fn lies(method: &str) -> impl Strategy<Value = Vec<About>> + use<> {
+    use About::{Boot, Place, ProviderId, Record, Rest};
+    prop_oneof![
+        1 => Just(vec![]),
+        4 => Just(vec![Place]),
+        if method == "command" { 4 } else { 1 } => Just(vec![ProviderId]),
+        3 => Just(vec![Boot]),
+        1 => Just(vec![Record]),
+        1 => Just(vec![Rest]),
+        2 => subsequence(vec![Place, Boot, ProviderId, Record, Rest], 2..=5),
+    ]
+}
+
 /// One in `of` times one of these, else the usual.
 fn rarely<T: Clone + std::fmt::Debug + 'static>(of: u32, usual: T, rare: &[T]) -> BoxedStrategy<T> {
     prop_oneof![of - 1 => Just(usual), 1 => select(rare.to_vec())].boxed()
 }
 
-fn addresses() -> impl Strategy<Value = Vec<(&'static str, &'static str)>> {
-    let lies = [&ELSEWHERE[..], &STRAY].concat();
-    let one = (select(&TYPES[..]), prop_oneof![2 => Just(OWN), 3 => select(lies)]);
-    prop_oneof![
-        5 => Just(vec![]),
-        // It is where it is, and says more.
-        2 => vec(one.clone(), 0..4).prop_map(|more| [vec![("InternalIP", OWN)], more].concat()),
-        2 => vec(one, 1..4),
-    ]
+/// Where it is of the type that a run takes, and more.
+fn addresses(kind: &'static str) -> impl Strategy<Value = Vec<(&'static str, &'static str)>> {
+    let one = prop_oneof![5 => select(&ELSEWHERE[..]), 1 => select(&STRAY[..])];
+    let more = vec((select(&TYPES[..]), prop_oneof![Just(OWN), one.clone()]), 0..3);
+    let first = prop_oneof![3 => one, 1 => Just(OWN)];
+    (first, more).prop_map(move |(first, more)| [vec![(kind, first)], more].concat())
 }
 
-fn boot_ids() -> impl Strategy<Value = Option<&'static str>> {
+fn boot_ids() -> impl Strategy<Value = &'static str> {
     let lies = [
         "{peer-boot}",
         "{peer-boot-upper}",
@@ -104,10 +125,10 @@ fn boot_ids() -> impl Strategy<Value = Option<&'static str>> {
         "",
         "x",
     ];
-    prop_oneof![8 => Just(None), 2 => select(lies.to_vec()).prop_map(Some)]
+    select(lies.to_vec())
 }
 
-fn provider_ids() -> impl Strategy<Value = Option<&'static str>> {
+fn provider_ids() -> impl Strategy<Value = &'static str> {
     let lies = [
         "{peer-provider}",
         "metal3://racks/{peer-name}",
@@ -122,12 +143,11 @@ fn provider_ids() -> impl Strategy<Value = Option<&'static str>> {
         "ipmi://127.1",
         "ipmi://{host-ip}",
         "{third-ip}",
-        "metal3://racks/{own-name}",
         "cloud://123456789",
         "--help",
         "a b",
     ];
-    prop_oneof![2 => Just(Some("metal3://racks/{own-name}")), 1 => select(lies.to_vec()).prop_map(Some)]
+    select(lies.to_vec())
 }
 
 const METHODS: [&str; 5] = ["pod", "signal", "ssh", "command", "manual"];
@@ -170,44 +190,44 @@ fn attempts(method: &'static str) -> impl Strategy<Value = Value> {
     })
 }
 
-/// What a record says for whichever method.
-fn records(method: &'static str) -> impl Strategy<Value = Value> {
-    let marks = [
+/// What a record says of a run by this method, and what it says falsely if it lies.
+fn records(method: &'static str) -> impl Strategy<Value = (Value, Value)> {
+    let marks = vec![
         json!({"type": "cordon"}),
         json!({"type": "silence", "id": "{third-silence}"}),
         json!({"type": "helper", "namespace": "kube-system", "name": "sciuro-probe-{third-id8}"}),
     ];
-    let whose = (
-        prop_oneof![12 => Just("{forged-id}"), 4 => Just("{third-id}"), 1 => Just("../../nodes/{peer-name}")],
-        rarely(8, "{own-uid}", &["{peer-uid}"]),
-        rarely(4, "{claimed-boot}", &["{peer-boot}", "{third-boot}", "{host-boot}", "{own-boot}"]),
-        option::weighted(0.15, select(&["{claimed-boot}", "{own-boot}", "{peer-boot}"][..])),
-    );
     let what = (
-        prop_oneof![1 => Just(vec![marks[0].clone()]), 1 => subsequence(marks.to_vec(), 0..=3)],
-        rarely(6, method, &METHODS),
-        select(&STATES[..]),
+        prop_oneof![2 => select(&STATES[..3]), 1 => select(&STATES[..])],
         option::weighted(0.2, select(&STATES[..])),
         prop_oneof![2 => Just(json!([])), 1 => attempts(method)],
     );
+    let whose = (
+        rarely(2, "{forged-id}", &["{third-id}", "{third-id}", "../../nodes/{peer-name}"]),
+        rarely(6, "{own-uid}", &["{peer-uid}"]),
+        rarely(3, "{claimed-boot}", &["{peer-boot}", "{third-boot}", "{host-boot}", "{own-boot}"]),
+        option::weighted(0.2, select(&["{claimed-boot}", "{own-boot}", "{peer-boot}"][..])),
+    );
+    let how = (subsequence(marks, 0..=3), rarely(4, method, &METHODS));
     let text = (
-        rarely(6, "alice@ops#1", &["sciuro@{peer-name}#2", "\u{1b}[2Jroot@{host-name}#3"]),
-        option::weighted(0.2, select(&["/etc/passwd", "sciuro-{peer-name}-20260101T000000Z.tar.gz"][..])),
+        rarely(3, "alice@ops#1", &["sciuro@{peer-name}#2", "\u{1b}[2Jroot@{host-name}#3"]),
+        option::weighted(0.3, select(&["/etc/passwd", "sciuro-{peer-name}-20260101T000000Z.tar.gz"][..])),
         subsequence(vec!["self", "shared-boot-id", "address", "excluded", "max-unavailable"], 0..=5),
     );
-    (whose, what, text).prop_map(
-        |((id, uid, before, proven), (marks, method, state, failed, attempts), (holder, bundle, overrides))| {
-            record(&json!({
-                "id": id, "nodeUID": uid, "preBootID": before, "provenBootID": proven, "marks": marks, "method": method,
-                "state": state, "failedState": failed, "attempts": attempts, "holder": holder, "bundle": bundle,
-                "overrides": overrides,
-            }))
+    (what, whose, how, text).prop_map(
+        move |((state, failed, attempts), (id, uid, before, proven), (marks, other), (holder, bundle, overrides))| {
+            let truth = json!({"method": method, "state": state, "failedState": failed, "attempts": attempts});
+            let lies = json!({
+                "id": id, "nodeUID": uid, "preBootID": before, "provenBootID": proven, "marks": marks, "method": other,
+                "holder": holder, "bundle": bundle, "overrides": overrides,
+            });
+            (truth, lies)
         },
     )
 }
 
-/// What a kubelet says of itself. `method`: that of most records.
-pub(super) fn forgeries(method: &'static str) -> impl Strategy<Value = Forgery> {
+/// What a kubelet says of itself. `method`: that of most records; `kind`: the type of address that runs take.
+pub(super) fn forgeries(method: &'static str, kind: &'static str) -> impl Strategy<Value = Forgery> {
     let annotations = vec![
         ("sciuro.dev/abort", "{own-id}"),
         ("sciuro.dev/keep-cordoned", ""),
@@ -246,33 +266,56 @@ pub(super) fn forgeries(method: &'static str) -> impl Strategy<Value = Forgery> 
         select(&["{own-id}", "{third-id}", ""][..]),
         select(&["issued\n", "boot_id={peer-boot}\nuptime=1\n", "boot_id={claimed-boot}\nuptime=1\n"][..]),
     );
-    let place = (addresses(), boot_ids(), provider_ids(), option::weighted(0.5, records(method)));
+    let place = (addresses(kind), boot_ids(), provider_ids(), option::weighted(0.4, records(method)));
     let marks = (subsequence(annotations, 0..=2), subsequence(labels, 0..=2), vec(condition, 0..2));
     let beside = (
-        vec(pod, 0..2),
+        vec(pod, 0..3),
         vec(select(&["{own-name}", "{peer-name}"][..]), 0..2),
         option::weighted(0.3, select(&[LONG_AGO, "2999-01-01T00:00:00Z"][..])),
         option::weighted(0.2, select(vec![22, 6443, 10250])),
         option::weighted(0.2, select(&["1Ki", "9999Ti"][..])),
     );
-    (place, marks, beside).prop_map(
+    (lies(method), place, marks, beside).prop_map(
         |(
-            (addresses, boot_id, provider_id, record),
+            lies,
+            (addresses, boot_id, provider_id, recorded),
             (annotations, labels, conditions),
             (pods, events, renewed, port, memory),
-        )| Forgery {
-            addresses,
-            boot_id,
-            provider_id,
-            record,
-            annotations,
-            labels,
-            conditions,
-            pods,
-            events,
-            renewed,
-            port,
-            memory,
+        )| {
+            let is_one = |about| lies.contains(&about);
+            let rest = if is_one(About::Rest) {
+                Forgery {
+                    annotations,
+                    labels,
+                    conditions,
+                    pods,
+                    events,
+                    renewed,
+                    port,
+                    memory,
+                    ..Forgery::default()
+                }
+            } else {
+                Forgery::default()
+            };
+            Forgery {
+                addresses: if is_one(About::Place) { addresses } else { Vec::new() },
+                boot_id: Some(boot_id).filter(|_| is_one(About::Boot)),
+                provider_id: Some(if is_one(About::ProviderId) {
+                    provider_id
+                } else {
+                    "metal3://racks/{own-name}"
+                }),
+                record: recorded.map(|(mut truth, lies)| {
+                    if let (true, Some(truth), Some(lies)) =
+                        (is_one(About::Record), truth.as_object_mut(), lies.as_object())
+                    {
+                        truth.extend(lies.clone());
+                    }
+                    record(&truth)
+                }),
+                ..rest
+            }
         },
     )
 }

@@ -3,10 +3,10 @@
 
 use serde_json::{Value, json};
 
-use super::at_once;
 use super::errand::{Errand, Task};
 use super::forgery::{Forgery, record};
 use super::stage::Stage;
+use super::{apart, at_once};
 use crate::support::World;
 
 /// What a row comes to.
@@ -222,7 +222,7 @@ fn helpers() -> Vec<Row> {
 pub(super) fn each_row_of_the_issue(world: fn() -> World) {
     let rows: Vec<Row> = [records(), identities(), places(), helpers()].into_iter().flatten().collect();
     let failed = at_once(&rows, |row| {
-        let world = world();
+        let world = apart(world);
         carry_out(&world, row).map_err(|why| format!("{}: {why}", row.name))
     });
     assert!(failed.is_empty(), "{} of {} rows:\n{}", failed.len(), rows.len(), failed.join("\n\n"));

@@ -163,14 +163,15 @@ impl<'w> Stage<'w> {
             leases: &self.leases,
             programs: &self.programs,
         };
-        let reboots: Vec<u32> = self.reboots();
+        let (reboots, says) = (self.reboots(), self.world.get_node(subject));
         let ended = run(errand.command(subject, &places), &self.programs, || {
             if errand.obeys {
                 self.fleet.machines.reboot(subject).expect("a machine");
             }
         });
         let (sent, calls) = (self.witness.take(), self.programs.take());
-        let judged = self.judge(errand, about, &sent, &calls, &reboots);
+        let judged =
+            self.judge(errand, about, (&sent, &calls), (&reboots, text(&says, "/status/nodeInfo/bootID")));
         judged
             .map_err(|why| format!("{why}\n{} {:?} {}", errand.method, ended.code, ended.said))
             .map(|orders| (ended, orders))
@@ -180,9 +181,8 @@ impl<'w> Stage<'w> {
         &self,
         errand: &Errand,
         about: usize,
-        sent: &[Sent],
-        calls: &[Call],
-        reboots: &[u32],
+        (sent, calls): (&[Sent], &[Call]),
+        (reboots, says): (&[u32], &str),
     ) -> Result<Vec<Order>, String> {
         let subject = &self.nodes[about];
         self.wrote(sent, Some(&subject.name))?;
@@ -199,7 +199,11 @@ impl<'w> Stage<'w> {
                         ends.push(boot_id.clone());
                     }
                 }
-                "power" => orders.push("command"),
+                // No boot ID is in it: it ends whichever the Node says.
+                "power" => {
+                    orders.push("command");
+                    ends.push(says.to_owned());
+                }
                 _ => {}
             }
         }
