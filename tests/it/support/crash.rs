@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::process::Child;
+use std::process::{Child, Command};
 use std::sync::{Arc, Mutex};
 
 use http::request::Parts;
@@ -55,6 +55,8 @@ struct State {
     /// Who holds which Lease, to tell a renewal.
     holders: BTreeMap<String, String>,
     victim: Option<(Boundary, Moment)>,
+    /// Has ended before the change at which the process is killed is passed on.
+    first: Option<Command>,
     child: Option<Child>,
     /// The process is gone: what it had sent before is lost too.
     killed: bool,
@@ -72,12 +74,23 @@ impl CrashProxy {
         &self.url
     }
 
+    /// As [`Self::run`] with a victim; a command runs to its end before that change is passed on.
+    pub fn run_after(&self, first: Command, child: Child, victim: (Boundary, Moment)) -> (bool, Option<i32>) {
+        self.until_ended(State {
+            first: Some(first),
+            victim: Some(victim),
+            child: Some(child),
+            ..State::default()
+        })
+    }
+
     /// Lets a process run through here. With a victim it is killed there. Returns whether it was, and its exit code.
     pub fn run(&self, child: Child, victim: Option<(Boundary, Moment)>) -> (bool, Option<i32>) {
-        {
-            let mut state = self.shared.state.lock().expect("a lock");
-            *state = State { victim, child: Some(child), ..State::default() };
-        }
+        self.until_ended(State { victim, child: Some(child), ..State::default() })
+    }
+
+    fn until_ended(&self, state: State) -> (bool, Option<i32>) {
+        *self.shared.state.lock().expect("a lock") = state;
         loop {
             let mut state = self.shared.state.lock().expect("a lock");
             let child = state.child.as_mut().expect("a process");
@@ -99,6 +112,11 @@ impl Passes for Shared {
     async fn pass(&self, head: Parts, body: Vec<u8>) -> std::io::Result<Response<Body>> {
         let gone = || std::io::Error::other("the process was killed");
         let moment = self.count(&head.method, head.uri.path(), head.uri.query(), &body);
+        let first = if moment.is_some() { self.state.lock().expect("a lock").first.take() } else { None };
+        if let Some(first) = first {
+            let status = tokio::process::Command::from(first).status().await?;
+            assert!(status.success(), "{status}");
+        }
         if moment == Some(Moment::Before) {
             self.kill();
         }

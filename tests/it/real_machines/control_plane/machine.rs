@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::sync::{Condvar, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
@@ -106,13 +106,15 @@ impl Machine {
         ready.map_or_else(String::new, |ready| ready["status"].as_str().unwrap().to_owned())
     }
 
+    /// What runs a command on the machine.
+    pub fn ssh_command(&self, command: &str) -> Command {
+        let mut ssh = Command::new("ssh");
+        ssh.args(["-F", &variable("SCIURO_SSH_CONFIG"), &self.address, "--", command]).stdin(Stdio::null());
+        ssh
+    }
+
     fn try_ssh(&self, command: &str) -> Result<String, String> {
-        let config = variable("SCIURO_SSH_CONFIG");
-        let output = Command::new("ssh")
-            .args(["-F", &config, &self.address, "--", command])
-            .stdin(Stdio::null())
-            .output();
-        let output = output.unwrap();
+        let output = self.ssh_command(command).output().unwrap();
         if output.status.success() {
             Ok(String::from_utf8(output.stdout).unwrap().trim_end().to_owned())
         } else {
@@ -257,12 +259,34 @@ impl<'w> Yard<'w> {
     /// A run that is killed at one of its changes. A Lease whose holder was killed holds for a few seconds.
     #[track_caller]
     pub fn killed_at(&self, proxy: &CrashProxy, moment: Moment, boundary: &Boundary, more: &[&str]) {
+        self.is_killed(proxy, &format!("{moment:?} {boundary}"), more, |child| {
+            proxy.run(child, Some((boundary.clone(), moment)))
+        });
+    }
+
+    /// As [`Self::killed_at`]: before the change the machine has run a command.
+    #[track_caller]
+    pub fn killed_after(&self, first: &str, boundary: &Boundary) {
+        let proxy = CrashProxy::start(self.ground.world);
+        self.is_killed(&proxy, &boundary.to_string(), &[], |child| {
+            proxy.run_after(self.machine.ssh_command(first), child, (boundary.clone(), Moment::After))
+        });
+    }
+
+    #[track_caller]
+    fn is_killed(
+        &self,
+        proxy: &CrashProxy,
+        what: &str,
+        more: &[&str],
+        run: impl FnOnce(Child) -> (bool, Option<i32>),
+    ) {
         let server = format!("--server={}", proxy.url());
         let mut command = self.command(&[&[server.as_str(), "--lease-duration=3s"], more].concat());
         let log = self.ground.world.file("killed.log", "");
         command.stdout(Stdio::null()).stderr(std::fs::File::create(&log).unwrap());
-        let (killed, code) = proxy.run(command.spawn().unwrap(), Some((boundary.clone(), moment)));
-        assert!(killed, "{moment:?} {boundary}: {code:?} {}", std::fs::read_to_string(log).unwrap());
+        let (killed, code) = run(command.spawn().unwrap());
+        assert!(killed, "{what}: {code:?} {}", std::fs::read_to_string(log).unwrap());
     }
 
     pub fn remediate(&self, more: &[&str]) -> Run {
