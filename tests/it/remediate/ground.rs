@@ -192,6 +192,14 @@ impl<'w> Ground<'w> {
         self.world.get_node(&self.node)["spec"]["unschedulable"] == true
     }
 
+    /// Cordoned, with a record that says so, and its Lease free.
+    #[track_caller]
+    pub fn is_stopped_in(&self, state: &str) {
+        assert_eq!(self.record().expect("a record")["state"], state);
+        assert_eq!(self.lease_holder(), None);
+        assert!(self.is_cordoned());
+    }
+
     /// Who holds the node's Lease.
     pub fn lease_holder(&self) -> Option<String> {
         let leases = "/apis/coordination.k8s.io/v1/namespaces";

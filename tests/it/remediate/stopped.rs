@@ -27,9 +27,7 @@ fn stops(scene: &Scene<'_>, mut terminal: Terminal, during: &str, state: &str) {
     for command in ["--resume", "--abort"] {
         assert!(shown.contains(&format!("kubectl sciuro remediate {} {command}", scene.node)), "{shown}");
     }
-    assert_eq!(scene.record().expect("a record")["state"], state);
-    assert_eq!(scene.lease_holder(), None);
-    assert!(scene.is_cordoned());
+    scene.is_stopped_in(state);
 }
 
 fn during_the_collection(world: &World) {
