@@ -255,7 +255,7 @@ fn choose_port(service: &Service, slices: &[EndpointSlice], key: &ServiceKey) ->
     })
 }
 
-/// Endpoints that are pods of another namespace: no controller makes them, but whoever may write `EndpointSlices` can, and would
+/// Endpoints that are pods of another namespace: no controller makes them, but anyone who may write `EndpointSlices` can, and would
 /// have us forward a port of a pod that is none of theirs.
 fn refuse_foreign(slices: &[EndpointSlice], key: &ServiceKey) -> Result<()> {
     let targets = slices.iter().flat_map(|slice| &slice.endpoints).filter_map(|end| end.target_ref.as_ref());

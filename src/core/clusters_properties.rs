@@ -128,7 +128,7 @@ proptest! {
             let before = world.nodes.clone();
             world.after(MINUTE).round(vec![answer(&step, How::First)]);
             let own = world.memory.clusters.own_value("cluster").map(str::to_owned);
-            prop_assert!(known.is_none() || own == known, "what is known is not learnt anew");
+            prop_assert!(known.is_none() || own == known, "the known cluster does not change");
             for (node, before) in world.nodes.iter().zip(&before) {
                 for condition in node.conditions.iter().filter(|condition| condition.is_true()) {
                     let message = own.as_ref().map(|own| format!("[P9] of {own}"));

@@ -104,7 +104,7 @@ fn row_81_an_expression_may_choose_the_cluster() {
 fn t15_d1_once_known_another_cluster_is_refused_alone_too() {
     let doubt = |others: &[&str]| Doubt::Others { own: "a".to_owned(), others: set(others) };
     let known = Given::known("a");
-    assert_eq!(known.doubts(&of(&["b"]), &doubt(&["b"])), known.known, "it is not learnt anew");
+    assert_eq!(known.doubts(&of(&["b"]), &doubt(&["b"])), known.known, "the known cluster does not change");
     let Ours { selection, doubt: found, .. } = known.judges(&of(&["b", "a", "c"]), Allowed);
     assert_eq!((found, selection.firing[0].len()), (Some(doubt(&["b", "c"])), 1), "its own fires, too");
     assert_eq!((selection.counts.alerts, selection.counts.other_clusters), (3, 2));

@@ -1,6 +1,6 @@
 //! What one round leaves for the next, and for `status`: annotations of the sync Lease (spec §6.6).
 //!
-//! It is input, not authority: whoever may write the Lease may write anything there. What cannot be read is absent,
+//! It is input, not authority: anyone who may write the Lease may write anything there. What cannot be read is absent,
 //! and nothing that is written there makes a round clear more than it would clear without.
 
 use std::collections::{BTreeMap, BTreeSet};

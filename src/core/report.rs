@@ -14,7 +14,7 @@ use super::prefix::Prefix;
 
 /// A full sync is fresh for three of its intervals, and for this long at least (spec `status`).
 const FRESH_AT_LEAST: SignedDuration = SignedDuration::from_mins(15);
-/// The Lease says what the intervals are, and whoever may write it may say anything: a picture of yesterday is old.
+/// The Lease says what the intervals are, and anyone who may write it may say anything: a picture of yesterday is old.
 const FRESH_AT_MOST: SignedDuration = SignedDuration::from_hours(24);
 
 /// A node with what `status` shows of it besides its conditions.

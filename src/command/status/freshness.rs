@@ -61,7 +61,7 @@ impl LastSync {
         LastFull::of(self.memory()?, now)
     }
 
-    /// What else the picture hangs on that the Lease says: whoever may write it could say it.
+    /// What else the picture hangs on that the Lease says: anyone who may write it could say it.
     pub(super) fn says(&self, settings: &StatusSettings, now: Timestamp) -> Vec<String> {
         let Self::Recorded(_, LeaseKey { namespace, name }) = self else { return Vec::new() };
         let prefix = self.other_prefix(settings);

@@ -33,11 +33,11 @@ pub struct Uses {
 /// The attachments of a node, by what is to become of them.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Standing<'a> {
-    /// In use by a pod that stays, which is named: nobody detaches them.
+    /// In use by a pod that stays, which is named: nothing detaches them.
     pub kept: Vec<(&'a Attachment, &'a str)>,
     /// Of pods that have left: they are detached in a moment.
     pub left: Vec<&'a Attachment>,
-    /// Used by no pod since the drain began: perhaps nobody detaches them, ever.
+    /// Used by no pod since the drain began: perhaps nothing detaches them, ever.
     pub strangers: Vec<&'a Attachment>,
     /// So many of those that are not known to be kept may be kept nevertheless.
     pub unknown: usize,

@@ -39,7 +39,7 @@ pub struct DrainOptions {
     pub max_concurrent_evictions: usize,
     /// A rehearsal asks the server about each eviction.
     pub asks_server: bool,
-    /// How long an attachment is waited for that no pod used since the drain began: perhaps nobody detaches it.
+    /// How long an attachment is waited for that no pod used since the drain began: perhaps nothing detaches it.
     pub strangers_within: Duration,
     /// Warnings that are not said again: the plan had them.
     pub said: Vec<String>,

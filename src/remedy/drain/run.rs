@@ -246,7 +246,7 @@ impl<'r> Run<'r> {
 
     async fn settle_volumes(&mut self) -> Settled {
         if self.is_unreachable() {
-            let line = "volumes are not waited for: nobody detaches them from an unreachable node";
+            let line = "not waiting for volumes: nothing detaches them from an unreachable node";
             self.tell.tell(News::Line(line));
             return Settled::Done;
         }
