@@ -43,7 +43,7 @@ pub use leases::{Candidate, Hold, LeaseError, LeaseKey, MEDIK8S_NAMESPACE, Pace,
 pub use nodes::Written;
 pub use pods::PodSelection;
 pub use port_forward::{PORT_FORWARD_VERBS, PortForward};
-pub use record::{RecordError, clear_command};
+pub use record::{RecordError, clear_hint};
 pub use remediated::{NodeInfo, RemediatedNode, SpeltCondition, Taint, TypedAddress, WatchedNode};
 pub use services::{Endpoint, PodKey, ServiceKey};
 pub use watch::{NodeSelection, SeenNodes};

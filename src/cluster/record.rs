@@ -43,9 +43,9 @@ impl fmt::Display for RecordError {
     }
 }
 
-/// The command that takes a record away which nobody can act on.
-pub fn clear_command(node: &str) -> String {
-    format!("kubectl annotate node {node} {ANNOTATION}-")
+/// The command that removes a record that no run can act on, and when to type it.
+pub fn clear_hint(node: &str) -> String {
+    format!("if no remediation is running on the node: kubectl annotate node {node} {ANNOTATION}-")
 }
 
 impl Cluster {

@@ -211,7 +211,7 @@ fn a_laptop_that_wakes_says_who_acts_now(world: &World) {
     alice.signal("CONT");
     let (_, said) = alice.ends(9);
     let error = said.iter().find(|line| line.starts_with("error: ")).expect("an error");
-    assert!(error.contains("another process has taken it over: bob@"), "{said:#?}");
+    assert!(error.contains("another process took over: bob@"), "{said:#?}");
     assert!(error.contains(" acts on it now, since 20") && error.ends_with('Z'), "{said:#?}");
     let hint = format!("hint: to stop it: kubectl sciuro remediate {} --abort", fleet.node);
     assert!(said.iter().any(|line| line.starts_with(&hint)), "{said:#?}");

@@ -92,7 +92,7 @@ fn an_order_that_starts_an_hour_after_an_uncordon(world: &World) {
     assert_eq!(fleet.orders(), (0, 0));
     // Nor does whoever goes on with it give another one.
     an_hour_ago(&fleet);
-    fleet.remediate(&["--resume"]).exits(8).says("somebody uncordoned the node").never_says("stays");
+    fleet.remediate(&["--resume"]).exits(8).says("someone else uncordoned the node").never_says("stays");
     assert!(!fleet.is_cordoned());
     fleet.never_rebooted();
 }

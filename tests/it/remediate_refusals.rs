@@ -115,7 +115,7 @@ fn an_uncordon_during_the_drain(world: &World) {
     fleet.until_in("Draining");
     fleet.uncordon();
     let (_, said) = running.ends(8);
-    assert!(said.iter().any(|line| line.contains("somebody uncordoned the node")), "{said:#?}");
+    assert!(said.iter().any(|line| line.contains("someone else uncordoned the node")), "{said:#?}");
     assert_eq!(fleet.record(), Value::Null);
     assert!(!fleet.is_cordoned());
     fleet.never_rebooted();

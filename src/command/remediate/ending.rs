@@ -2,7 +2,7 @@
 
 use super::next::{Lines, Next};
 use super::{Context, takeover};
-use crate::cluster::clear_command;
+use crate::cluster::clear_hint;
 use crate::core::remediation::{End, State};
 use crate::error::{Error, Exit, Result};
 use crate::settings::DrainSettings;
@@ -64,7 +64,7 @@ pub(super) async fn ending(
             Exit::Refused,
             format!("node/{node}: the record of a remediation on it cannot be read: {why}"),
         )
-        .hint(format!("if nobody is at work on the node: {}", clear_command(node)))),
+        .hint(clear_hint(node))),
         End::Refused { during: None, why } => {
             let error = Error::new(Exit::Refused, format!("node/{node}: {why}; nothing was changed"));
             Err(lines.hint(error, &[Next::Check]))

@@ -1,7 +1,7 @@
 //! The command lines that a person may type next. Each can be typed as it stands: it has the flags again that this one was
 //! given, as far as the next one needs them.
 //!
-//! Consent to prompts, `--yes` and `--confirm`, is nothing that a line hands on: whoever types it is asked again.
+//! Consent to prompts, `--yes` and `--confirm`, is nothing that a line hands on: the person is asked again.
 
 use std::collections::BTreeSet;
 

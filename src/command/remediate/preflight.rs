@@ -12,7 +12,7 @@ use super::rehearsal::{self, Cordon};
 use super::verifiable;
 use super::{Context, begin};
 use crate::cli::{DryRun, Tier};
-use crate::cluster::{ApiError, ClaimsElsewhere, Cluster, RemediatedNode, Rule, clear_command};
+use crate::cluster::{ApiError, ClaimsElsewhere, Cluster, RemediatedNode, Rule, clear_hint};
 use crate::command::names;
 use crate::core::gates::{FleetNode, Gate, Refusal, Situation, Told, refusals};
 use crate::core::node::TRUE;
@@ -339,7 +339,7 @@ pub(super) fn refuse_unfinished(node: &RemediatedNode, context: &Context<'_>) ->
             format!("node/{name}: the record of a remediation on it cannot be read: {why}"),
         )
         .hint(format!("what it says: {}", node.record_json().unwrap_or_default()))
-        .hint(format!("if nobody is at work on the node: {}", clear_command(name)))),
+        .hint(clear_hint(name))),
     }
 }
 

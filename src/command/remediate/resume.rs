@@ -10,7 +10,7 @@ use super::report::Outcome;
 use super::run::Run;
 use super::silence::Silencing;
 use super::{Context, begin, carry_out, drain_plan, ending, plan};
-use crate::cluster::{RemediatedNode, Rule, WatchedNode, Written, clear_command};
+use crate::cluster::{RemediatedNode, Rule, WatchedNode, Written, clear_hint};
 use crate::command::stop::until_stopped;
 use crate::core::node::TRUE;
 use crate::core::remediation::{End, Machine, Method, Record, RecordSeen, Refusal, Resume, State};
@@ -153,10 +153,7 @@ fn going(node: &RemediatedNode, retry_reboot: bool, context: &Context<'_>) -> Re
             Refusal::PastStep { .. } => {
                 Lines { forgets_until: true, ..lines }.hint(error, &[Next::Continue, Next::Undo])
             }
-            Refusal::Malformed { .. } => {
-                let clear = format!("if nobody is at work on the node: {}", clear_command(name));
-                lines.hint(error, &[Next::Undo]).hint(clear)
-            }
+            Refusal::Malformed { .. } => lines.hint(error, &[Next::Undo]).hint(clear_hint(name)),
         }
     })?;
     let settings = settings.by(method);
@@ -261,7 +258,7 @@ fn record(node: &RemediatedNode, context: &Context<'_>) -> Result<Record> {
             Exit::Refused,
             format!("node/{name}: the record of a remediation on it cannot be read: {why}"),
         )
-        .hint(format!("if nobody is at work on the node: {}", clear_command(name)))),
+        .hint(clear_hint(name))),
     }
 }
 

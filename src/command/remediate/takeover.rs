@@ -8,6 +8,7 @@ use super::Context;
 use super::next::{Lines, Next};
 use crate::cluster::LeaseKey;
 use crate::core::remediation::RecordSeen;
+use crate::core::report::human_duration;
 use crate::error::{Error, Exit};
 use crate::settings::DrainSettings;
 use crate::ui::escape;
@@ -32,23 +33,21 @@ pub(super) async fn explain(node: &str, last: &str, drain: &DrainSettings, conte
     };
     let lines = Lines { record: theirs, forgets_until: true, ..Lines::of(context, drain) };
     let status = format!("kubectl sciuro status {node}");
-    let what = format!("node/{node}: another process has taken it over");
-    let busy = |now: &str| Error::new(Exit::Busy, format!("{what}: {now}")).hint(&status);
+    let busy = |now: &str| {
+        Error::new(Exit::Busy, format!("node/{node}: another process took over{now}")).hint(&status)
+    };
     match (holder, record) {
         (Some((holder, since)), _) if holder != context.holder => {
-            let error = busy(&format!("{} acts on it now{}", escape(&holder), said(since)));
+            let error = busy(&format!(": {} acts on it now{}", escape(&holder), said(since)));
             lines.hint(error, &[Next::Stop])
         }
         (_, Some(RecordSeen::Readable(record))) => {
-            let (last, since) = (escape(&record.holder), said(Some(record.since)));
-            let error = busy(&format!("nobody acts on it now; {last} did{since}"));
+            let ago = human_duration(context.cluster.now().duration_since(record.since));
+            let error = busy(&format!("; idle now (last: {}, {ago} ago)", escape(&record.holder)));
             lines.hint(error, &[Next::Continue])
         }
-        (_, Some(_)) => busy(&format!(
-            "nobody acts on it now, and the remediation is over; the last to act was {}",
-            escape(last)
-        )),
-        (_, None) => busy(&format!("its holder then: {}", escape(last))),
+        (_, Some(_)) => busy(&format!("; the remediation is over (last: {})", escape(last))),
+        (_, None) => busy(&format!(": {}", escape(last))),
     }
 }
 

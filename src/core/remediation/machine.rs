@@ -400,7 +400,7 @@ impl Machine {
         {
             if !view.unschedulable {
                 self.withdraw_intent();
-                self.abort_with("somebody uncordoned the node".to_owned(), now);
+                self.abort_uncordoned(now);
             } else if self.has_rebooted(view) && !self.stopping {
                 self.withdraw_intent();
                 self.note_new_boot();

@@ -130,7 +130,7 @@ impl Machine {
     fn see_what_happened(&mut self, view: &NodeView) {
         let now = self.record.since; // it is stamped anew when it is stored
         if !view.unschedulable {
-            self.abort_with("somebody uncordoned the node".to_owned(), now);
+            self.abort_uncordoned(now);
         } else if self.has_rebooted(view) {
             self.note_new_boot();
             self.enter(State::WaitBoot, now);

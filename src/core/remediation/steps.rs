@@ -161,7 +161,7 @@ impl Machine {
         }
         if !view.unschedulable {
             // It takes pods again, and was not told to reboot by us.
-            self.abort_with("somebody uncordoned the node".to_owned(), now);
+            self.abort_uncordoned(now);
             return None;
         }
         self.may_issue = guarded;

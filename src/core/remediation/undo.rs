@@ -19,6 +19,11 @@ pub(super) enum Cordon {
 }
 
 impl Machine {
+    /// The node takes pods again: a reboot would be a surprise.
+    pub(super) fn abort_uncordoned(&mut self, now: Timestamp) {
+        self.abort_with("someone else uncordoned the node".to_owned(), now);
+    }
+
     pub(super) fn abort_with(&mut self, why: String, now: Timestamp) {
         self.enter(State::Aborted, now);
         self.record.last_error = Some(why);
