@@ -50,6 +50,19 @@ fn f9_b2_nothing_is_sent_before_this_process_has_asked() {
     }
 }
 
+/// Whatever step the other run was in.
+#[test]
+fn a_step_that_is_skipped_is_skipped_from_wherever_it_goes_on() {
+    for state in [State::Cordoning, State::Collecting, State::Draining] {
+        let skips = |skip_collect, skip_drain| {
+            let options = Options { skip_collect, skip_drain, ..Options::default() };
+            works(in_state(state, Method::Pod), Resume { options, ..Resume::default() })
+        };
+        assert!(!skips(true, false).contains(&Work::Collect), "{state:?}");
+        assert!(!skips(false, true).contains(&Work::Drain), "{state:?}");
+    }
+}
+
 /// The limit of uptime in a record is anybody's.
 #[test]
 fn f9_b2_a_request_has_a_limit_of_its_own() {

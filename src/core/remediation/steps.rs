@@ -49,6 +49,8 @@ impl Machine {
     /// Best effort: whatever becomes of it, the drain is next.
     fn collect(&mut self, work: &WorkSeen, now: Timestamp) -> Option<Action> {
         match Progress::of(Work::Collect, work) {
+            // One that another process began may be skipped on a resume.
+            _ if self.options.skip_collect => {}
             Progress::Done(product) => {
                 if let Product::Bundle(Some(bundle)) = product {
                     self.record.bundle = Some(bundle.clone());
