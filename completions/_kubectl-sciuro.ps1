@@ -103,7 +103,7 @@ Register-ArgumentCompleter -Native -CommandName 'kubectl-sciuro' -ScriptBlock {
             [CompletionResult]::new('--v', '--v', [CompletionResultType]::ParameterName, 'How much to log: 0 is quiet, 4 and more is for finding faults')
             [CompletionResult]::new('--log-format', '--log-format', [CompletionResultType]::ParameterName, 'Form of the log lines on stderr')
             [CompletionResult]::new('--color', '--color', [CompletionResultType]::ParameterName, 'When to colour')
-            [CompletionResult]::new('--all', '--all', [CompletionResultType]::ParameterName, 'Also conditions that are False, and those of others')
+            [CompletionResult]::new('--all', '--all', [CompletionResultType]::ParameterName, 'Also conditions that do not fire, and those of others')
             [CompletionResult]::new('--show-labels', '--show-labels', [CompletionResultType]::ParameterName, 'Show all labels of the node in the last column')
             [CompletionResult]::new('--no-headers', '--no-headers', [CompletionResultType]::ParameterName, 'Print no headers')
             [CompletionResult]::new('-w', '-w', [CompletionResultType]::ParameterName, 'Go on and show what changes: in place on a terminal, as further rows in a pipe')

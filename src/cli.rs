@@ -203,7 +203,7 @@ pub struct StatusArgs {
     /// Only conditions whose type matches, whoever writes them [default: those that sync writes]
     #[arg(long, value_name = "REGEX")]
     pub condition: Option<Regex>,
-    /// Also conditions that are False, and those of others
+    /// Also conditions that do not fire, and those of others
     #[arg(long)]
     pub all: bool,
     /// Labels to show in columns of their own
@@ -241,6 +241,10 @@ pub struct StatusArgs {
     /// Form of the result: wide, json, yaml, name, jsonpath=TEMPLATE or custom-columns=HEADER:PATH,...
     #[arg(short, long, value_name = "FORMAT")]
     pub output: Option<String>,
+
+    /// The flags of this command line, for lines that are to be typed next.
+    #[arg(skip)]
+    pub typed: Vec<TypedFlag>,
 }
 
 /// Show the version of this plugin and of the server.

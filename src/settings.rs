@@ -143,8 +143,11 @@ pub fn parse(arguments: Vec<OsString>, environment: &Environment) -> Result<(Cli
     all.splice(end..end, additions.into_iter().map(OsString::from));
     let matches = command.clone().try_get_matches_from(all)?;
     let mut cli = Cli::from_arg_matches(&matches)?;
-    if let Command::Remediate(args) = &mut cli.command {
-        args.typed = typed::flags(arguments_of(&command, name), typed);
+    let flags = || typed::flags(arguments_of(&command, name), typed);
+    match &mut cli.command {
+        Command::Remediate(args) => args.typed = flags(),
+        Command::Status(args) => args.typed = flags(),
+        _ => {}
     }
     Ok((cli, ignored_variables(&command, environment)))
 }

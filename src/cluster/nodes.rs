@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 
 use super::api::Cluster;
 use super::error::ApiError;
+use super::record;
 use crate::core::condition::{Change, ChangeKind};
 use crate::core::node::{Condition, Node};
 use crate::core::report::ShownNode;
@@ -364,7 +365,7 @@ impl From<SlimNode> for ShownNode {
     fn from(mut node: SlimNode) -> Self {
         let labels = node.metadata.labels.clone();
         let unschedulable = node.spec.unschedulable;
-        let remediation = node.metadata.annotations.remediation.take();
+        let remediation = record::read(node.metadata.annotations.remediation.take().as_deref());
         Self { node: node.into(), labels, unschedulable, remediation }
     }
 }

@@ -11,6 +11,7 @@ mod render;
 mod status;
 mod stop;
 mod sync;
+mod typed;
 mod version;
 
 use std::panic::{AssertUnwindSafe, resume_unwind};

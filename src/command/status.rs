@@ -3,16 +3,20 @@
 mod document;
 mod freshness;
 mod print;
+mod remediations;
 mod sort;
+mod table;
 mod watch;
 
 use jiff::Timestamp;
 
 use self::freshness::LastSync;
+use self::print::Seen;
 use super::names;
 use crate::cluster::{Cluster, Rule};
 use crate::core::prefix::Prefix;
-use crate::core::report::{Filter, ShownNode, rows};
+use crate::core::report::{Filter, Row, ShownNode, rows, unfinished};
+use crate::core::standing::Standing;
 use crate::error::{Exit, Result};
 use crate::settings::StatusSettings;
 use crate::ui::Ui;
@@ -29,9 +33,12 @@ pub(super) async fn run(settings: &StatusSettings, cluster: &Cluster, ui: &Ui) -
     if let Some(by) = &settings.sort_by {
         sort::sort(&mut rows, by, &filter.prefix)?;
     }
-    print::rows(&rows, &filter.prefix, settings, &last_sync, now, ui)?;
+    let unfinished = unfinished(&nodes);
+    print::rows(&rows, &unfinished, &filter.prefix, settings, &last_sync, now, ui)?;
     let doubt = last_sync.doubt(now);
-    print::summary(&rows, nodes.len(), settings, &last_sync, doubt.as_deref(), now).print(ui);
+    let seen = Seen { nodes: nodes.len(), unfinished: unfinished.len(), doubt: doubt.as_deref() };
+    print::summary(&rows, seen, settings, &last_sync, now).print(ui);
+    remediations::tell(&unfinished, settings, now, ui);
     Ok(exit(&rows, settings, &last_sync, now))
 }
 
@@ -87,16 +94,11 @@ fn prefix(settings: &StatusSettings, last_sync: &LastSync) -> Prefix {
     settings.prefix.clone().or_else(|| last_sync.prefix().cloned()).unwrap_or_default()
 }
 
-fn exit(
-    rows: &[crate::core::report::Row<'_>],
-    settings: &StatusSettings,
-    last_sync: &LastSync,
-    now: Timestamp,
-) -> Exit {
+fn exit(rows: &[Row<'_>], settings: &StatusSettings, last_sync: &LastSync, now: Timestamp) -> Exit {
     if !settings.exit_code {
         return Exit::Done;
     }
-    if rows.iter().any(|row| row.condition.status != crate::core::node::FALSE) {
+    if rows.iter().any(|row| row.standing != Standing::Fine) {
         Exit::Pending
     } else if last_sync.doubt(now).is_some() {
         Exit::Failed

@@ -31,4 +31,5 @@ pub mod selection;
 pub mod short_name;
 pub mod silence;
 pub mod source;
+pub mod standing;
 pub mod verify;

@@ -8,9 +8,12 @@ use jiff::{SignedDuration, Timestamp};
 use regex::Regex;
 
 use super::alert::Priority;
+use super::condition::{FIRING, NOT_FIRING, UNAVAILABLE};
 use super::memory::{Memory, is_past};
-use super::node::{Condition, FALSE, Node, UNKNOWN};
+use super::node::{Condition, Node};
 use super::prefix::Prefix;
+use super::remediation::RecordSeen;
+use super::standing::Standing;
 
 /// A full sync is fresh for three of its intervals, and for this long at least (spec `status`).
 const FRESH_AT_LEAST: SignedDuration = SignedDuration::from_mins(15);
@@ -18,14 +21,14 @@ const FRESH_AT_LEAST: SignedDuration = SignedDuration::from_mins(15);
 const FRESH_AT_MOST: SignedDuration = SignedDuration::from_hours(24);
 
 /// A node with what `status` shows of it besides its conditions.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct ShownNode {
     pub node: Node,
     pub labels: BTreeMap<String, String>,
     /// It is cordoned.
     pub unschedulable: bool,
-    /// The annotation `sciuro.dev/remediation`, as it stands there.
-    pub remediation: Option<String>,
+    /// What was written on it about one that has not ended.
+    pub remediation: RecordSeen,
 }
 
 impl ShownNode {
@@ -39,6 +42,14 @@ impl ShownNode {
         };
         let cordoned = if self.unschedulable { ",SchedulingDisabled" } else { "" };
         format!("{status}{cordoned}")
+    }
+
+    /// Since when its remediation is at its step.
+    pub fn remediation_since(&self) -> Option<Timestamp> {
+        match &self.remediation {
+            RecordSeen::Readable(record) => Some(record.since),
+            RecordSeen::None | RecordSeen::Unreadable(_) => None,
+        }
     }
 
     /// The roles of its labels, sorted, as kubectl's column ROLES.
@@ -66,7 +77,7 @@ pub struct Filter {
     pub default_too: bool,
     /// Types to show instead of those with our prefix.
     pub condition: Option<Regex>,
-    /// Also what is False, and what is not ours.
+    /// Also what is fine, and what is not ours.
     pub all: bool,
     /// Only these priorities.
     pub priorities: Option<RangeInclusive<Priority>>,
@@ -78,7 +89,13 @@ impl Filter {
             Some(pattern) => pattern.is_match(&condition.type_),
             None => self.all || self.owns(condition),
         };
-        is_meant && (self.all || condition.is_true() || condition.status == UNKNOWN)
+        is_meant && (self.all || self.standing(condition) != Standing::Fine)
+    }
+
+    fn standing(&self, condition: &Condition) -> Standing {
+        // One that is asked for by its type may have a prefix of which nobody told us.
+        let is_syncs = [FIRING, NOT_FIRING, UNAVAILABLE].contains(&&*condition.reason);
+        Standing::of(condition, self.owns(condition) || is_syncs)
     }
 
     fn owns(&self, condition: &Condition) -> bool {
@@ -119,10 +136,13 @@ impl LastFull {
 }
 
 /// One condition of one node.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Row<'n> {
     pub node: &'n ShownNode,
     pub condition: &'n Condition,
+    pub standing: Standing,
+    /// It is one that sync writes.
+    pub owned: bool,
     pub priority: Option<Priority>,
     /// Without the priority that it begins with.
     pub message: &'n str,
@@ -139,11 +159,13 @@ impl<'n> Row<'n> {
         now: Timestamp,
     ) -> Self {
         let (priority, message) = split_priority(&condition.message);
-        Self { node, condition, priority, message, stale: stale(condition, filter, last_full, now) }
+        let (standing, owned) = (filter.standing(condition), filter.owns(condition));
+        let stale = stale(condition, filter, last_full, now);
+        Self { node, condition, standing, owned, priority, message, stale }
     }
 }
 
-/// The rows, most urgent first: by priority, then oldest, node and type; Unknown after True, and False last.
+/// The rows, most urgent first: by priority, then oldest, node and type; Unknown after what fires, and what is fine last.
 pub fn rows<'n>(
     nodes: impl IntoIterator<Item = &'n ShownNode>,
     filter: &Filter,
@@ -164,15 +186,25 @@ pub fn rows<'n>(
     rows
 }
 
+/// The nodes with a remediation that has not ended, those first that have stood longest.
+pub fn unfinished<'n>(nodes: impl IntoIterator<Item = &'n ShownNode>) -> Vec<&'n ShownNode> {
+    let mut found: Vec<&ShownNode> =
+        nodes.into_iter().filter(|node| node.remediation != RecordSeen::None).collect();
+    found.sort_by_key(|node| (node.remediation_since().unwrap_or(Timestamp::MAX), &node.node.name));
+    found
+}
+
 fn key<'r>(row: &'r Row<'_>) -> impl Ord + use<'r> {
-    let status = match row.condition.status.as_str() {
-        FALSE => 2,
-        UNKNOWN => 1,
-        _ => 0,
-    };
     let priority = (row.priority.is_none(), row.priority);
     let since = row.condition.last_transition.map_or((true, Timestamp::MAX), |since| (false, since));
-    (status, priority, since, &row.node.node.name, &row.condition.type_, Reverse(&row.condition.message))
+    (
+        row.standing,
+        priority,
+        since,
+        &row.node.node.name,
+        &row.condition.type_,
+        Reverse(&row.condition.message),
+    )
 }
 
 /// `[P5] text` → P5 and `text`.

@@ -1,6 +1,6 @@
 //! What `status` is to show, validated.
 
-use crate::cli::StatusArgs;
+use crate::cli::{StatusArgs, TypedFlag};
 use crate::cluster::LeaseKey;
 use crate::core::prefix::Prefix;
 use crate::error::{Error, Result};
@@ -29,6 +29,8 @@ pub struct StatusSettings {
     pub lease: LeaseKey,
     pub sort_by: Option<SortBy>,
     pub output: Option<StatusFormat>,
+    /// What of all this was typed.
+    pub typed: Vec<TypedFlag>,
 }
 
 impl StatusSettings {
@@ -56,6 +58,7 @@ impl StatusSettings {
             lease: LeaseKey { namespace: args.lease_namespace, name: args.lease_name },
             sort_by: args.sort_by.as_deref().map(SortBy::parse).transpose()?,
             output,
+            typed: args.typed,
         })
     }
 

@@ -7,3 +7,4 @@ mod documents;
 mod kubeconfigs;
 mod rounds;
 mod sources;
+mod status;

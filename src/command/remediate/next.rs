@@ -3,13 +3,11 @@
 //!
 //! Consent to prompts, `--yes` and `--confirm`, is nothing that a line hands on: the person is asked again.
 
-use std::collections::BTreeSet;
-
 use super::Context;
 use super::drain_plan::Exception;
 use crate::cli::TypedFlag;
+use crate::command::typed::Hidden;
 use crate::core::remediation::Record;
-use crate::core::secrets;
 use crate::error::Error;
 use crate::settings::{DrainSettings, RemediateSettings};
 
@@ -99,7 +97,7 @@ impl<'l> Lines<'l> {
     /// One for each, and what has to be added to them, if something could not be shown.
     pub(super) fn say(&self, all: &[Next]) -> Vec<String> {
         let mut lines = Vec::new();
-        let mut hidden = BTreeSet::new();
+        let mut hidden = Hidden::default();
         for next in all {
             let mut line = format!("{}: kubectl sciuro remediate {}{}", next.name(), self.node, next.task());
             if *next == Next::Retry && self.may_come_late() {
@@ -107,19 +105,9 @@ impl<'l> Lines<'l> {
                     .push("the last request may still take effect: make sure that it did nothing".to_owned());
                 line = format!("{line} --confirm {}", self.node);
             }
-            for flag in self.flags(*next) {
-                if holds_secret(&flag) {
-                    hidden.insert(format!("--{}", flag.name));
-                } else {
-                    line = flag.words.iter().fold(line, |line, word| format!("{line} {}", quoted(word)));
-                }
-            }
-            lines.push(line);
+            lines.push(hidden.line(line, &self.flags(*next)));
         }
-        if !hidden.is_empty() {
-            let hidden = hidden.into_iter().collect::<Vec<_>>().join(" and ");
-            lines.push(format!("add {hidden} again: what may hold a secret is not shown"));
-        }
+        lines.extend(hidden.advice());
         lines
     }
 
@@ -180,18 +168,4 @@ impl<'l> Lines<'l> {
         })
         .collect()
     }
-}
-
-fn holds_secret(flag: &TypedFlag) -> bool {
-    let value = flag.words.get(1).map_or("", String::as_str);
-    match flag.name.as_str() {
-        "token" => true,
-        "reboot-command" | "verify-command" => secrets::in_command(value),
-        _ => secrets::in_url(value),
-    }
-}
-
-/// As a shell takes it.
-fn quoted(word: &str) -> String {
-    shlex::try_quote(word).map_or_else(|_| format!("{word:?}"), std::borrow::Cow::into_owned)
 }

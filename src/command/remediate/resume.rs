@@ -273,7 +273,7 @@ async fn heal(node: &RemediatedNode, context: &Context<'_>) {
 }
 
 fn say_whose(name: &str, record: &Record, context: &Context<'_>) {
-    let state = record.failed_state.filter(|_| record.state == State::NeedsHuman).unwrap_or(record.state);
+    let state = record.stands();
     context.ui.note(&format!(
         "node/{name}: {} began this remediation; it is in {state:?} since {}",
         record.actor, record.since

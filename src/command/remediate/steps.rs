@@ -36,7 +36,7 @@ impl<'r> Steps<'r> {
             self.report.step_ends(StepResult::Done, None);
             step.done(None);
         }
-        *current = name(state).map(|name| {
+        *current = state.step().map(|name| {
             self.report.step_begins(name);
             (Some(state), self.progress.step(name))
         });
@@ -81,19 +81,4 @@ impl Tell for Steps<'_> {
             step.tell(news);
         }
     }
-}
-
-/// What a person sees it called.
-pub(super) fn name(state: State) -> Option<&'static str> {
-    Some(match state {
-        State::Cordoning => "cordon",
-        State::Collecting => "collect",
-        State::Draining => "drain",
-        State::RebootIntent => "reboot",
-        State::WaitBoot => "wait for the boot",
-        State::Verifying => "verify",
-        State::Uncordoning => "uncordon",
-        State::Aborted => "undo",
-        State::NeedsHuman => return None,
-    })
 }

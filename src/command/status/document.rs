@@ -5,9 +5,12 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::freshness::LastSync;
+use super::remediations::has_failed;
 use crate::core::alert::Priority;
 use crate::core::prefix::Prefix;
-use crate::core::report::Row;
+use crate::core::remediation::{Method, RecordSeen};
+use crate::core::report::{Row, ShownNode};
+use crate::core::standing::Standing;
 use crate::settings::StatusSettings;
 
 /// `kind: StatusReport`; its schema is `schemas/status-report.json`.
@@ -26,6 +29,7 @@ pub(super) struct Document<'r> {
     #[serde(skip_serializing_if = "Option::is_none")]
     cannot_tell: Option<String>,
     items: Vec<Item<'r>>,
+    remediations: Vec<Remediation<'r>>,
 }
 
 #[derive(Serialize)]
@@ -34,6 +38,7 @@ struct Item<'r> {
     node: &'r str,
     r#type: &'r str,
     status: &'r str,
+    firing: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     priority: Option<u16>,
     reason: &'r str,
@@ -47,9 +52,54 @@ struct Item<'r> {
     roles: Vec<&'r str>,
 }
 
+/// One that has not come to its end.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase", untagged)]
+enum Remediation<'r> {
+    #[serde(rename_all = "camelCase")]
+    Readable {
+        node: &'r str,
+        id: &'r str,
+        step: &'r str,
+        failed: bool,
+        since: Timestamp,
+        by: &'r str,
+        holder: &'r str,
+        method: Method,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        error: Option<&'r str>,
+    },
+    Unreadable {
+        node: &'r str,
+        unreadable: &'r str,
+    },
+}
+
+impl<'r> Remediation<'r> {
+    fn new(node: &'r ShownNode) -> Option<Self> {
+        let name = &node.node.name;
+        match &node.remediation {
+            RecordSeen::None => None,
+            RecordSeen::Unreadable(why) => Some(Self::Unreadable { node: name, unreadable: why }),
+            RecordSeen::Readable(record) => Some(Self::Readable {
+                node: name,
+                id: &record.id,
+                step: record.step(),
+                failed: has_failed(record),
+                since: record.since,
+                by: &record.actor,
+                holder: &record.holder,
+                method: record.method,
+                error: record.last_error.as_deref(),
+            }),
+        }
+    }
+}
+
 impl<'r> Document<'r> {
     pub(super) fn new(
         rows: &'r [Row<'_>],
+        unfinished: &'r [&ShownNode],
         settings: &StatusSettings,
         last_sync: &'r LastSync,
         now: Timestamp,
@@ -61,6 +111,7 @@ impl<'r> Document<'r> {
             lease_prefix: last_sync.other_prefix(settings).map(Prefix::as_str),
             cannot_tell: last_sync.doubt(now),
             items: rows.iter().map(Item::new).collect(),
+            remediations: unfinished.iter().filter_map(|node| Remediation::new(node)).collect(),
         }
     }
 }
@@ -77,6 +128,7 @@ impl<'r> Item<'r> {
             node: &row.node.node.name,
             r#type: &row.condition.type_,
             status: &row.condition.status,
+            firing: row.standing == Standing::Firing,
             priority: row.priority.map(Priority::number),
             reason: &row.condition.reason,
             message: row.message,

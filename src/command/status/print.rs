@@ -2,32 +2,34 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use console::Style;
 use jiff::Timestamp;
 use serde_json::Value;
 
 use super::document::{Document, item};
 use super::freshness::LastSync;
+use super::table::{Layout, without_rows};
 use crate::cli::Format;
 use crate::command::render;
 use crate::core::alert::Priority;
 use crate::core::prefix::Prefix;
-use crate::core::report::{Row, human_duration};
+use crate::core::report::{Row, ShownNode, human_duration};
+use crate::core::standing::Standing;
 use crate::error::{Error, Exit, Result};
 use crate::settings::{StatusFormat, StatusSettings};
-use crate::ui::{Cell, Table, Ui};
+use crate::ui::Ui;
 
 const KIND: &str = "StatusReport";
 
 pub(super) fn rows(
     rows: &[Row<'_>],
+    unfinished: &[&ShownNode],
     prefix: &Prefix,
     settings: &StatusSettings,
     last_sync: &LastSync,
     now: Timestamp,
     ui: &Ui,
 ) -> Result<()> {
-    let document = || Document::new(rows, settings, last_sync, now);
+    let document = || Document::new(rows, unfinished, settings, last_sync, now);
     match &settings.output {
         Some(StatusFormat::Json) => ui.document(&render::document(KIND, &document(), Format::Json)),
         Some(StatusFormat::Yaml) => ui.document(&render::document(KIND, &document(), Format::Yaml)),
@@ -49,104 +51,21 @@ pub(super) fn rows(
                 ui.result(&format!("node/{}", row.node.node.name));
             }
         }
-        None | Some(StatusFormat::Wide) if rows.is_empty() => {}
+        None | Some(StatusFormat::Wide) if rows.is_empty() && unfinished.is_empty() => {}
         None | Some(StatusFormat::Wide) => {
-            ui.table(&table(rows, prefix, settings, now), !settings.no_headers);
+            let remediation = settings.is_wide() || !unfinished.is_empty();
+            let layout = Layout { settings, prefix, remediation, now };
+            let mut table = layout.table();
+            for row in rows {
+                table.push(layout.of_condition(row));
+            }
+            for node in without_rows(unfinished, rows) {
+                table.push(layout.of_remediation(node));
+            }
+            ui.table(&table, !settings.no_headers);
         }
     }
     Ok(())
-}
-
-fn table(rows: &[Row<'_>], prefix: &Prefix, settings: &StatusSettings, now: Timestamp) -> Table {
-    let mut table = Table::new(&headers(settings));
-    for row in rows {
-        table.push(cells(row, prefix, settings, now));
-    }
-    table
-}
-
-pub(super) fn headers(settings: &StatusSettings) -> Vec<String> {
-    let mut headers =
-        vec!["NODE".to_owned(), "PRIORITY".into(), "CONDITION".into(), "STATUS".into(), "AGE".into()];
-    if settings.is_wide() {
-        headers.extend(["NODE-STATUS", "ROLES", "REASON", "HEARTBEAT", "REMEDIATION"].map(String::from));
-    }
-    headers.extend(
-        settings.label_columns.iter().map(|label| label.rsplit('/').next().unwrap_or(label).to_uppercase()),
-    );
-    headers.push("MESSAGE".into());
-    if settings.show_labels {
-        headers.push("LABELS".into());
-    }
-    headers
-}
-
-/// As many as there are [headers].
-pub(super) fn cells(row: &Row<'_>, prefix: &Prefix, settings: &StatusSettings, now: Timestamp) -> Vec<Cell> {
-    let is_wide = settings.is_wide();
-    let age = |time: Option<Timestamp>| match time {
-        Some(time) => human_duration(now.duration_since(time)),
-        None => "<unknown>".into(),
-    };
-    let mut cells = vec![
-        Cell::new(&row.node.node.name),
-        priority_cell(row.priority),
-        Cell::new(shown_type(row, prefix, is_wide)),
-        status_cell(row),
-        Cell::new(&age(row.condition.last_transition)),
-    ];
-    if is_wide {
-        cells.extend([
-            Cell::new(&row.node.status()),
-            Cell::new(&or_none(&row.node.roles().join(","))),
-            Cell::new(&or_none(&row.condition.reason)),
-            Cell::new(&age(row.condition.last_heartbeat)),
-            Cell::new(&or_none(row.node.remediation.as_deref().map_or("", |_| "recorded"))),
-        ]);
-    }
-    let label = |label: &String| Cell::new(row.node.labels.get(label).map_or("", String::as_str));
-    cells.extend(settings.label_columns.iter().map(label));
-    cells.push(Cell::new(row.message));
-    if settings.show_labels {
-        let labels: Vec<String> =
-            row.node.labels.iter().map(|(name, value)| format!("{name}={value}")).collect();
-        cells.push(Cell::new(&or_none(&labels.join(","))));
-    }
-    cells
-}
-
-fn or_none(text: &str) -> String {
-    if text.is_empty() { "<none>".into() } else { text.into() }
-}
-
-/// Without our prefix, unless all is wanted.
-pub(super) fn shown_type<'r>(row: &'r Row<'_>, prefix: &Prefix, is_wide: bool) -> &'r str {
-    let full = row.condition.type_.as_str();
-    if is_wide || !prefix.owns(full) { full } else { &full[prefix.as_str().len()..] }
-}
-
-fn priority_cell(priority: Option<Priority>) -> Cell {
-    let Some(priority) = priority else { return Cell::new("-") };
-    let cell = Cell::new(&priority.to_string());
-    match priority.number() {
-        0 | 1 => cell.styled(Style::new().red().bold()),
-        2 => cell.styled(Style::new().red()),
-        3 => cell.styled(Style::new().yellow()),
-        _ => cell,
-    }
-}
-
-fn status_cell(row: &Row<'_>) -> Cell {
-    let status = or_none(&row.condition.status);
-    let cell = match row.stale {
-        Some(age) => Cell::new(&format!("{status} (stale {})", human_duration(age))),
-        None => Cell::new(&status),
-    };
-    match row.condition.status.as_str() {
-        "Unknown" => cell.styled(Style::new().yellow()),
-        "True" if row.stale.is_none() => cell.styled(Style::new().red()),
-        _ => cell,
-    }
 }
 
 /// What stands below the rows.
@@ -168,41 +87,58 @@ impl Summary {
     }
 }
 
-/// With `doubt`, why it cannot be told what else fires.
+/// What is known besides the rows.
+#[derive(Clone, Copy)]
+pub(super) struct Seen<'s> {
+    /// How many.
+    pub(super) nodes: usize,
+    /// How many remediations have not ended.
+    pub(super) unfinished: usize,
+    /// Why it cannot be told what else fires.
+    pub(super) doubt: Option<&'s str>,
+}
+
 pub(super) fn summary(
     rows: &[Row<'_>],
-    nodes: usize,
+    seen: Seen<'_>,
     settings: &StatusSettings,
     last_sync: &LastSync,
-    doubt: Option<&str>,
     now: Timestamp,
 ) -> Summary {
-    let firing: Vec<&Row<'_>> = rows.iter().filter(|row| row.condition.is_true()).collect();
-    let unknown: Vec<&Row<'_>> = rows.iter().filter(|row| row.condition.status == "Unknown").collect();
+    let firing: Vec<&Row<'_>> = rows.iter().filter(|row| row.standing == Standing::Firing).collect();
     let mut parts = Vec::new();
     if !firing.is_empty() {
-        parts.push(firing_part(&firing, nodes));
+        parts.push(firing_part(&firing, seen.nodes));
     }
-    if !unknown.is_empty() {
-        let since = unknown.iter().filter_map(|row| row.condition.last_transition).min();
-        let since = since.map_or_else(String::new, |since| format!(" since {}", since.strftime("%H:%MZ")));
-        parts.push(format!("{} unknown: alerts unavailable{since}", unknown.len()));
-    }
+    parts.extend([true, false].into_iter().filter_map(|owned| unknown_part(rows, owned)));
     let more = if parts.is_empty() { "cannot tell" } else { "cannot tell what else fires" };
-    let warning = doubt.map(|doubt| format!("{more}: {doubt}"));
+    let warning = seen.doubt.map(|doubt| format!("{more}: {doubt}"));
     let says = last_sync.says(settings, now);
+    let unfinished = (seen.unfinished > 0).then(|| render::count(seen.unfinished, "unfinished remediation"));
     if parts.is_empty() {
-        let nothing = "No firing node conditions found";
-        let nothing =
-            if says.is_empty() { format!("{nothing}.") } else { format!("{nothing} ({}).", says.join("; ")) };
-        return Summary { note: warning.is_none().then_some(nothing), warning };
+        let says = if says.is_empty() { String::new() } else { format!(" ({})", says.join("; ")) };
+        let also = unfinished.as_ref().map_or_else(String::new, |unfinished| format!("; {unfinished}"));
+        let nothing = format!("No firing node conditions found{says}{also}.");
+        let note = if warning.is_none() { Some(nothing) } else { unfinished };
+        return Summary { note, warning };
     }
+    parts.extend(unfinished);
     if let Some(full) = last_sync.last_full(now).filter(|_| settings.condition.is_none()) {
         let by = last_sync.by().map_or_else(String::new, |by| format!(" by {by}"));
         parts.push(format!("last full sync {} ago{by}", human_duration(now.duration_since(full.at))));
     }
     parts.extend(says);
     Summary { note: Some(parts.join("; ")), warning }
+}
+
+/// Why nothing is known of the conditions of others, only they could say.
+fn unknown_part(rows: &[Row<'_>], owned: bool) -> Option<String> {
+    let unknown = || rows.iter().filter(|row| row.standing == Standing::Unknown && row.owned == owned);
+    let why = if owned { ": alerts unavailable" } else { "" };
+    let since = unknown().filter_map(|row| row.condition.last_transition).min();
+    let since = since.map_or_else(String::new, |since| format!(" since {}", since.strftime("%H:%MZ")));
+    let count = unknown().count();
+    (count > 0).then(|| format!("{count} unknown{why}{since}"))
 }
 
 fn firing_part(firing: &[&Row<'_>], nodes: usize) -> String {

@@ -5,8 +5,9 @@ use std::cmp::{Ordering, Reverse};
 use serde_json::Value;
 
 use super::document::item;
-use super::print::shown_type;
+use super::table::shown_type;
 use crate::core::prefix::Prefix;
+use crate::core::remediation::RecordSeen;
 use crate::core::report::Row;
 use crate::error::Result;
 use crate::settings::{Column, SortBy};
@@ -41,7 +42,13 @@ fn by_column(rows: &mut [Row<'_>], column: Column, prefix: &Prefix) {
         Column::Reason => rows.sort_by_key(|row| last(&row.condition.reason)),
         Column::Heartbeat => rows.sort_by_key(|row| Reverse(row.condition.last_heartbeat)),
         Column::Remediation => {
-            rows.sort_by_key(|row| last(row.node.remediation.as_deref().unwrap_or_default()));
+            rows.sort_by_key(|row| {
+                let record = match &row.node.remediation {
+                    RecordSeen::Readable(record) => Some((record.stands(), record.since)),
+                    RecordSeen::None | RecordSeen::Unreadable(_) => None,
+                };
+                (row.node.remediation == RecordSeen::None, record.is_none(), record)
+            });
         }
         Column::Message => rows.sort_by_key(|row| last(row.message)),
     }

@@ -12,14 +12,16 @@ use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior};
 
 use super::freshness::LastSync;
-use super::{field_selector, filter, is_meant, now, print, refuse_unknown};
+use super::table::{GONE, Layout, without_rows};
+use super::{field_selector, filter, is_meant, now, print, refuse_unknown, remediations};
 use crate::cluster::{Cluster, NodeSelection, SeenNodes};
 use crate::core::alert::Priority;
 use crate::core::node::Condition;
-use crate::core::report::{Filter, Row, ShownNode, rows};
+use crate::core::remediation::RecordSeen;
+use crate::core::report::{Filter, Row, ShownNode, rows, unfinished};
 use crate::error::{Exit, Result};
 use crate::settings::StatusSettings;
-use crate::ui::{Cell, Footer, Live, Table, Ui};
+use crate::ui::{Cell, Footer, Live, Ui};
 
 /// Changes that come this close together are shown together.
 const BURST: Duration = Duration::from_millis(100);
@@ -132,13 +134,20 @@ impl Picture<'_> {
         Row::new(node, condition, &self.filter, self.last_sync.last_full(self.now), self.now)
     }
 
-    fn cells(&self, row: &Row<'_>) -> Vec<Cell> {
-        print::cells(row, &self.filter.prefix, self.settings, self.now)
+    fn unfinished(&self) -> Vec<&ShownNode> {
+        unfinished(self.nodes())
+    }
+
+    fn layout(&self, remediation: bool) -> Layout<'_> {
+        let remediation = remediation || self.settings.is_wide();
+        Layout { settings: self.settings, prefix: &self.filter.prefix, remediation, now: self.now }
     }
 
     fn summary(&self, rows: &[Row<'_>]) -> print::Summary {
         let doubt = self.interruption().or_else(|| self.last_sync.doubt(self.now));
-        print::summary(rows, self.nodes().count(), self.settings, self.last_sync, doubt.as_deref(), self.now)
+        let (nodes, unfinished) = (self.nodes().count(), self.unfinished().len());
+        let seen = print::Seen { nodes, unfinished, doubt: doubt.as_deref() };
+        print::summary(rows, seen, self.settings, self.last_sync, self.now)
     }
 
     fn interruption(&self) -> Option<String> {
@@ -162,8 +171,8 @@ impl View<'_> {
     }
 }
 
-/// Which condition of which node; the number tells conditions of one type apart.
-type Key = (String, String, usize);
+/// Which condition of which node; the number tells conditions of one type apart. None, for a node's remediation.
+type Key = (String, Option<(String, usize)>);
 
 fn keys(rows: &[Row<'_>]) -> Vec<Key> {
     let mut counts: HashMap<(&str, &str), usize> = HashMap::new();
@@ -172,34 +181,63 @@ fn keys(rows: &[Row<'_>]) -> Vec<Key> {
             let (node, type_) = (row.node.node.name.as_str(), row.condition.type_.as_str());
             let count = counts.entry((node, type_)).or_default();
             *count += 1;
-            (node.to_owned(), type_.to_owned(), *count)
+            (node.to_owned(), Some((type_.to_owned(), *count)))
         })
         .collect()
 }
 
-/// What a reader sees of a row, without the ages that move on by themselves.
-fn essence(row: &Row<'_>, settings: &StatusSettings) -> u64 {
+/// What a reader sees of a line, without the ages that move on by themselves.
+fn essence(node: &ShownNode, row: Option<&Row<'_>>, layout: &Layout<'_>) -> u64 {
     let mut hasher = DefaultHasher::new();
-    let condition = row.condition;
-    (
-        &condition.status,
-        row.stale.is_some(),
-        row.priority.map(Priority::number),
-        row.message,
-        condition.last_transition,
-    )
-        .hash(&mut hasher);
+    let settings = layout.settings;
+    if let Some(row) = row {
+        let condition = row.condition;
+        (
+            &condition.status,
+            row.stale.is_some(),
+            row.priority.map(Priority::number),
+            row.message,
+            condition.last_transition,
+        )
+            .hash(&mut hasher);
+        if settings.is_wide() {
+            condition.reason.hash(&mut hasher);
+        }
+    }
     if settings.is_wide() {
-        let node = row.node;
-        (node.status(), node.roles(), &condition.reason, node.remediation.is_some()).hash(&mut hasher);
+        (node.status(), node.roles()).hash(&mut hasher);
+    }
+    // The column may be new: what it is empty for has not changed.
+    if layout.remediation && node.remediation != RecordSeen::None {
+        let timeless = remediations::step(node, node.remediation_since().unwrap_or_default());
+        (timeless, node.remediation_since(), remediations::message(node)).hash(&mut hasher);
     }
     for label in &settings.label_columns {
-        row.node.labels.get(label).hash(&mut hasher);
+        node.labels.get(label).hash(&mut hasher);
     }
     if settings.show_labels {
-        row.node.labels.hash(&mut hasher);
+        node.labels.hash(&mut hasher);
     }
     hasher.finish()
+}
+
+/// A line as it is now, with what it is of.
+type Line<'n> = (Key, &'n ShownNode, Option<&'n Row<'n>>);
+
+/// The lines of the rows, and of the remediations of nodes without one.
+fn lines<'n>(rows: &'n [Row<'n>], unfinished: &[&'n ShownNode]) -> Vec<Line<'n>> {
+    let of_rows = keys(rows).into_iter().zip(rows).map(|(key, row)| (key, row.node, Some(row)));
+    let of_remediations =
+        without_rows(unfinished, rows).into_iter().map(|node| (remediation(node), node, None));
+    of_rows.chain(of_remediations).collect()
+}
+
+fn remediation(node: &ShownNode) -> Key {
+    (node.node.name.clone(), None)
+}
+
+fn cells(layout: &Layout<'_>, node: &ShownNode, row: Option<&Row<'_>>) -> Vec<Cell> {
+    row.map_or_else(|| layout.of_remediation(node), |row| layout.of_condition(row))
 }
 
 /// The table as it is now, drawn over the one before.
@@ -216,9 +254,17 @@ impl InPlace<'_> {
         let news = if self.is_first { None } else { Some(Instant::now()) };
         self.is_first = false;
         let mut known = std::mem::take(&mut self.rows);
-        let mut marked = Vec::with_capacity(rows.len());
-        for (key, row) in keys(&rows).into_iter().zip(&rows) {
-            let essence = essence(row, picture.settings);
+        let unfinished = picture.unfinished();
+        let layout = picture.layout(!unfinished.is_empty());
+        let lines = lines(&rows, &unfinished);
+        let mut table = layout.table();
+        for (_, node, row) in lines.iter().take(self.live.height()) {
+            table.push(cells(&layout, node, *row));
+        }
+        let total = lines.len();
+        let mut marked = Vec::with_capacity(total);
+        for (key, node, row) in lines {
+            let essence = essence(node, row, &layout);
             let state = match known.remove(&key) {
                 Some(state) if state.0 == essence => state,
                 _ => (essence, news),
@@ -226,27 +272,22 @@ impl InPlace<'_> {
             marked.push(state.1.is_some_and(|changed| changed.elapsed() < MARK));
             self.rows.insert(key, state);
         }
-        let mut table = Table::new(&print::headers(picture.settings));
-        for row in rows.iter().take(self.live.height()) {
-            table.push(picture.cells(row));
-        }
         let summary = picture.summary(&rows);
         let footer = Footer { note: summary.note.as_deref(), warning: summary.warning.as_deref() };
-        self.live.draw(table, &marked, rows.len(), !picture.settings.no_headers, footer)
+        self.live.draw(table, &marked, total, !picture.settings.no_headers, footer)
     }
 }
-
-/// The status of a condition that is no longer there, in the row that says so.
-const GONE: &str = "<gone>";
 
 /// Each row when it is new, has changed, or has stopped firing, below those before, as kubectl does it.
 #[derive(Default)]
 struct Appended {
     printed: HashMap<Key, Printed>,
+    /// Empty before the headers.
     widths: Vec<usize>,
     /// The rows of the beginning are there, and the sentence below them.
     has_begun: bool,
-    has_headers: bool,
+    /// There has been a remediation.
+    has_remediations: bool,
     interrupted: bool,
 }
 
@@ -259,22 +300,39 @@ struct Printed {
 impl Appended {
     fn show(&mut self, picture: &Picture<'_>, ui: &Ui) -> bool {
         let rows = picture.rows();
+        let unfinished = picture.unfinished();
+        if !unfinished.is_empty()
+            && !std::mem::replace(&mut self.has_remediations, true)
+            && !picture.settings.is_wide()
+        {
+            // With a column more, it is another table.
+            self.widths.clear();
+        }
+        let layout = picture.layout(self.has_remediations);
         let mut ended = std::mem::take(&mut self.printed);
-        let mut table = Table::new(&print::headers(picture.settings));
-        for (key, row) in keys(&rows).into_iter().zip(&rows) {
-            let essence = essence(row, picture.settings);
+        let mut table = layout.table();
+        for (key, node, row) in lines(&rows, &unfinished) {
+            let essence = essence(node, row, &layout);
             let printed = match ended.remove(&key) {
                 Some(printed) if printed.essence == essence => printed,
                 _ => {
-                    table.push(picture.cells(row));
-                    Printed { essence, node: only(row) }
+                    table.push(cells(&layout, node, row));
+                    Printed { essence, node: row.map_or_else(|| node.clone(), only) }
                 }
             };
             self.printed.insert(key, printed);
         }
-        for (key, printed) in ended.into_iter().collect::<BTreeMap<_, _>>() {
+        for ((name, key), printed) in ended.into_iter().collect::<BTreeMap<_, _>>() {
             let mut last = printed.node;
-            let now = picture.seen.nodes.get(&key.0).and_then(|node| Some((node, condition(node, &key)?)));
+            let Some(key) = key else {
+                // It may go on in a line of a condition.
+                if !unfinished.iter().any(|node| node.node.name == name) {
+                    last.remediation = RecordSeen::None;
+                    table.push(layout.of_remediation(&last));
+                }
+                continue;
+            };
+            let now = picture.seen.nodes.get(&name).and_then(|node| Some((node, condition(node, &key)?)));
             let row = if let Some((node, condition)) = now {
                 picture.row(node, condition)
             } else {
@@ -282,13 +340,12 @@ impl Appended {
                 GONE.clone_into(&mut condition.status);
                 picture.row(&last, &last.node.conditions[0])
             };
-            table.push(picture.cells(&row));
+            table.push(layout.of_condition(&row));
         }
         let mut is_read = true;
         if !table.is_empty() {
-            let with_headers = !self.has_headers && !picture.settings.no_headers;
+            let with_headers = self.widths.is_empty() && !picture.settings.no_headers;
             is_read = ui.further_rows(&table, with_headers, &mut self.widths);
-            self.has_headers = true;
         }
         self.say(picture, &rows, ui);
         is_read
@@ -298,6 +355,7 @@ impl Appended {
         let was_interrupted = std::mem::replace(&mut self.interrupted, picture.seen.interrupted.is_some());
         if !std::mem::replace(&mut self.has_begun, true) {
             picture.summary(rows).print(ui);
+            remediations::tell(&picture.unfinished(), picture.settings, picture.now, ui);
             return;
         }
         match (was_interrupted, picture.interruption()) {
@@ -316,6 +374,6 @@ fn only(row: &Row<'_>) -> ShownNode {
     node
 }
 
-fn condition<'n>(node: &'n ShownNode, (_, type_, number): &Key) -> Option<&'n Condition> {
+fn condition<'n>(node: &'n ShownNode, (type_, number): &(String, usize)) -> Option<&'n Condition> {
     node.node.conditions.iter().filter(|condition| condition.type_ == *type_).nth(number - 1)
 }

@@ -28,6 +28,23 @@ pub enum State {
     Aborted,
 }
 
+impl State {
+    /// What a person sees the step called; one that failed has none of its own.
+    pub fn step(self) -> Option<&'static str> {
+        Some(match self {
+            Self::Cordoning => "cordon",
+            Self::Collecting => "collect",
+            Self::Draining => "drain",
+            Self::RebootIntent => "reboot",
+            Self::WaitBoot => "wait for the boot",
+            Self::Verifying => "verify",
+            Self::Uncordoning => "uncordon",
+            Self::Aborted => "undo",
+            Self::NeedsHuman => return None,
+        })
+    }
+}
+
 /// How a machine is told to reboot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -111,6 +128,16 @@ pub struct Record {
 }
 
 impl Record {
+    /// The state that it is in, or that failed.
+    pub fn stands(&self) -> State {
+        self.failed_state.filter(|_| self.state == State::NeedsHuman).unwrap_or(self.state)
+    }
+
+    /// The step that it is at, or that failed.
+    pub fn step(&self) -> &'static str {
+        self.stands().step().unwrap_or("remediation")
+    }
+
     /// How much of the state's time is left; `None` = no limit. Clocks differ and jump: never more than all of it.
     pub fn remaining(&self, now: Timestamp) -> Option<Duration> {
         if self.timeout == 0 {
@@ -130,7 +157,7 @@ impl Record {
     pub fn fault(&self) -> Option<&'static str> {
         let is_boot_id = |text: &str| Uuid::parse_str(text).is_ok_and(|id| !id.is_nil());
         let last = self.attempts.last().filter(|last| !last.is_spent());
-        let stands = self.failed_state.filter(|_| self.state == State::NeedsHuman).unwrap_or(self.state);
+        let stands = self.stands();
         if self.v != VERSION {
             Some("another version")
         } else if !is_boot_id(&self.pre_boot_id) {

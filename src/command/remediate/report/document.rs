@@ -8,7 +8,6 @@ use serde::Serialize;
 use super::{Ending, Outcome, PodName, Report, Reports, StepTaken};
 use crate::cli::Format;
 use crate::command::remediate::plan::Refused;
-use crate::command::remediate::steps;
 use crate::command::render;
 use crate::core::remediation::{Attempt, Method, State};
 use crate::core::verify::Check;
@@ -176,7 +175,7 @@ impl Item {
             outcome,
             exit_code: ending.exit as u8,
             message: ending.message,
-            failed_step: failed.and_then(|record| record.failed_state).and_then(steps::name),
+            failed_step: failed.and_then(|record| record.failed_state).and_then(State::step),
             state: record.filter(|_| is_ours && !facts.is_over).map(|record| record.state),
             cordoned: facts.node.as_ref().filter(|_| is_ours).and_then(|node| node.is_cordoned),
             stays_cordoned: facts.cordon_stays,
