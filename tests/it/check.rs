@@ -198,7 +198,7 @@ fn the_helpers_are_those_of_the_method(world: &World) {
         lines.map(str::to_owned).collect()
     };
     let may = "✔ may create pods in kube-system: remediate";
-    let ok = "✔ helper pod in kube-system: docker.io/library/busybox:1.37.0";
+    let ok = "✔ helper pod in kube-system: docker.io/library/busybox:1.37.0@sha256:9db7b59979c3…";
     let privileged = format!("{ok} would be admitted (remediate)");
     let signals = format!("{ok}, which sends a signal, would be admitted (remediate)");
     assert_eq!(helpers(&[]), [may, &privileged]);

@@ -4,6 +4,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
 
 use ::sandbox::Helpers;
+use sciuro::remedy::reboot::pod::DEFAULT_IMAGE;
 use serde_json::{Value, json};
 
 use crate::support::{Fleet, Run, World, run, scenarios};
@@ -207,7 +208,9 @@ fn an_image_that_is_missing(world: &World) {
     running.signal("INT");
     running.ends(130);
     refused(&fleet, &["--reboot-timeout", "2s"], 3)
-        .says("Warning: the helper's image docker.io/library/busybox:1.37.0 is not to be had on the node: ImagePullBackOff")
+        .says(&format!(
+            "Warning: the helper's image {DEFAULT_IMAGE} is not to be had on the node: ImagePullBackOff"
+        ))
         .says("the kubelet tries again")
         .says("--helper-image takes one that the node has");
     lacks("ErrImagePull");

@@ -28,7 +28,7 @@ async fn of(options: &HelperOptions, cluster: &Cluster) -> Line {
         match pod::rehearse(cluster, options, "check").await {
             Ok(()) => {
                 let way = if options.by_signal { ", which sends a signal," } else { "" };
-                Line::ok(&name, format!("{}{way} would be admitted (remediate)", options.image))
+                Line::ok(&name, format!("{}{way} would be admitted (remediate)", pod::shown(&options.image)))
             }
             Err(refused) => {
                 let error = Error::new(Exit::Failed, &refused.why);

@@ -11,7 +11,7 @@ use http::StatusCode;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use self::start::answer;
+use self::start::{ANSWERS_WITHIN, answer};
 use super::{Issued, Probed, RebootError, Target, guard, signal};
 use crate::cluster::{ApiError, Cluster, HelperPod, Rule};
 use crate::core::helper::{Job, MANAGED_BY, MANAGER, REMEDIATION};
@@ -23,11 +23,21 @@ pub use self::sweep::sweep;
 
 /// What a helper runs in unless `--helper-image` says otherwise: it needs `sh` and `nsenter`, and to collect also
 /// `timeout`, `head`, `tail`, `gzip` and `base64`.
-/// A tag can be moved: by digest is better, from a registry of one's own.
-pub const DEFAULT_IMAGE: &str = "docker.io/library/busybox:1.37.0";
+///
+/// By its digest, as a tag can be moved: it runs as root. That of the index of all platforms, from docker-library/repo-info
+/// (`repos/busybox/remote/1.37.0.md`, glibc of Debian 13).
+pub const DEFAULT_IMAGE: &str = "docker.io/library/busybox:1.37.0@sha256:9db7b59979c38555a39def84a31fb98b5296952f9e3afd4f6f11f05b07adfab0";
 
 /// A kubelet that is well starts a pod within seconds; pulling an image takes longer.
 pub const STARTS_WITHIN: Duration = Duration::from_secs(120);
+
+/// An image as people are shown it: the beginning of a digest tells it.
+pub fn shown(image: &str) -> String {
+    match image.split_once("@sha256:") {
+        Some((name, digest)) => format!("{name}@sha256:{digest:.12}…"),
+        None => image.to_owned(),
+    }
+}
 
 /// Where helpers run, and of what.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -205,6 +215,8 @@ pub(in crate::remedy) fn manifest(
             "nodeName": node,
             "hostPID": true,
             "restartPolicy": "Never",
+            // If we are not there any more to delete it. The kubelet counts from when it has accepted the pod: we wait less.
+            "activeDeadlineSeconds": (options.starts_within + ANSWERS_WITHIN).as_secs() + 60,
             // Not 0: then the API forgets the pod before the kubelet has ended it.
             "terminationGracePeriodSeconds": 1,
             "automountServiceAccountToken": false,

@@ -8,7 +8,7 @@ use crate::remedy::News;
 use crate::remedy::reboot::{RebootError, Target, one_line};
 
 /// One that has started answers at once; what hangs on the node hangs here.
-const ANSWERS_WITHIN: Duration = Duration::from_secs(30);
+pub(super) const ANSWERS_WITHIN: Duration = Duration::from_secs(30);
 /// Why a container waits that will not start, however often the kubelet tries: its name cannot be read, or it may not be
 /// pulled (kubernetes' `pkg/kubelet/images/types.go`). What a registry refuses it may give a moment later.
 const HOPELESS: [&str; 2] = ["InvalidImageName", "ErrImageNeverPull"];
