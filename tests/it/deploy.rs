@@ -21,6 +21,7 @@ const STRATEGIC: &str = "application/strategic-merge-patch+json";
 mod account;
 mod discovery;
 mod grants;
+mod placement;
 mod policy;
 
 macro_rules! on_the_control_plane {
@@ -40,6 +41,7 @@ on_the_control_plane![
     the_cronjobs_arguments_and_variables_drive_the_binary,
     the_deployments_arguments_and_variables_drive_the_binary,
     upstreams_config_map_drives_the_deployment,
+    t15_g_the_namespace_keeps_its_labels_whatever_is_applied_in_which_order,
 ];
 
 /// A copy of deploy/ with `sciuro` and the prefix replaced, gone from the cluster when the test ends. Our annotations are what
@@ -132,7 +134,9 @@ impl Drop for Copy<'_> {
         )
         .unwrap();
         let ignore = ["--ignore-not-found", "--wait=false"];
-        for manifests in [["-k", "deploy"], ["-f", "deploy/remediate-rbac.yaml"]] {
+        for manifests in
+            [["-k", "deploy"], ["-f", "deploy/remediate-rbac.yaml"], ["-f", "deploy/status-rbac.yaml"]]
+        {
             self.kubectl(&[&["delete"], &manifests[..], &ignore[..]].concat());
         }
         self.kubectl(&[&["delete", "namespace", &format!("{}-monitoring", self.id)], &ignore[..]].concat());
@@ -232,6 +236,23 @@ fn each_way_to_run_it_is_accepted(world: &World) {
     let policy = format!("/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicies/{policy}");
     let policy = world.request("GET", &policy, "application/json", &Value::Null);
     assert_eq!(policy["status"]["typeChecking"], json!({}), "warnings about its expressions");
+}
+
+/// `kubectl apply` takes away what a file with the same object no longer has.
+fn t15_g_the_namespace_keeps_its_labels_whatever_is_applied_in_which_order(world: &World) {
+    let copy = Copy::new(world);
+    let rbac = ["apply", "-f", "deploy/base/namespace.yaml", "-f", "deploy/status-rbac.yaml"];
+    let steps: [&[&str]; 4] =
+        [&rbac, &["apply", "-k", "deploy"], &["apply", "-f", "deploy/remediate-rbac.yaml"], &rbac];
+    let mut seen = Vec::new();
+    for step in steps {
+        copy.kubectl(step).exits(0).never_says("Warning");
+        let path = format!("/api/v1/namespaces/{}", copy.id);
+        let namespace = world.request("GET", &path, "application/json", &Value::Null);
+        seen.push(namespace["metadata"]["labels"].clone());
+    }
+    assert_eq!(seen[0]["pod-security.kubernetes.io/enforce"], "restricted");
+    assert!(seen.iter().all(|labels| labels == &seen[0]), "{seen:#?}");
 }
 
 fn restricted_pod_security_admits_the_pods(world: &World) {

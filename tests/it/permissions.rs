@@ -45,11 +45,18 @@ pub(crate) mod control_plane {
     /// Two that apply the same namespace at the same time: one is told that it exists.
     static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
 
+    /// With the namespace of its account.
+    pub(crate) fn apply(world: &World, manifest: &str) {
+        let deploy = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy");
+        let _turn = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
+        for manifest in ["base/namespace.yaml", manifest] {
+            kubectl(world, &["apply", "-f", deploy.join(manifest).to_str().unwrap()]);
+        }
+    }
+
     impl<'w> Applied<'w> {
         fn new(world: &'w World, manifest: &str, objects: &'w [&'w [&'w str]]) -> Self {
-            let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy").join(manifest);
-            let _turn = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
-            kubectl(world, &["apply", "-f", manifest.to_str().unwrap()]);
+            apply(world, manifest);
             Self { world, objects }
         }
     }

@@ -35,7 +35,8 @@ struct Account<'w> {
 impl<'w> Account<'w> {
     fn new(world: &'w World) -> Self {
         let copy = Copy::new(world);
-        copy.kubectl(&["apply", "-f", "deploy/remediate-rbac.yaml"]).exits(0).never_says("Warning");
+        let files = ["apply", "-f", "deploy/base/namespace.yaml", "-f", "deploy/remediate-rbac.yaml"];
+        copy.kubectl(&files).exits(0).never_says("Warning");
         let kubeconfig = kubeconfig_of_the_account(world, &copy.id, &format!("{}-remediate", copy.id));
         let client = world.client_of(&kubeconfig);
         let this = Self { copy, kubeconfig, client };

@@ -192,7 +192,7 @@ mod control_plane {
         let world = World::on(&cluster.kubeconfig());
         install(&world);
         let mut granted = BTreeSet::new();
-        for name in ["remediate-rbac.yaml", "remediate-kubelet-rbac.yaml"] {
+        for name in ["base/namespace.yaml", "remediate-rbac.yaml", "remediate-kubelet-rbac.yaml"] {
             let manifest = manifest(name);
             kubectl(&world, &["apply", "-f", manifest.to_str().unwrap()]);
             granted.extend(super::granted(&manifest));

@@ -8,7 +8,7 @@ use regex::Regex;
 use serde_json::Value;
 
 use super::scene::Scene;
-use crate::permissions::control_plane::{kubeconfig_of_the_account, kubectl};
+use crate::permissions::control_plane::{apply, kubeconfig_of_the_account};
 use crate::support::{Run, World, run};
 use crate::watch::eventually;
 
@@ -173,8 +173,7 @@ fn through_kubectl(command: &Command) -> Command {
 
 /// A kubeconfig of the account that deploy/remediate-rbac.yaml creates, once it may what that says.
 fn account(world: &World) -> std::path::PathBuf {
-    let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/remediate-rbac.yaml");
-    kubectl(world, &["apply", "-f", manifest.to_str().unwrap()]);
+    apply(world, "remediate-rbac.yaml");
     let kubeconfig = kubeconfig_of_the_account(world, "sciuro", "sciuro-remediate");
     // The authorizer reads rules from a watch.
     eventually("what the manifest allows", || {
