@@ -72,9 +72,20 @@ struct Job<'j> {
     ui: &'j Ui,
 }
 
+impl<'j> Job<'j> {
+    fn scope(&self, memory: &'j Memory) -> Scope<'j> {
+        Scope {
+            policy: &self.settings.selection,
+            cluster_label: &self.settings.cluster_label,
+            filters: &self.source.filters,
+            known: &memory.clusters,
+        }
+    }
+}
+
 async fn round(job: &Job<'_>, sources: Sources, memory: Memory, progress: &Progress) -> Result<Report> {
     let Job { settings, cluster, .. } = *job;
-    let (fetched, listed) = futures::join!(fetch(&sources, settings, &memory), list(settings, cluster));
+    let (fetched, listed) = futures::join!(fetch(job, &sources, &memory), list(settings, cluster));
     let (nodes, targets) = listed?;
     if let Some(error) = trust::misconfigured(&fetched.trust) {
         return Err(error); // nothing that it says or does not say means anything
@@ -96,10 +107,11 @@ fn sources(source: &SourceSettings, cluster: &Arc<Cluster>, ui: &Arc<Ui>) -> Res
 }
 
 /// What the sources say, and how far they are believed.
-async fn fetch(sources: &Sources, settings: &SyncSettings, memory: &Memory) -> Gathered {
+async fn fetch(job: &Job<'_>, sources: &Sources, memory: &Memory) -> Gathered {
+    let settings = job.settings;
     let groups = sources.fetch(settings.round.canary.name()).await;
     let canary_was_seen = memory.canary.as_deref() == Some(WATCHDOG);
-    gather(groups, &settings.round.canary, canary_was_seen)
+    gather(groups, &settings.round.canary, canary_was_seen, job.scope(memory).own())
 }
 
 /// What is to be written, and the report of the round as far as it goes before that.
@@ -108,16 +120,12 @@ fn decide<'n>(
     memory: &Memory,
     nodes: &'n [Node],
     is_target: impl Fn(&Node) -> bool,
-    &Job { source, settings, cluster, ui }: &Job<'_>,
+    job: &Job<'_>,
 ) -> (Vec<NodePlan<'n>>, Report) {
+    let Job { source, settings, cluster, ui } = *job;
     let now = Timestamp::from_second(cluster.now().as_second()).unwrap_or(Timestamp::UNIX_EPOCH);
 
-    let scope = Scope {
-        policy: &settings.selection,
-        cluster_label: &settings.cluster_label,
-        filters: &source.filters,
-        known: &memory.clusters,
-    };
+    let scope = job.scope(memory);
     let learning = match trust.state {
         _ if settings.lease.is_none() => Learning::Forgetful,
         SourceState::Full => Learning::Allowed,

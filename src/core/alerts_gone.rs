@@ -69,17 +69,18 @@ impl AlertsGone {
 
     /// Judges one round of answers; `nodes` are all there are.
     pub fn look(&mut self, groups: Vec<Group>, nodes: &[Node]) -> AlertsSeen {
-        let Gathered { alerts, watchdogs, trust } = gather(groups, &self.canary, self.canary_was_seen);
-        self.canary_was_seen |= trust.state == SourceState::Full && trust.sees_canary;
         let found_none = std::mem::take(&mut self.found_none);
-        let Some(place) = nodes.iter().position(|node| node.name == self.node) else {
-            return AlertsSeen::Untrusted("the node is not listed".to_owned());
-        };
         let scope = Scope {
             policy: &self.policy,
             cluster_label: &self.cluster_label,
             filters: &self.filters,
             known: &self.clusters,
+        };
+        let Gathered { alerts, watchdogs, trust } =
+            gather(groups, &self.canary, self.canary_was_seen, scope.own());
+        self.canary_was_seen |= trust.state == SourceState::Full && trust.sees_canary;
+        let Some(place) = nodes.iter().position(|node| node.name == self.node) else {
+            return AlertsSeen::Untrusted("the node is not listed".to_owned());
         };
         let learning =
             if trust.state == SourceState::Full { Learning::Allowed } else { Learning::Incomplete };

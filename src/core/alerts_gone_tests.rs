@@ -122,6 +122,24 @@ fn a_canary_that_was_seen_has_to_be_there() {
 }
 
 #[test]
+fn t15_d9_another_clusters_canary_does_not_count() {
+    let answer = |clusters: &[&str]| {
+        let clusters = clusters.iter().map(|cluster| (*cluster).to_owned()).collect();
+        group(vec![Ok(Answer { canary: Some(true), clusters, ..Answer::default() })])
+    };
+    let mut gone = AlertsGone { clusters: Clusters::own("cluster", "a"), ..gone_of(&Canary::Auto, true) };
+    for clusters in [&["a"][..], &["a", "b"], &["", "b"], &[""], &[]] {
+        assert_eq!(gone.look(answer(clusters), &nodes()), AlertsSeen::Gone, "{clusters:?}");
+    }
+    assert!(
+        untrusted(&gone.look(answer(&["b", "c"]), &nodes()))
+            .ends_with(r#"(it does for other clusters: "b", "c")"#)
+    );
+    let mut unknown = gone_of(&Canary::Auto, true);
+    assert_eq!(unknown.look(answer(&["b"]), &nodes()), AlertsSeen::Gone, "which one this is, is not known");
+}
+
+#[test]
 fn members_that_are_not_asked_take_a_second_look() {
     let look = |gone: &mut AlertsGone, alerts| {
         let mut groups = says(alerts);

@@ -71,11 +71,11 @@ impl<'de> Deserialize<'de> for Labels {
 
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Labels, A::Error> {
                 let mut pairs = Vec::new();
-                while let Some(pair) = map.next_entry()? {
+                while let Some((name, value)) = map.next_entry::<Box<str>, Option<Box<str>>>()? {
                     if pairs.len() == MOST {
                         return Err(A::Error::custom(format!("more than {MOST} labels or annotations")));
                     }
-                    pairs.push(pair);
+                    pairs.extend(value.map(|value| (name, value)));
                 }
                 Ok(Labels::new(pairs))
             }
@@ -102,19 +102,16 @@ impl Labels {
 mod tests {
     #![allow(clippy::unwrap_used)]
 
-    use serde::de::value::{Error, MapDeserializer};
-
     use super::*;
 
     #[test]
     fn sorted_and_of_each_name_the_last_value() {
         let given = [("b", "1"), ("a", "2"), ("b", "3"), ("", "4"), ("b", "5")];
-        let read = MapDeserializer::<_, Error>::new(given.into_iter());
-        let labels = Labels::deserialize(read).unwrap();
+        let read = serde_json::from_str::<Labels>;
+        let labels = read(r#"{"b": "1", "a": "2", "b": "3", "": "4", "b": "5", "d": null}"#).unwrap();
         assert_eq!(labels.iter().collect::<Vec<_>>(), [("", "4"), ("a", "2"), ("b", "5")]);
         assert_eq!(labels, given.into());
         assert_eq!((labels.get("b"), labels.get("c"), labels.len()), (Some("5"), None, 3));
-        let no_text = MapDeserializer::<_, Error>::new([("a", 1)].into_iter());
-        assert!(Labels::deserialize(no_text).is_err());
+        assert!(read(r#"{"a": 1}"#).is_err());
     }
 }

@@ -22,6 +22,7 @@ pub mod matcher;
 pub mod matching;
 pub mod memory;
 pub mod node;
+pub mod null;
 pub mod prefix;
 pub mod remediation;
 pub mod report;

@@ -83,7 +83,7 @@ impl World {
             .collect();
         let group = Group { members, has_unasked_members: self.has_unasked_members };
         let seen = self.memory.canary.is_some();
-        let Gathered { alerts, watchdogs, trust } = gather(vec![group], &self.policy.canary, seen);
+        let Gathered { alerts, watchdogs, trust } = gather(vec![group], &self.policy.canary, seen, None);
         let scope = Scope {
             policy: &self.selection,
             cluster_label: "cluster",

@@ -7,12 +7,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use jiff::{SignedDuration, Timestamp};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use super::alert::Alert;
 use super::clusters::Scope;
 use super::matching::{Match, NodeIndex, is_own_name};
 use super::node::Node;
+use super::null::null_is_default;
 use super::selection::nodes_of;
 
 /// How long a silence lasts that nobody extends.
@@ -28,15 +29,19 @@ const USUAL_LABEL: &str = "node";
 pub struct SilenceMatcher {
     pub name: String,
     pub value: String,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_is_default")]
     pub is_regex: bool,
     /// Alertmanagers before 0.22 knew nothing else.
-    #[serde(default = "yes")]
+    #[serde(default = "yes", deserialize_with = "yes_if_null")]
     pub is_equal: bool,
 }
 
 fn yes() -> bool {
     true
+}
+
+fn yes_if_null<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error> {
+    Ok(Option::deserialize(deserializer)?.unwrap_or_else(yes))
 }
 
 impl SilenceMatcher {
@@ -67,23 +72,23 @@ impl fmt::Display for SilenceMatcher {
 #[serde(rename_all = "camelCase")]
 pub struct Silence {
     /// Empty = a new one.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
+    #[serde(default, deserialize_with = "null_is_default", skip_serializing_if = "String::is_empty")]
     pub id: String,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_is_default")]
     pub matchers: Vec<SilenceMatcher>,
     pub starts_at: Timestamp,
     pub ends_at: Timestamp,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_is_default")]
     pub created_by: String,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_is_default")]
     pub comment: String,
-    #[serde(default, skip_serializing)]
+    #[serde(default, deserialize_with = "null_is_default", skip_serializing)]
     status: Status,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 struct Status {
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_is_default")]
     state: String,
 }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::alert::Alert;
+use super::alert::{Alert, Labels};
 use super::condition::SourceState;
 
 /// The dead man's switch that kube-prometheus and the Prometheus Operator's charts come with.
@@ -39,12 +39,27 @@ pub struct Answer {
     pub warming: Option<Warming>,
     /// Warnings beside the list: something is missing from it (a Thanos with partial responses).
     pub warnings: Vec<String>,
-    /// Whether the canary fires there; `None` if it was not asked for.
+    /// Whether the canary fires there, whoever's it is; `None` if it was not asked for.
     pub canary: Option<bool>,
-    /// The values of the cluster label on the alerts that are the canary: each cluster has its own.
+    /// The values of the cluster label on the alerts that are the canary: each cluster has its own. Without the label: empty.
     pub clusters: BTreeSet<String>,
     /// When it started, by our clock.
     pub started: Option<Timestamp>,
+}
+
+impl Answer {
+    /// Whether the canary fires there for this cluster: another's proves nothing about our rules. One without the label is
+    /// taken for ours, and so is any while it is not known which cluster this is.
+    pub fn sees_canary(&self, own: Option<&str>) -> Option<bool> {
+        let is_ours = |cluster: &String| cluster.is_empty() || own.is_none_or(|own| own == cluster);
+        self.canary.map(|fires| fires && (self.clusters.is_empty() || self.clusters.iter().any(is_ours)))
+    }
+}
+
+/// Whether these are labels of the canary `name`, and of which cluster it is: empty if it does not say. Asking for it by name
+/// is not enough: what is between us may lose the query, and answer with all alerts.
+pub fn cluster_of_canary<'l>(labels: &'l Labels, name: &str, cluster_label: &str) -> Option<&'l str> {
+    (labels.get("alertname") == Some(name)).then(|| labels.get(cluster_label).unwrap_or_default())
 }
 
 /// A source that started a short while ago: what it lists fires, what it does not list may not have reached it yet.
@@ -194,8 +209,8 @@ pub struct Gathered {
 }
 
 /// Judges each answer and unites those that are believed (spec §6.2.3, §6.3). `canary_was_seen` is what earlier
-/// rounds remember of [`WATCHDOG`].
-pub fn gather(groups: Vec<Group>, canary: &Canary, canary_was_seen: bool) -> Gathered {
+/// rounds remember of [`WATCHDOG`], `own` this cluster's value of the cluster label, if it is known.
+pub fn gather(groups: Vec<Group>, canary: &Canary, canary_was_seen: bool, own: Option<&str>) -> Gathered {
     let required = match canary {
         Canary::Auto => canary_was_seen.then_some(WATCHDOG),
         Canary::Named(name) => Some(name.as_str()),
@@ -213,9 +228,10 @@ pub fn gather(groups: Vec<Group>, canary: &Canary, canary_was_seen: bool) -> Gat
         let mut united = Union::default();
         let mut sees_canary = false;
         let members = group.members.into_iter().map(|member| {
-            watchdogs.extend(member.answer.iter().flat_map(|answer| answer.clusters.iter().cloned()));
-            let is_seen = matches!(&member.answer, Ok(Answer { canary: Some(true), .. }));
-            let (judged, answered) = judge(member, required);
+            let clusters = member.answer.iter().flat_map(|answer| &answer.clusters);
+            watchdogs.extend(clusters.filter(|cluster| !cluster.is_empty()).cloned());
+            let is_seen = member.answer.as_ref().is_ok_and(|answer| answer.sees_canary(own) == Some(true));
+            let (judged, answered) = judge(member, required, own);
             sees_canary |= is_seen && judged.verdict == Verdict::Ok;
             for alert in answered {
                 united.add(alert);
@@ -239,10 +255,12 @@ pub fn gather(groups: Vec<Group>, canary: &Canary, canary_was_seen: bool) -> Gat
 }
 
 /// The verdict, and the alerts that count.
-fn judge(member: Member, required: Option<&str>) -> (JudgedMember, Vec<Alert>) {
+fn judge(member: Member, required: Option<&str>, own: Option<&str>) -> (JudgedMember, Vec<Alert>) {
     let Member { name, took, answer } = member;
     let answer = answer.and_then(|answer| match required {
-        Some(canary) if answer.canary != Some(true) => Err(canary_missing(&name, canary)),
+        Some(canary) if answer.sees_canary(own) != Some(true) => {
+            Err(canary_missing(&name, canary, &answer.clusters))
+        }
         _ => Ok(answer),
     });
     match answer {
@@ -262,11 +280,17 @@ fn judge(member: Member, required: Option<&str>) -> (JudgedMember, Vec<Alert>) {
     }
 }
 
-fn canary_missing(member: &str, canary: &str) -> Failure {
+fn canary_missing(member: &str, canary: &str, others: &BTreeSet<String>) -> Failure {
+    let others: Vec<String> = others.iter().take(3).map(|cluster| format!("{cluster:?}")).collect();
+    let others = if others.is_empty() {
+        String::new()
+    } else {
+        format!(" (it does for other clusters: {})", others.join(", "))
+    };
     Failure {
         reason: FailureReason::CanaryMissing,
         is_misconfigured: false,
-        what: format!("the alert {canary} does not fire at {member}, though it always should"),
+        what: format!("the alert {canary} does not fire at {member}, though it always should{others}"),
         hints: vec![
             "does its Prometheus reach it? what it does not list may fire nevertheless".to_owned(),
             format!("--require-alert '' does without {canary}"),

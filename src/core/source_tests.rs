@@ -63,7 +63,7 @@ fn group(answers: impl IntoIterator<Item = Result<Answer, Failure>>) -> Group {
 }
 
 fn gathered(groups: impl IntoIterator<Item = Group>) -> Gathered {
-    gather(groups.into_iter().collect(), &Canary::Auto, false)
+    gather(groups.into_iter().collect(), &Canary::Auto, false, None)
 }
 
 fn state_of(groups: impl IntoIterator<Item = Group>) -> SourceState {
@@ -123,18 +123,22 @@ fn rows_39_and_40_a_member_that_just_started_proves_nothing() {
 
 #[test]
 fn row_42_a_canary_that_was_seen_and_is_missing_fails_its_member() {
-    let state = |answer, canary: &Canary, seen| gather(vec![group([answer])], canary, seen).trust.state;
+    let state = |answer, canary: &Canary, seen| gather(vec![group([answer])], canary, seen, None).trust.state;
     assert_eq!(state(sees_canary(false), &Canary::Auto, true), Down);
     assert_eq!(state(sees_canary(false), &Canary::Auto, false), Full, "nobody ever saw it");
     assert_eq!(state(sees_canary(true), &Canary::Auto, true), Full);
     assert_eq!(state(sees_canary(false), &Canary::None, true), Full);
-    let missing = gather(vec![group([sees_canary(false)])], &Canary::Auto, true).trust;
+    let missing = gather(vec![group([sees_canary(false)])], &Canary::Auto, true, None).trust;
     assert_eq!(missing.failures().next().unwrap().1.reason, FailureReason::CanaryMissing);
     let answers = || [sees_canary(false), sees_canary(true)];
-    assert_eq!(gather(vec![group(answers())], &Canary::Auto, true).trust.state, Full, "a replica has it");
+    assert_eq!(
+        gather(vec![group(answers())], &Canary::Auto, true, None).trust.state,
+        Full,
+        "a replica has it"
+    );
     // What such a member lists is not believed either: it may be long ago.
     let stuck = with(|answer| (answer.alerts, answer.canary) = (vec![alert("X")], Some(false)));
-    assert_eq!(gather(vec![group([stuck])], &Canary::Auto, true).alerts, []);
+    assert_eq!(gather(vec![group([stuck])], &Canary::Auto, true, None).alerts, []);
 }
 
 #[test]
@@ -166,9 +170,9 @@ fn row_43_warnings_make_an_answer_additive() {
 #[test]
 fn row_44_a_stub_without_the_canary_is_no_source() {
     let named = Canary::Named("DeadMansSwitch".to_owned());
-    assert_eq!(gather(vec![group([sees_canary(false)])], &named, false).trust.state, Down);
-    assert_eq!(gather(vec![group([ok(&[])])], &named, false).trust.state, Down, "it did not say");
-    assert_eq!(gather(vec![group([sees_canary(true)])], &named, false).trust.state, Full);
+    assert_eq!(gather(vec![group([sees_canary(false)])], &named, false, None).trust.state, Down);
+    assert_eq!(gather(vec![group([ok(&[])])], &named, false, None).trust.state, Down, "it did not say");
+    assert_eq!(gather(vec![group([sees_canary(true)])], &named, false, None).trust.state, Full);
 }
 
 #[test]

@@ -6,14 +6,16 @@ use jiff::Timestamp;
 use serde::Deserialize;
 use serde::de::{DeserializeSeed, IgnoredAny};
 
-use super::list::{Each, annotations, null_is_default};
-use super::request::{Requests, shown};
+use super::list::{Each, annotations};
+use super::request::{Answered, Requests, shown};
 use super::{Asked, Heard};
 use crate::core::alert::{Alert, Labels};
-use crate::core::source::{Answer, Failure, FailureReason};
+use crate::core::matcher::Matcher;
+use crate::core::null::null_is_default;
+use crate::core::source::{Answer, Failure, FailureReason, cluster_of_canary};
 
-/// Two clusters are several.
-const MAX_CLUSTERS: usize = 8;
+/// More clusters do not share an Alertmanager.
+const MAX_CLUSTERS: usize = 1_000;
 
 /// Asks in order, over one connection: several answers are then of the same process.
 pub(super) async fn fetch(
@@ -23,11 +25,12 @@ pub(super) async fn fetch(
 ) -> Result<Heard, Failure> {
     let mut heard = Heard::default();
     let mut answer = Answer::default();
-    match requests.get::<Status>(&requests.url("api/v2/status")).await {
-        Ok((answered_at, status)) => {
-            heard.peers = status.cluster.and_then(|cluster| cluster.peers).map(|peers| peers.len());
-            if let Some(uptime) = status.uptime {
-                super::warm_up(&mut answer, uptime, answered_at, asked.warmup);
+    match requests.get::<Option<Status>>(&requests.url("api/v2/status")).await {
+        Ok(Answered { value: status, at, .. }) => {
+            let Status { uptime, cluster } = status.unwrap_or_default();
+            heard.peers = cluster.and_then(|cluster| cluster.peers).map(|peers| peers.len());
+            if let Some(uptime) = uptime {
+                super::warm_up(&mut answer, uptime, at, asked.warmup);
             }
         }
         Err(error) if error.status.is_some_and(|status| status == 403 || status == 404) => {}
@@ -37,7 +40,7 @@ pub(super) async fn fetch(
     if let Some(name) = asked.canary {
         let clusters = canaries(requests, name, asked.cluster_label).await?;
         answer.canary = Some(!clusters.is_empty());
-        answer.clusters = clusters.into_iter().flatten().collect();
+        answer.clusters = clusters.into_iter().collect();
     }
     let mut url = requests.url("api/v2/alerts");
     url.query_pairs_mut()
@@ -45,8 +48,18 @@ pub(super) async fn fetch(
         .append_pair("receiver", &quote_meta(receiver))
         .extend_pairs(asked.filters.iter().map(|filter| ("filter", filter.to_string())));
     let keep_annotations = asked.keep_annotations;
-    let each = Each::new(move |alert: GettableAlert| Some(alert.into_alert(keep_annotations)));
-    answer.alerts = requests.get_by(&url, each).await?.1;
+    let question = Question::new(receiver, asked.filters);
+    let each = Each::new(move |alert: GettableAlert| Some(question.check(alert, keep_annotations)));
+    let Answered { value: listed, by, .. } = requests.get_by(&url, each).await?;
+    answer.alerts = listed.into_iter().collect::<Result<_, _>>().map_err(|other: String| Failure {
+        reason: FailureReason::Parse,
+        is_misconfigured: true,
+        what: format!(
+            "{} lists alerts that were not asked for, such as {other:?}: the query of the URL was lost",
+            by.unwrap_or_else(|| requests.member())
+        ),
+        hints: vec!["is there a proxy or a cache in between that ignores what follows the '?'".to_owned()],
+    })?;
     heard.answer = answer;
     Ok(heard)
 }
@@ -58,41 +71,65 @@ pub(crate) fn parse(answer: &[u8]) -> Result<Vec<Alert>, serde_json::Error> {
 }
 
 async fn check_receiver(requests: &Requests<'_>, name: &str) -> Result<(), Failure> {
-    let (_, receivers): (_, Vec<Receiver>) = requests.get(&requests.url("api/v2/receivers")).await?;
-    if receivers.iter().any(|receiver| receiver.name == name) {
+    let each = Each::new(|receiver: Receiver| receiver.name);
+    let Answered { value: receivers, by, .. } =
+        requests.get_by(&requests.url("api/v2/receivers"), each).await?;
+    if receivers.iter().any(|receiver| receiver == name) {
         return Ok(());
     }
-    let mut known: Vec<String> = receivers.iter().map(|receiver| format!("{:?}", receiver.name)).collect();
-    known.truncate(20);
+    let member = by.unwrap_or_else(|| requests.member());
+    let known: Vec<String> = receivers.iter().take(20).map(|receiver| format!("{receiver:?}")).collect();
     Err(Failure {
         reason: FailureReason::ReceiverMissing,
         is_misconfigured: true,
-        what: format!("{} has no receiver {name:?}; nothing was written", requests.member()),
+        what: format!("{member} has no receiver {name:?}; nothing was written"),
         hints: vec![format!("its receivers are: {}", known.join(", "))],
     })
 }
 
-/// The clusters whose dead man's switch fires, `None` for one that does not say: asked for without receiver and filter, since
-/// it is about the whole chain. Its name is looked at: something between us may lose the query, and answer with all alerts.
+/// The clusters whose dead man's switch fires, as [`cluster_of_canary`] has them: asked for without receiver and filter, since it
+/// is about the whole chain.
 ///
 /// A silenced one counts: it proves as well that alerts arrive, and people silence it, alone or with everything in a
 /// maintenance, so that it does not page. Resolved alerts are never listed.
-async fn canaries(
-    requests: &Requests<'_>,
-    name: &str,
-    cluster_label: &str,
-) -> Result<Vec<Option<String>>, Failure> {
-    let value = name.replace('\\', r"\\").replace('"', r#"\""#).replace('\n', r"\n");
+async fn canaries(requests: &Requests<'_>, name: &str, cluster_label: &str) -> Result<Vec<String>, Failure> {
     let mut url = requests.url("api/v2/alerts");
-    url.query_pairs_mut().append_pair("filter", &format!(r#"alertname="{value}""#));
+    url.query_pairs_mut().append_pair("filter", &Matcher::equal("alertname", name).to_string());
     let (name, cluster_label) = (name.to_owned(), cluster_label.to_owned());
     let mut known = BTreeSet::new();
     let each = Each::new(move |canary: Labelled| {
-        let is_one = canary.labels.get("alertname") == Some(&*name);
-        let cluster = canary.labels.get(&cluster_label).filter(|value| !value.is_empty()).map(str::to_owned);
-        (is_one && known.len() < MAX_CLUSTERS && known.insert(cluster.clone())).then_some(cluster)
+        let cluster = cluster_of_canary(&canary.labels, &name, &cluster_label)?.to_owned();
+        (known.len() < MAX_CLUSTERS && known.insert(cluster.clone())).then_some(cluster)
     });
-    Ok(requests.get_by(&url, each).await?.1)
+    Ok(requests.get_by(&url, each).await?.value)
+}
+
+/// What the list of alerts was asked for, as far as both sides surely read it alike.
+#[derive(Clone)]
+struct Question {
+    receiver: String,
+    filters: Vec<Matcher>,
+}
+
+impl Question {
+    fn new(receiver: &str, filters: &[Matcher]) -> Self {
+        // Regular expressions are of two dialects.
+        let filters = filters.iter().filter(|filter| !filter.is_regex()).cloned().collect();
+        Self { receiver: receiver.to_owned(), filters }
+    }
+
+    /// The name of one that was not asked for is the error: it may be another cluster's, and about no node.
+    fn check(&self, listed: GettableAlert, keep_annotations: bool) -> Result<Alert, String> {
+        let is_received = |receivers: &Vec<Option<Receiver>>| {
+            receivers.iter().flatten().any(|receiver| receiver.name.as_ref() == Some(&self.receiver))
+        };
+        let is_received = listed.receivers.as_ref().is_none_or(is_received);
+        let alert = listed.into_alert(keep_annotations);
+        if is_received && self.filters.iter().all(|filter| filter.matches(&alert)) {
+            return Ok(alert);
+        }
+        Err(alert.label("alertname").unwrap_or_default().to_owned())
+    }
 }
 
 impl Requests<'_> {
@@ -116,9 +153,8 @@ fn quote_meta(text: &str) -> String {
 }
 
 /// `uptime` is the time of the start (`alertmanager/api/v2/api.go`).
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
 struct Status {
-    #[serde(deserialize_with = "null_is_default")]
     uptime: Option<Timestamp>,
     cluster: Option<Cluster>,
 }
@@ -137,10 +173,11 @@ struct Labelled {
 
 #[derive(Deserialize)]
 struct Receiver {
-    name: String,
+    name: Option<String>,
 }
 
-/// Every field but the labels may be missing, and all may be null, as some proxies and relatives write them: 0.25 has no `mutedBy`, 0.34 has fields that nobody here knows.
+/// Every field but the labels may be missing, and all may be null, as some proxies and relatives write them: 0.25 has no
+/// `mutedBy`, 0.34 has fields that nobody here knows.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct GettableAlert {
@@ -150,6 +187,7 @@ struct GettableAlert {
     starts_at: Option<String>,
     updated_at: Option<String>,
     status: Option<AlertStatus>,
+    receivers: Option<Vec<Option<Receiver>>>,
 }
 
 #[derive(Default, Deserialize)]

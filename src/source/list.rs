@@ -28,13 +28,18 @@ impl Weigh for Alert {
     }
 }
 
+impl<T: Weigh, E> Weigh for Result<T, E> {
+    fn weight(&self) -> usize {
+        self.as_ref().map_or(1, Weigh::weight)
+    }
+}
+
 impl Weigh for String {}
 impl Weigh for Value {}
 impl Weigh for Box<RawValue> {}
 impl Weigh for Silence {}
-impl Weigh for Option<String> {}
 
-/// Each element `R` of a list as a `T`, or left out. `null` is an empty list, as Go writes it.
+/// Each element `R` of a list as a `T`, or left out. `null` is an empty list, as Go writes it, and no element.
 pub(super) struct Each<R, T, F> {
     keep: F,
     types: PhantomData<fn(R) -> T>,
@@ -74,8 +79,8 @@ impl<'de, R: Deserialize<'de>, T: Weigh, F: FnMut(R) -> Option<T>> Visitor<'de> 
     fn visit_seq<A: SeqAccess<'de>>(mut self, mut list: A) -> Result<Vec<T>, A::Error> {
         let mut kept = Vec::new();
         let mut weight = 0;
-        while let Some(raw) = list.next_element()? {
-            let Some(one) = (self.keep)(raw) else { continue };
+        while let Some(raw) = list.next_element::<Option<R>>()? {
+            let Some(one) = raw.and_then(&mut self.keep) else { continue };
             weight += one.weight();
             if weight > HEAVIEST {
                 return Err(A::Error::custom(format!("there is more than {HEAVIEST} labels in it")));
@@ -100,11 +105,4 @@ pub(super) fn annotations(all: Labels, keep_all: bool) -> Labels {
 pub(super) fn read<T: DeserializeOwned>(text: &RawValue) -> Option<T> {
     const LONGEST: usize = 256 << 10;
     (text.get().len() <= LONGEST).then(|| serde_json::from_str(text.get()).ok()).flatten()
-}
-
-/// What is null is not there.
-pub(super) fn null_is_default<'de, D: Deserializer<'de>, T: Default + Deserialize<'de>>(
-    deserializer: D,
-) -> Result<T, D::Error> {
-    Ok(Option::deserialize(deserializer)?.unwrap_or_default())
 }

@@ -7,6 +7,7 @@ mod list;
 mod prometheus;
 mod raw;
 mod request;
+mod said;
 mod silences;
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -10,19 +10,22 @@ use jiff::Timestamp;
 use serde::Deserialize;
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, Visitor};
 
-use super::list::{Each, annotations, null_is_default};
-use super::request::Requests;
+use super::list::{Each, annotations};
+use super::request::{Answered, Requests};
 use super::{Asked, Heard};
 use crate::core::alert::{Alert, Labels};
 use crate::core::matcher::Matcher;
-use crate::core::source::{Answer, Failure, FailureReason};
+use crate::core::null::null_is_default;
+use crate::core::source::{Answer, Failure, FailureReason, cluster_of_canary};
 
 pub(super) async fn fetch(requests: &Requests<'_>, asked: &Asked<'_>) -> Result<Heard, Failure> {
     let mut heard = Heard::default();
     let mut answer = Answer::default();
     match requests.get::<RuntimeInfo>(&requests.url("api/v1/status/runtimeinfo")).await {
-        Ok((answered_at, RuntimeInfo { data: Some(StartTime { start_time: Some(start) }) })) => {
-            super::warm_up(&mut answer, start, answered_at, asked.warmup);
+        Ok(Answered {
+            value: RuntimeInfo { data: Some(StartTime { start_time: Some(start) }) }, at, ..
+        }) => {
+            super::warm_up(&mut answer, start, at, asked.warmup);
         }
         Ok(_) => {} // it does not say
         // Only Prometheus itself surely has it. Others say 404, 400 (VictoriaMetrics), or show their front page; whether
@@ -32,14 +35,15 @@ pub(super) async fn fetch(requests: &Requests<'_>, asked: &Asked<'_>) -> Result<
         Err(error) => return Err(error.into()),
     }
     let url = requests.url("api/v1/alerts");
-    let list = requests.get_by(&url, ListSeed::new(asked)).await?.1;
+    let Answered { value: list, by, .. } = requests.get_by(&url, ListSeed::new(asked)).await?;
+    let by = by.unwrap_or_else(|| url.to_string());
     if list.status.as_deref() != Some("success") {
         let status = list.status.unwrap_or_else(|| "none".into());
         let text = list.error.map(|text| format!(": {}", requests.redacted(&text))).unwrap_or_default();
         return Err(Failure {
             reason: FailureReason::Parse,
             is_misconfigured: false,
-            what: format!("{url} answered with the status {status:?}{text}"),
+            what: format!("{by} answered with the status {status:?}{text}"),
             hints: vec![format!("curl -v {url}")],
         });
     }
@@ -47,7 +51,7 @@ pub(super) async fn fetch(requests: &Requests<'_>, asked: &Asked<'_>) -> Result<
         return Err(Failure {
             reason: FailureReason::Parse,
             is_misconfigured: true,
-            what: format!("{url} answered without a list of alerts"),
+            what: format!("{by} answered without a list of alerts"),
             hints: vec!["is this the URL of a Prometheus, or of what has its API v1?".into()],
         });
     };
@@ -79,14 +83,12 @@ pub(crate) fn parse(answer: &[u8]) -> Result<Vec<Alert>, serde_json::Error> {
 
 #[derive(Deserialize)]
 struct RuntimeInfo {
-    #[serde(default)]
     data: Option<StartTime>,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct StartTime {
-    #[serde(default)]
     start_time: Option<Timestamp>,
 }
 
@@ -144,11 +146,12 @@ impl ListSeed {
                 return None;
             }
         };
-        let is_canary = raw.labels.get("alertname") == self.canary.as_deref();
-        if self.canary.is_some() && is_canary && !pending {
+        let canary = self.canary.as_ref().filter(|_| !pending);
+        if let Some(cluster) =
+            canary.and_then(|name| cluster_of_canary(&raw.labels, name, &self.cluster_label))
+        {
             list.has_canary = true;
-            let cluster = raw.labels.get(&self.cluster_label).filter(|value| !value.is_empty());
-            list.clusters.extend(cluster.map(str::to_owned));
+            list.clusters.insert(cluster.to_owned());
         }
         let mut alert = Alert { labels: raw.labels, pending, ..Alert::default() };
         if !self.filters.iter().all(|filter| filter.matches(&alert)) {

@@ -56,7 +56,7 @@ async fn of_alertmanager(
 ) -> Result<Raw, Failure> {
     let requests = member.requests();
     let each = Each::new(move |alert: Box<RawValue>| kept(&alert, &keep));
-    let (_, alerts) = requests.get_by(&requests.url("api/v2/alerts"), each).await?;
+    let alerts = requests.get_by(&requests.url("api/v2/alerts"), each).await?.value;
     let silenced_by: Vec<String> = alerts
         .iter()
         .filter_map(|alert| alert["status"]["silencedBy"].as_array())
@@ -71,7 +71,7 @@ async fn of_alertmanager(
             let is_one = silence["id"].as_str().is_some_and(|id| silenced_by.iter().any(|other| other == id));
             is_one.then_some(silence)
         });
-        requests.get_by(&requests.url("api/v2/silences"), each).await?.1
+        requests.get_by(&requests.url("api/v2/silences"), each).await?.value
     };
     Ok(Raw { member: member.name.clone(), alerts, silences })
 }
@@ -81,7 +81,7 @@ async fn of_prometheus(
     keep: impl Fn(&Alert) -> bool + Clone + Send + 'static,
 ) -> Result<Raw, Failure> {
     let requests = member.requests();
-    let (_, answer): (_, Answer) = requests.get(&requests.url("api/v1/alerts")).await?;
+    let answer: Answer = requests.get(&requests.url("api/v1/alerts")).await?.value;
     let alerts = answer.data.alerts.0.iter().filter_map(|alert| kept(alert, &keep)).collect();
     Ok(Raw { member: member.name.clone(), alerts, silences: Vec::new() })
 }

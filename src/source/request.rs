@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use backon::{ExponentialBuilder, Retryable};
 use bytes::Bytes;
+use futures::TryStreamExt;
 use http::header::{self, HeaderValue};
 use http::{HeaderMap, Method, Request, Response, StatusCode, Uri};
 use http_body_util::{BodyExt, Full, Limited};
@@ -16,6 +17,7 @@ use tokio::time::{Instant, timeout_at};
 use url::Url;
 
 use super::connection::Client;
+use super::said::{LOOKED_AT, Said, is_more_than};
 use crate::core::source::{Failure, FailureReason};
 use crate::error::{Error, causes, root_cause};
 use crate::json::{self, ReadError};
@@ -24,6 +26,8 @@ use crate::json::{self, ReadError};
 const MAX_ANSWER: u64 = 64 << 20;
 /// What a change is answered with is one line.
 const MAX_RECEIPT: usize = 64 << 10;
+/// What an error says is waited for so long.
+const LISTENS: Duration = Duration::from_secs(2);
 const RETRIES: usize = 2;
 /// As many as Go follows.
 const REDIRECTS: usize = 10;
@@ -44,6 +48,31 @@ pub(super) struct Requests<'a> {
     pub(super) timeout: Duration,
     /// What it is said to be, for hints.
     pub(super) api: &'static str,
+}
+
+/// What came back.
+pub(super) struct Answered<T> {
+    pub(super) value: T,
+    /// When it was given, by the server's clock.
+    pub(super) at: Timestamp,
+    /// Who gave it, if a redirect led there.
+    pub(super) by: Option<String>,
+}
+
+/// What is asked for, and where redirects have led.
+struct Asked<'u> {
+    url: &'u Url,
+    target: Url,
+}
+
+impl<'u> Asked<'u> {
+    fn new(url: &'u Url) -> Self {
+        Self { url, target: url.clone() }
+    }
+
+    fn is_redirected(&self) -> bool {
+        self.target != *self.url
+    }
 }
 
 /// Why one request failed.
@@ -68,16 +97,15 @@ impl Requests<'_> {
         url
     }
 
-    /// The answer, and when it was given by the server's clock.
     pub(super) async fn get<T: DeserializeOwned + Send + 'static>(
         &self,
         url: &Url,
-    ) -> Result<(Timestamp, T), RequestError> {
+    ) -> Result<Answered<T>, RequestError> {
         self.get_by(url, PhantomData).await
     }
 
     /// The same by a seed, which can choose what it keeps.
-    pub(super) async fn get_by<S, T>(&self, url: &Url, seed: S) -> Result<(Timestamp, T), RequestError>
+    pub(super) async fn get_by<S, T>(&self, url: &Url, seed: S) -> Result<Answered<T>, RequestError>
     where
         S: for<'de> DeserializeSeed<'de, Value = T> + Clone + Send + 'static,
         T: Send + 'static,
@@ -93,43 +121,43 @@ impl Requests<'_> {
             .await
     }
 
-    async fn get_once<S, T>(&self, url: &Url, seed: S) -> Result<(Timestamp, T), RequestError>
+    async fn get_once<S, T>(&self, url: &Url, seed: S) -> Result<Answered<T>, RequestError>
     where
         S: for<'de> DeserializeSeed<'de, Value = T> + Send + 'static,
         T: Send + 'static,
     {
-        let asked = self.shown(url);
-        tracing::debug!("GET {asked}");
-        let seconds = self.timeout.as_secs();
-        let late = |what: String| self.error(url, FailureReason::Timeout, what);
-        let response = timeout_at(self.deadline, self.send(&Method::GET, url, &Bytes::new()))
-            .await
-            .map_err(|_| late(format!("{asked} did not answer within {seconds}s")))??;
-        if !response.status().is_success() {
-            return Err(self.error_of_status(url, response).await);
-        }
-        let answered_at = response
+        let asked = &mut Asked::new(url);
+        let response = self.answer(&Method::GET, asked, &Bytes::new()).await?;
+        let at = response
             .headers()
             .get(header::DATE)
             .and_then(|date| jiff::fmt::rfc2822::parse(date.to_str().ok()?).ok())
             .map_or_else(Timestamp::now, |date| date.timestamp());
         // None was asked for, so nothing here unpacks one, and what is small on the wire stays small.
-        if let Some(encoding) = response.headers().get(header::CONTENT_ENCODING)
-            && encoding != "identity"
-        {
+        if let Some(encoding) = encoding(&response) {
             let what = format!(
-                "cannot use {asked}: the answer is compressed ({encoding:?}), which was not asked for"
+                "cannot use {}: the answer is compressed ({encoding:?}), which was not asked for",
+                self.shown(asked)
             );
-            return Err(self.error(url, FailureReason::Parse, what));
+            return Err(self.error(asked, FailureReason::Parse, what));
         }
-        let body = response.into_body().into_data_stream();
+        let content_type = content_type(&response);
+        let mut head = Vec::new();
+        let body = response.into_body().into_data_stream().inspect_ok(|chunk| look_at(chunk, &mut head));
         // The limit is for the whole answer: one that drips would satisfy any limit for its parts.
         let read = json::read_by(seed, body, MAX_ANSWER, Duration::ZERO);
-        let value = timeout_at(self.deadline, read)
-            .await
-            .map_err(|_| late(format!("cannot use {asked}: the answer was not complete within {seconds}s")))?
-            .map_err(|error| self.error_of_answer(url, &error))?;
-        Ok((answered_at, value))
+        let read = timeout_at(self.deadline, read).await;
+        let value = read
+            .map_err(|_| {
+                let seconds = self.timeout.as_secs();
+                let what = format!(
+                    "cannot use {}: the answer was not complete within {seconds}s",
+                    self.shown(asked)
+                );
+                self.error(asked, FailureReason::Timeout, what)
+            })?
+            .map_err(|error| self.error_of_answer(asked, &error, &head, &content_type))?;
+        Ok(Answered { value, at, by: asked.is_redirected().then(|| self.shown(asked)) })
     }
 
     /// Changes something, and returns what is said of it. Asked once: a second time might change it twice.
@@ -139,49 +167,61 @@ impl Requests<'_> {
         url: &Url,
         body: Vec<u8>,
     ) -> Result<Bytes, RequestError> {
-        let asked = self.shown(url);
-        tracing::debug!("{method} {asked}");
-        let late = |_| {
-            let what = format!("{asked} did not answer within {}s", self.timeout.as_secs());
-            self.error(url, FailureReason::Timeout, what)
-        };
-        let response =
-            timeout_at(self.deadline, self.send(&method, url, &body.into())).await.map_err(late)??;
-        if !response.status().is_success() {
-            return Err(self.error_of_status(url, response).await);
-        }
+        let asked = &mut Asked::new(url);
+        let response = self.answer(&method, asked, &body.into()).await?;
         let body = Limited::new(response.into_body(), MAX_RECEIPT).collect();
-        let body = timeout_at(self.deadline, body).await.map_err(late)?;
+        let body = timeout_at(self.deadline, body).await.map_err(|_| self.late(asked))?;
         let body = body.map_err(|error| {
-            self.error(url, FailureReason::Http, format!("cannot use {asked}: {}", root_cause(&*error)))
+            let what = format!("cannot use {}: {}", self.shown(asked), root_cause(&*error));
+            self.error(asked, FailureReason::Http, what)
         })?;
         Ok(body.to_bytes())
+    }
+
+    /// An answer that is no error.
+    async fn answer(
+        &self,
+        method: &Method,
+        asked: &mut Asked<'_>,
+        body: &Bytes,
+    ) -> Result<Response<Incoming>, RequestError> {
+        tracing::debug!("{method} {}", self.shown(asked));
+        let sent = timeout_at(self.deadline, self.send(method, asked, body)).await;
+        let response = sent.map_err(|_| self.late(asked))??;
+        if !response.status().is_success() {
+            return Err(self.error_of_status(asked, response).await);
+        }
+        Ok(response)
+    }
+
+    fn late(&self, asked: &Asked<'_>) -> RequestError {
+        let what = format!("{} did not answer within {}s", self.shown(asked), self.timeout.as_secs());
+        self.error(asked, FailureReason::Timeout, what)
     }
 
     /// Follows redirects of a GET. What proves who we are goes to the host that was configured and to no other.
     async fn send(
         &self,
         method: &Method,
-        url: &Url,
+        asked: &mut Asked<'_>,
         body: &Bytes,
     ) -> Result<Response<Incoming>, RequestError> {
-        let mut target = url.clone();
         for _ in 0..=REDIRECTS {
-            let uri: Uri = target.as_str().parse().map_err(|_| {
-                let what = format!("{} is a URL that HTTP cannot carry", self.shown(&target));
-                self.error(url, FailureReason::Http, what)
+            let uri: Uri = asked.target.as_str().parse().map_err(|_| {
+                let what = format!("{} is a URL that HTTP cannot carry", self.shown(asked));
+                self.error(asked, FailureReason::Http, what)
             })?;
             let mut request = Request::new(Full::new(body.clone()));
             *request.method_mut() = method.clone();
-            if target.origin() == self.base.origin() {
+            if self.is_own(asked) {
                 *request.headers_mut() = self.headers.clone();
             } else if self.client.is_dialed() {
                 let what = format!(
                     "{} redirects to {}, which the port-forward does not reach",
-                    self.shown(url),
-                    shown(&target)
+                    self.shown(&Asked::new(asked.url)),
+                    shown(&asked.target)
                 );
-                return Err(self.error(url, FailureReason::Http, what));
+                return Err(self.error(asked, FailureReason::Http, what));
             }
             let headers = request.headers_mut();
             let agent = concat!("kubectl-sciuro/", env!("CARGO_PKG_VERSION"));
@@ -195,49 +235,55 @@ impl Requests<'_> {
             }
             *request.uri_mut() = uri;
             let sent = self.client.hyper.request(request).await;
-            let response = sent.map_err(|error| self.error_of_request(&target, &error))?;
+            let response = sent.map_err(|error| self.error_of_request(asked, &error))?;
             if !(response.status().is_redirection() && self.follows_redirects && *method == Method::GET) {
                 return Ok(response);
             }
             let location = response.headers().get(header::LOCATION);
-            let Some(next) = location.and_then(|to| target.join(to.to_str().ok()?).ok()) else {
+            let Some(next) = location.and_then(|to| asked.target.join(to.to_str().ok()?).ok()) else {
                 return Ok(response);
             };
             if !matches!(next.scheme(), "http" | "https") {
                 return Ok(response);
             }
-            target = next;
+            asked.target = next;
             // A password in a redirect is not one that we were given.
-            let _ = (target.set_username(""), target.set_password(None));
-            tracing::debug!("redirected to {}", shown(&target));
+            let _ = (asked.target.set_username(""), asked.target.set_password(None));
+            tracing::debug!("redirected to {}", shown(&asked.target));
         }
-        let what = format!("{} redirects more than {REDIRECTS} times", self.shown(url));
-        Err(self.error(url, FailureReason::Http, what))
+        let what = format!("{} redirects more than {REDIRECTS} times", self.shown(&Asked::new(asked.url)));
+        Err(self.error(asked, FailureReason::Http, what))
     }
 
-    /// The URL as an error shows it, after the member's name if that says more.
-    fn shown(&self, url: &Url) -> String {
-        let url = shown(url);
-        if url.starts_with(self.name.trim_end_matches('/')) { url } else { format!("{} ({url})", self.name) }
+    /// Whether the host that was configured is the one that is spoken to.
+    fn is_own(&self, asked: &Asked<'_>) -> bool {
+        asked.target.origin() == self.base.origin()
     }
 
-    fn error(&self, url: &Url, reason: FailureReason, what: String) -> RequestError {
-        let hints =
-            if self.client.is_dialed() { Vec::new() } else { vec![format!("curl -v {}", shown(url))] };
+    /// The URL that was spoken to, as an error shows it, after the member's name if that says more.
+    fn shown(&self, asked: &Asked<'_>) -> String {
+        let url = shown(asked.url);
+        let has_name = url.starts_with(self.name.trim_end_matches('/'));
+        let own = if has_name { url } else { format!("{} ({url})", self.name) };
+        if asked.is_redirected() { format!("{} (redirected from {own})", shown(&asked.target)) } else { own }
+    }
+
+    fn error(&self, asked: &Asked<'_>, reason: FailureReason, what: String) -> RequestError {
+        let flags = if asked.is_redirected() { "-vL" } else { "-v" };
+        let curl = (!self.client.is_dialed()).then(|| format!("curl {flags} {}", shown(asked.url)));
         RequestError {
             status: None,
-            failure: Failure { reason, is_misconfigured: false, what, hints },
+            failure: Failure { reason, is_misconfigured: false, what, hints: curl.into_iter().collect() },
             may_pass: false,
         }
     }
 
-    fn error_of_request(&self, url: &Url, error: &hyper_util::client::legacy::Error) -> RequestError {
-        let asked = self.shown(url);
+    fn error_of_request(&self, asked: &Asked<'_>, error: &hyper_util::client::legacy::Error) -> RequestError {
         // Whoever opened the connection may have explained in full why it could not.
         let explained = causes(error).find_map(|cause| cause.downcast_ref::<Error>());
         let why = explained.map_or_else(|| root_cause(error).to_string(), |error| error.why().to_owned());
-        let what = format!("cannot reach {asked}: {}", self.redacted(&why));
-        let mut failed = self.error(url, FailureReason::Http, what);
+        let what = format!("cannot reach {}: {}", self.shown(asked), self.redacted(&why));
+        let mut failed = self.error(asked, FailureReason::Http, what);
         if let Some(explained) = explained {
             failed.failure.hints = explained.hints().to_vec();
         }
@@ -250,67 +296,106 @@ impl Requests<'_> {
         failed.may_pass = (error.is_connect() || was_not_sent) && !is_tls;
         if is_tls {
             failed.failure.is_misconfigured = true;
+            let url = shown(&asked.target);
             failed.failure.hints =
-                vec![format!("does it speak TLS, with a certificate for this name? curl -v {}", shown(url))];
+                vec![format!("does it speak TLS, with a certificate for this name? curl -v {url}")];
         }
         failed
     }
 
-    async fn error_of_status(&self, url: &Url, response: Response<Incoming>) -> RequestError {
+    async fn error_of_status(&self, asked: &Asked<'_>, response: Response<Incoming>) -> RequestError {
         let status = response.status();
-        let asked = self.shown(url);
-        let mut failed = self.error(url, FailureReason::Http, format!("{asked} answered {status}"));
+        let location = response.headers().get(header::LOCATION).and_then(|to| to.to_str().ok());
+        let location = location.and_then(|to| asked.target.join(to).ok()).map(|to| shown(&to));
+        let said = match self.said(response).await {
+            _ if status.is_redirection() => String::new(), // where to is what counts
+            Said::Text(text) if is_more_than(status, &text) => format!(": {text}"),
+            Said::Page(title) if !title.is_empty() && is_more_than(status, &title) => {
+                format!(", an HTML page: {title}")
+            }
+            _ => String::new(),
+        };
+        let what = format!("{} answered {status}{said}", self.shown(asked));
+        let mut failed = self.error(asked, FailureReason::Http, what);
         failed.status = Some(status);
         failed.may_pass = status == StatusCode::SERVICE_UNAVAILABLE;
         let failure = &mut failed.failure;
         failure.is_misconfigured =
             status.is_client_error() && status != StatusCode::TOO_MANY_REQUESTS || status.is_redirection();
         match status.as_u16() {
-            300..400 => {
-                let location = response.headers().get(header::LOCATION).and_then(|to| to.to_str().ok());
-                let to = location.and_then(|to| url.join(to).ok()).map(|to| shown(&to));
-                failure.hints = to.map(|to| format!("it redirects to {to}")).into_iter().collect();
+            300..=399 => {
+                failure.hints = location.map(|to| format!("it redirects to {to}")).into_iter().collect();
             }
-            401 | 403 => {
-                failure.hints = vec![
-                    "a name and a password are written https://NAME:PASSWORD@HOST; a token goes into a file for --http-config".into(),
-                ];
-            }
-            404 => {
+            401 | 403 => failure.hints = self.credentials(asked),
+            404 if self.is_own(asked) => {
                 failure.hints = vec![match self.api {
                     "Prometheus" => "is a path prefix missing, as in http://HOST:9090/prometheus?".into(),
                     _ => "is a path prefix missing, as in http://HOST:9093/alertmanager?".into(),
                 }];
-            }
-            400 | 422 => {
-                let text = timeout_at(self.deadline, response.into_body().frame()).await;
-                if let Ok(Some(Ok(frame))) = text
-                    && let Some(text) = frame.data_ref()
-                {
-                    let text = self.redacted(String::from_utf8_lossy(text).trim());
-                    failure.hints = vec![format!("it says: {}", text.chars().take(300).collect::<String>())];
-                }
             }
             _ => {}
         }
         failed
     }
 
-    fn error_of_answer(&self, url: &Url, error: &ReadError) -> RequestError {
-        let asked = self.shown(url);
+    /// What to do about a server that wants to know who asks.
+    fn credentials(&self, asked: &Asked<'_>) -> Vec<String> {
+        let own = "a name and a password are written https://NAME:PASSWORD@HOST; a token goes into a file for --http-config";
+        let [to, other] = [&self.base, &asked.target].map(|url| url.origin().ascii_serialization());
+        let not_sent = (!self.is_own(asked))
+            .then(|| format!("credentials are sent to {to} only, not to {other}, to which it redirects"));
+        not_sent.into_iter().chain([own.to_owned()]).collect()
+    }
+
+    /// What came with an error, if it comes soon.
+    async fn said(&self, response: Response<Incoming>) -> Said {
+        if encoding(&response).is_some() {
+            return Said::Nothing;
+        }
+        let content_type = content_type(&response);
+        let mut body = response.into_body();
+        let mut head = Vec::new();
+        let read = async {
+            while head.len() < LOOKED_AT
+                && let Some(Ok(frame)) = body.frame().await
+            {
+                frame.data_ref().into_iter().for_each(|chunk| look_at(chunk, &mut head));
+            }
+        };
+        // What has come by then is shown.
+        let _ = timeout_at(self.deadline.min(Instant::now() + LISTENS), read).await;
+        Said::read(&head, &content_type, |text| self.redacted(text))
+    }
+
+    fn error_of_answer(
+        &self,
+        asked: &Asked<'_>,
+        error: &ReadError,
+        head: &[u8],
+        content_type: &str,
+    ) -> RequestError {
         let reason = match error {
             ReadError::Json(_) => FailureReason::Parse,
             ReadError::TooLarge(_) => FailureReason::TooLarge,
             ReadError::Stalled(_) => FailureReason::Timeout,
             ReadError::Transport(_) => FailureReason::Http,
         };
-        let mut failed = self.error(url, reason, format!("cannot use {asked}: {error}"));
-        if reason == FailureReason::Parse {
-            failed.failure.is_misconfigured = true;
-            failed.failure.hints = vec![match self.api {
-                "Prometheus" => "is this the URL of a Prometheus, or of what has its API v1?".into(),
-                _ => "is this the URL of an Alertmanager with API v2 (0.16 or later)?".into(),
-            }];
+        let url = self.shown(asked);
+        let mut failed = self.error(asked, reason, format!("cannot use {url}: {error}"));
+        if reason != FailureReason::Parse {
+            return failed;
+        }
+        let failure = &mut failed.failure;
+        failure.is_misconfigured = true;
+        failure.hints = vec![match self.api {
+            "Prometheus" => "is this the URL of a Prometheus, or of what has its API v1?".into(),
+            _ => "is this the URL of an Alertmanager with API v2 (0.16 or later)?".into(),
+        }];
+        if let Said::Page(title) = Said::read(head, content_type, |text| self.redacted(text)) {
+            let title = if title.is_empty() { title } else { format!(" ({title:?})") };
+            failure.what = format!("cannot use {url}: the answer is an HTML page{title}, not JSON");
+            // Where people log in.
+            failure.hints.extend(self.credentials(asked));
         }
         failed
     }
@@ -331,4 +416,18 @@ pub(super) fn shown(url: &Url) -> String {
     let _ = url.set_username("");
     let _ = url.set_password(None);
     url.to_string()
+}
+
+fn encoding(response: &Response<Incoming>) -> Option<&HeaderValue> {
+    response.headers().get(header::CONTENT_ENCODING).filter(|encoding| *encoding != "identity")
+}
+
+fn content_type(response: &Response<Incoming>) -> String {
+    let content_type = response.headers().get(header::CONTENT_TYPE);
+    content_type.and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned()
+}
+
+fn look_at(chunk: &Bytes, head: &mut Vec<u8>) {
+    let room = LOOKED_AT.saturating_sub(head.len()).min(chunk.len());
+    head.extend_from_slice(&chunk[..room]);
 }

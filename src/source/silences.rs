@@ -6,6 +6,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::list::{Each, read};
+use super::request::Answered;
 use super::{Prepared, Sources, configuration_failure};
 use crate::core::silence::Silence;
 use crate::core::source::{Failure, FailureReason};
@@ -33,7 +34,8 @@ impl Sources {
                 let keep = keep.clone();
                 // One that is not as it should be is not ours.
                 let each = Each::new(move |text: Box<RawValue>| read(&text).filter(|silence| keep(silence)));
-                let (now, found) = requests.get_by(&requests.url("api/v2/silences"), each).await?;
+                let Answered { value: found, at: now, .. } =
+                    requests.get_by(&requests.url("api/v2/silences"), each).await?;
                 Ok(Silences { found, now })
             };
             match asked.await {

@@ -228,6 +228,19 @@ fn a_hung_member_costs_the_others_nothing() {
     assert!(failure.what.ends_with("/api/v2/status did not answer within 1s"), "{failure:?}");
 }
 
+#[test]
+fn t15_d8_a_host_that_hangs_after_a_redirect_is_named() {
+    let (am, hung) = (Alertmanager::start_blocking(), Alertmanager::start_blocking());
+    hung.faults().on("GET", "/x").delay(Duration::from_hours(1));
+    let to = format!("{}/x", hung.url());
+    am.faults().on("GET", "/api/v2/alerts").status(302).header(http::header::LOCATION, &to);
+    let mut setup = Setup::new(vec![alertmanagers(&[&am.url()])]);
+    setup.settings.timeout = Duration::from_secs(1);
+    let failure = setup.only().unwrap_err();
+    let from = format!("{}/api/v2/alerts", am.url());
+    assert_eq!(failure.what, format!("{to} (redirected from {from}) did not answer within 1s"));
+}
+
 /// A server that sends a byte now and then satisfies any limit for one read; the limit is for the member.
 #[test]
 fn an_answer_that_drips() {

@@ -216,7 +216,7 @@ fn row_37_of_two_members_one_that_is_believed_is_enough() {
     let run = world.sync(&["--alertmanager", &one, "--alertmanager", &two]);
     run.exits(0)
         .prints("node/w1 condition/AlertManager_X False (was True)")
-        .says("api/v2/alerts answered 500 Internal Server Error; another replica answers");
+        .says("api/v2/alerts answered 500 Internal Server Error: the sandbox was told to fail; another replica answers");
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! What sync, connections, output and manifests say has to be so. Each test carries the row that it came from.
 
+mod answers;
 mod connections;
 mod credentials;
 mod deploy;

@@ -42,21 +42,29 @@ pub(super) async fn check(settings: &CheckSettings, cluster: &Arc<Cluster>, ui: 
         Ok(Err(error)) => return vec![Line::of(SOURCES, &error)],
         Ok(Ok(groups)) => groups,
     };
-    let mut lines: Vec<Line> = groups.iter().flat_map(|group| group_lines(group, source)).collect();
+    let known = Memory::read(&known);
+    let scope = Scope {
+        policy: &settings.selection,
+        cluster_label: &settings.cluster_label,
+        filters: &source.filters,
+        known: &known.clusters,
+    };
+    let mut lines: Vec<Line> =
+        groups.iter().flat_map(|group| group_lines(group, source, scope.own())).collect();
     if groups.iter().flat_map(|group| &group.members).all(|member| member.answer.is_err()) {
         lines.push(Line::warning(MATCHING, "no source answered"));
         return lines;
     }
-    let gathered = gather(groups, &Canary::None, false);
+    let gathered = gather(groups, &Canary::None, false, None);
     lines.push(match listed {
-        Ok(Ok(nodes)) => matching(&gathered, &nodes, source, settings, &Memory::read(&known)),
+        Ok(Ok(nodes)) => matching(&gathered, &nodes, &scope),
         Ok(Err(error)) => Line::unreadable(MATCHING, &error).softened(),
         Err(_) => Line::warning(MATCHING, "the nodes cannot be listed in time"),
     });
     lines
 }
 
-fn group_lines(group: &Group, source: &SourceSettings) -> Vec<Line> {
+fn group_lines(group: &Group, source: &SourceSettings, own: Option<&str>) -> Vec<Line> {
     let mut lines: Vec<Line> = group.members.iter().map(member_line).collect();
     let answers = || group.members.iter().filter_map(|member| member.answer.as_ref().ok());
     let names: Vec<&str> = group.members.iter().map(|member| member.name.as_str()).collect();
@@ -70,7 +78,7 @@ fn group_lines(group: &Group, source: &SourceSettings) -> Vec<Line> {
         );
     }
     if let Some(canary) = source.canary.name() {
-        let seen: Vec<bool> = answers().filter_map(|answer| answer.canary).collect();
+        let seen: Vec<bool> = answers().filter_map(|answer| answer.sees_canary(own)).collect();
         let name = format!("canary {canary}");
         if seen.contains(&true) {
             lines.push(Line::ok(name, format!("fires at {}", names.join(", "))));
@@ -118,22 +126,10 @@ fn member_line(member: &Member) -> Line {
     Line::ok(name, format!("{alerts}{up}"))
 }
 
-fn matching(
-    Gathered { alerts, watchdogs, .. }: &Gathered,
-    nodes: &[Node],
-    source: &SourceSettings,
-    settings: &CheckSettings,
-    known: &Memory,
-) -> Line {
-    let scope = Scope {
-        policy: &settings.selection,
-        cluster_label: &settings.cluster_label,
-        filters: &source.filters,
-        known: &known.clusters,
-    };
-    let Ours { selection, doubt, .. } = ours(alerts, watchdogs, nodes, &scope, Learning::Allowed);
+fn matching(Gathered { alerts, watchdogs, .. }: &Gathered, nodes: &[Node], scope: &Scope<'_>) -> Line {
+    let Ours { selection, doubt, .. } = ours(alerts, watchdogs, nodes, scope, Learning::Allowed);
     if let Some(doubt) = doubt {
-        let (what, hints) = clusters::explain(&doubt, &settings.cluster_label);
+        let (what, hints) = clusters::explain(&doubt, scope.cluster_label);
         let line = if doubt.matters() { Line::failed } else { Line::warning };
         return hints.iter().fold(line(MATCHING, &what), Line::hint);
     }

@@ -139,7 +139,7 @@ impl<'a> Alerts<'a> {
         let (groups, nodes, known) = tokio::time::timeout(PATIENCE, asked).await.map_err(|_| no_answer())?;
         let nodes = nodes.map_err(|error| format!("the nodes cannot be listed: {error}"))?;
         let place = nodes.iter().position(|one| one.name == node).ok_or("the node is not listed")?;
-        let gathered = gather(groups, &Canary::None, false);
+        let gathered = gather(groups, &Canary::None, false, None);
         // Which labels its alerts have is not known from those that could not be had.
         if let Some((_, failure)) = gathered.trust.failures().next()
             && gathered.trust.failures().count() == gathered.trust.members().count()

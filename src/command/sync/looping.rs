@@ -273,8 +273,7 @@ impl Loop<'_> {
         if let Some((since, why)) = interruption {
             self.ui.warning(&format!("no news of nodes since {}: {why}", since.strftime("%H:%M:%SZ")));
         }
-        let fetched =
-            until_stopped(hold, Box::pin(fetch(&self.sources, self.settings, &left.memory))).await?;
+        let fetched = until_stopped(hold, Box::pin(fetch(&self.job(), &self.sources, &left.memory))).await?;
         self.tell_sources(&fetched.trust);
         // Unless all is known now, what is new may need what fired before.
         let (nodes, _) = self.take_nodes(fetched.trust.state == SourceState::Full);
