@@ -8,7 +8,7 @@ use backon::{BackoffBuilder, ExponentialBuilder};
 use futures::{Stream, StreamExt, stream};
 use http::{Request, Response, StatusCode, header};
 use http_body_util::BodyExt;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use kube::client::Body;
 use kube::core::Status;
 use serde::de::DeserializeOwned;
@@ -41,7 +41,7 @@ type WarningHandler = Box<dyn Fn(&str) + Send + Sync>;
 pub struct Cluster {
     connection: Connection,
     timeout: Duration,
-    pub(super) server_time: ServerTime,
+    server_time: ServerTime,
     /// Leases that are being taken and released.
     pub(super) tasks: Tasks,
     seen_warnings: Mutex<BTreeSet<String>>,
@@ -285,6 +285,17 @@ impl Cluster {
             }
             None => format!("Unable to connect to the server {url}: {cause}"),
         })
+    }
+
+    /// By how much this machine's clock is ahead of the server's, if that is more than a minute.
+    pub fn clock_ahead(&self) -> Option<SignedDuration> {
+        self.server_time.clock_ahead()
+    }
+
+    /// Now, by this machine's clock, or by the server's if that is another.
+    pub fn now(&self) -> Timestamp {
+        let now = Timestamp::now();
+        now.saturating_sub(self.clock_ahead().unwrap_or_default()).unwrap_or(now)
     }
 
     fn report_warnings(&self, headers: &header::HeaderMap) {

@@ -9,7 +9,6 @@ use serde::de::DeserializeOwned;
 use super::api::Cluster;
 use super::error::ApiError;
 use super::leases::LeaseKey;
-use super::remediated::Taint;
 
 /// Annotations on a node, and whose they are.
 const ANNOTATIONS: [(&str, &str); 2] =
@@ -37,6 +36,15 @@ const MEDIK8S: &str = ".medik8s.io";
 /// Whether it is one of medik8s' groups of resources.
 pub fn is_of_medik8s(group: &str) -> bool {
     group.ends_with(MEDIK8S)
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct Taint {
+    pub key: String,
+    #[serde(default)]
+    pub value: String,
+    #[serde(default)]
+    pub effect: String,
 }
 
 /// Claims that are not written on the Node itself.

@@ -21,6 +21,7 @@ mod nodes;
 mod pods;
 mod port_forward;
 mod record;
+mod record_store;
 mod remediated;
 mod server_time;
 mod services;
@@ -30,7 +31,7 @@ mod watch;
 
 pub use access::Permission;
 pub use api::Cluster;
-pub use claims::{ClaimsElsewhere, is_of_medik8s};
+pub use claims::{ClaimsElsewhere, Taint, is_of_medik8s};
 pub use clock::Clock;
 pub use connection::{KubeconfigNames, kubeconfig_names};
 pub use diagnostics::{LogOf, LogTail, Part, whole_lines};
@@ -43,7 +44,8 @@ pub use leases::{Candidate, Hold, LeaseError, LeaseKey, MEDIK8S_NAMESPACE, Pace,
 pub use nodes::Written;
 pub use pods::PodSelection;
 pub use port_forward::{PORT_FORWARD_VERBS, PortForward};
-pub use record::{RecordError, clear_hint};
-pub use remediated::{NodeInfo, RemediatedNode, SpeltCondition, Taint, TypedAddress, WatchedNode};
+pub use record::clear_hint;
+pub use record_store::RecordError;
+pub use remediated::{NodeInfo, RemediatedNode, SpeltCondition, TypedAddress, WatchedNode};
 pub use services::{Endpoint, PodKey, ServiceKey};
 pub use watch::{NodeSelection, SeenNodes};

@@ -11,10 +11,11 @@ use serde::de::IgnoredAny;
 use tokio::sync::watch;
 
 use super::api::Cluster;
+use super::claims::{self, Taint};
 use super::error::{ApiError, Refusals};
 use super::nodes::{FIELD_MANAGER, NODES, Received, SlimForm, Versioned, null_is_default};
+use super::record;
 use super::watch::{NodeSelection, SeenNodes};
-use super::{claims, record};
 use crate::core::remediation::NodeView;
 
 const KEEP_CORDONED: &str = "sciuro.dev/keep-cordoned";
@@ -44,15 +45,6 @@ pub struct RemediatedNode {
     /// Quantities as spelt.
     pub allocatable: BTreeMap<String, String>,
     pub is_being_deleted: bool,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-pub struct Taint {
-    pub key: String,
-    #[serde(default)]
-    pub value: String,
-    #[serde(default)]
-    pub effect: String,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]

@@ -6,8 +6,6 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use http::header::{DATE, HeaderMap};
 use jiff::{SignedDuration, Timestamp};
 
-use super::api::Cluster;
-
 /// A difference that hurts nobody.
 const TOLERATED: SignedDuration = SignedDuration::from_mins(1);
 
@@ -31,19 +29,11 @@ impl ServerTime {
         let counts = ahead.abs() > TOLERATED;
         self.0.store(if counts { ahead.as_secs() } else { 0 }, Ordering::Relaxed);
     }
-}
 
-impl Cluster {
-    /// By how much this machine's clock is ahead of the server's, if that is more than a minute.
-    pub fn clock_ahead(&self) -> Option<SignedDuration> {
-        let ahead = self.server_time.0.load(Ordering::Relaxed);
+    /// By how much this machine's clock is ahead, if that is more than a minute.
+    pub(super) fn clock_ahead(&self) -> Option<SignedDuration> {
+        let ahead = self.0.load(Ordering::Relaxed);
         (ahead != 0).then(|| SignedDuration::from_secs(ahead))
-    }
-
-    /// Now, by this machine's clock, or by the server's if that is another.
-    pub fn now(&self) -> Timestamp {
-        let now = Timestamp::now();
-        now.saturating_sub(self.clock_ahead().unwrap_or_default()).unwrap_or(now)
     }
 }
 
