@@ -4,7 +4,7 @@ use clap::{Args, ValueEnum};
 
 use super::{Format, MatchingArgs, RebootMethod, SourceArgs, Tier};
 use crate::core::prefix::Prefix;
-use crate::remedy::reboot::pod::DEFAULT_IMAGE;
+use crate::remedy::reboot::helper::DEFAULT_IMAGE;
 
 /// Check what the other commands need: the API server, permissions, the Lease, alert sources.
 ///

@@ -11,7 +11,7 @@ use super::{DryRun, EXIT_CODES, Format, MatchingArgs, SourceArgs, boolean, durat
 use crate::core::gates::{Gate, MaxUnavailable};
 use crate::core::prefix::Prefix;
 use crate::core::remediation::Method;
-use crate::remedy::reboot::pod::DEFAULT_IMAGE;
+use crate::remedy::reboot::helper::DEFAULT_IMAGE;
 
 /// Reboot nodes one after the other: cordon, collect, drain, reboot, verify, uncordon.
 ///

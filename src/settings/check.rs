@@ -6,7 +6,7 @@ use crate::cluster::LeaseKey;
 use crate::core::remediation::Method;
 use crate::core::selection::SelectionPolicy;
 use crate::error::Result;
-use crate::remedy::reboot::pod::HelperOptions;
+use crate::remedy::reboot::helper::HelperOptions;
 
 #[derive(Debug, Clone)]
 pub struct CheckSettings {

@@ -4,7 +4,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
 
 use ::sandbox::Helpers;
-use sciuro::remedy::reboot::pod::DEFAULT_IMAGE;
+use sciuro::remedy::reboot::helper::DEFAULT_IMAGE;
 use serde_json::{Value, json};
 
 use crate::support::{Fleet, Run, World, run, scenarios};

@@ -6,7 +6,8 @@ use futures::future::join_all;
 use super::line::{Line, within};
 use crate::cluster::{Cluster, Permission, Rule};
 use crate::error::{Error, Exit};
-use crate::remedy::reboot::pod::{self, HelperOptions};
+use crate::remedy::reboot::helper::{HelperOptions, shown};
+use crate::remedy::reboot::pod;
 use crate::settings::CheckSettings;
 
 const PODS: Rule<'static> = Rule { group: "", resource: "pods", namespace: None };
@@ -28,7 +29,7 @@ async fn of(options: &HelperOptions, cluster: &Cluster) -> Line {
         match pod::rehearse(cluster, options, "check").await {
             Ok(()) => {
                 let way = if options.by_signal { ", which sends a signal," } else { "" };
-                Line::ok(&name, format!("{}{way} would be admitted (remediate)", pod::shown(&options.image)))
+                Line::ok(&name, format!("{}{way} would be admitted (remediate)", shown(&options.image)))
             }
             Err(refused) => {
                 let error = Error::new(Exit::Failed, &refused.why);

@@ -17,7 +17,7 @@ use crate::core::remediation::{
 };
 use crate::error::{Error, Exit, Result};
 use crate::remedy::reboot::command::CommandOptions;
-use crate::remedy::reboot::pod::{HelperOptions, STARTS_WITHIN};
+use crate::remedy::reboot::helper::{HelperOptions, STARTS_WITHIN};
 use crate::remedy::reboot::ssh::SshOptions;
 use crate::remedy::reboot::{self, Addresses, Reboot, RebootError};
 use crate::remedy::{News, Tell, baseline};

@@ -14,7 +14,7 @@ use crate::core::remediation::{Method, Reason, State};
 use crate::core::report::human_duration;
 use crate::remedy::drain::Warning;
 use crate::remedy::reboot::command::CommandOptions;
-use crate::remedy::reboot::{Reboot as Way, pod};
+use crate::remedy::reboot::{Reboot as Way, helper};
 use crate::settings::RemediateSettings;
 use crate::ui::{Cell, Table, Ui};
 
@@ -372,7 +372,7 @@ fn reboot(found: &Preflight, settings: &RemediateSettings) -> String {
         Method::Pod | Method::Signal => format!(
             "by {}a pod on it ({} in {}); the machine is probed first",
             if method == Method::Signal { "a signal to its systemd, from " } else { "" },
-            pod::shown(image.unwrap_or_default()),
+            helper::shown(image.unwrap_or_default()),
             namespace.unwrap_or_default()
         ),
         Method::Ssh => {

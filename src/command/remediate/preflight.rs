@@ -20,7 +20,8 @@ use crate::core::remediation::{Machine, Mark, Method, Reason, RecordSeen, State}
 use crate::error::{Error, Exit, Result};
 use crate::remedy::drain::Warning;
 use crate::remedy::reboot::command::CommandOptions;
-use crate::remedy::reboot::pod::{self, HelperOptions};
+use crate::remedy::reboot::helper::HelperOptions;
+use crate::remedy::reboot::pod;
 use crate::remedy::reboot::{Reboot, RebootError};
 use crate::settings::{RemediateSettings, Task};
 use crate::ui::escape;

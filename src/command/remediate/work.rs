@@ -276,7 +276,7 @@ impl Worker<'_> {
     /// Removes what runs before this one have left behind. A run does not depend on it.
     pub(super) async fn sweep(&self) {
         let Some(Reboot::Pod(options)) = &self.reboot else { return };
-        match reboot::pod::sweep(self.cluster, options).await {
+        match reboot::helper::sweep(self.cluster, options).await {
             Ok(swept) => swept.iter().for_each(|name| {
                 self.steps.tell(News::Line(&format!("removed {name}, which an earlier run left behind")));
             }),

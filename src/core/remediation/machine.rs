@@ -10,11 +10,10 @@ use jiff::Timestamp;
 
 use super::action::{Action, End, RecordWrite, Write};
 use super::options::{DEADLINE_SLACK, Options, spelt};
-use super::record::{Attempt, AttemptOutcome, Mark, Record, State};
+use super::record::{Attempt, AttemptOutcome, Mark, Method, Record, State};
 use super::seen::{
     Failure, FailureKind, LeaseSeen, NodeSeen, NodeView, Product, RecordSeen, Seen, Work, WorkSeen,
 };
-use super::undo::Cordon;
 use crate::core::boot;
 
 /// One run over one node.
@@ -43,7 +42,7 @@ pub struct Machine {
     /// How often the order of this attempt may have been sent, the one in hand included.
     pub(super) orders: u32,
     /// `--retry-reboot`: the last attempt has to be over first.
-    pub(super) retry: Option<super::resume::Retry>,
+    pub(super) retry: Option<Retry>,
     /// What is undone although or because a step failed: `--on-failure uncordon`, or a person said so.
     pub(super) failure: Option<(State, String)>,
     /// The order cannot be taken back, so the cordon has to stay.
@@ -51,6 +50,26 @@ pub struct Machine {
     /// The last patch is asked for: what it does with the cordon.
     pub(super) finishing: Option<Cordon>,
     ended: Option<End>,
+}
+
+/// Another attempt is asked for.
+#[derive(Debug, Clone)]
+pub(super) struct Retry {
+    pub(super) method: Method,
+    pub(super) confirmed_spent: bool,
+    /// The record says that the last attempt did reboot the node: whoever asks knows.
+    pub(super) known_rebooted: bool,
+    pub(super) ready_heartbeat: Option<String>,
+}
+
+/// What the last patch does with the cordon.
+#[derive(Debug, Clone)]
+pub(super) enum Cordon {
+    Lifted,
+    /// Not lifted by us: why.
+    Stays(String),
+    /// It was lifted by someone else.
+    Gone,
 }
 
 /// How far the work of a state has come.

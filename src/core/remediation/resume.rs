@@ -7,7 +7,7 @@ use std::fmt;
 
 use jiff::Timestamp;
 
-use super::machine::Machine;
+use super::machine::{Machine, Retry};
 use super::options::Options;
 use super::record::{Attempt, AttemptOutcome, Mark, Method, Reason, Record, State};
 use super::seen::NodeView;
@@ -56,16 +56,6 @@ impl fmt::Display for Refusal {
             Self::Malformed { why } => write!(f, "the record is not one of ours: {why}"),
         }
     }
-}
-
-/// Another attempt is asked for.
-#[derive(Debug, Clone)]
-pub(super) struct Retry {
-    method: Method,
-    pub(super) confirmed_spent: bool,
-    /// The record says that the last attempt did reboot the node: whoever asks knows.
-    pub(super) known_rebooted: bool,
-    ready_heartbeat: Option<String>,
 }
 
 impl Machine {

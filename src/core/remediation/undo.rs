@@ -3,20 +3,10 @@
 use jiff::Timestamp;
 
 use super::action::{Action, End, RecordWrite, Write};
-use super::machine::{Machine, Progress};
+use super::machine::{Cordon, Machine, Progress};
 use super::record::{AttemptOutcome, LastOutcome, LastRemediation, Mark, State};
 use super::seen::{NodeView, Product, Recall, Work, WorkSeen};
 use crate::core::boot;
-
-/// What the last patch does with the cordon.
-#[derive(Debug, Clone)]
-pub(super) enum Cordon {
-    Lifted,
-    /// Not lifted by us: why.
-    Stays(String),
-    /// Somebody had lifted it.
-    Gone,
-}
 
 impl Machine {
     /// The node takes pods again: a reboot would be a surprise.

@@ -19,7 +19,7 @@ use self::frames::{Frame, Reader};
 use super::{Collecting, Moment, Subject};
 use crate::cluster::{Cluster, HelperPod, whole_lines};
 use crate::core::helper::Job;
-use crate::remedy::reboot::pod::{self, HelperOptions, Removed};
+use crate::remedy::reboot::helper::{self, HelperOptions, Removed};
 use crate::remedy::reboot::{RebootError, Target, one_line};
 use crate::remedy::{News, Tell};
 
@@ -55,7 +55,7 @@ impl Moment {
 pub async fn clean_up(target: &Target<'_>, options: &HelperOptions) {
     // The next start-up sweep takes what is left.
     let _swept_later =
-        pod::remove(target, options, |job| matches!(job, Job::CollectBefore | Job::CollectAfter)).await;
+        helper::remove(target, options, |job| matches!(job, Job::CollectBefore | Job::CollectAfter)).await;
 }
 
 impl Collecting<'_> {
@@ -79,7 +79,8 @@ impl Collecting<'_> {
             reading.log(self, options, &pod.name, until, tell).await
         };
         let asked = asked.await;
-        if let Err(left) = pod::remove(&target, options, |other| other == job).await.and_then(Removed::all) {
+        if let Err(left) = helper::remove(&target, options, |other| other == job).await.and_then(Removed::all)
+        {
             self.miss("host (the helper pod)", left.to_string(), began.elapsed());
         }
         match asked {
@@ -111,10 +112,10 @@ impl Collecting<'_> {
         let left = until.saturating_duration_since(Instant::now());
         let pod = |name: &str| manifest(name, &script, reading.mark, options, target.node, target.id, left);
         let why = |error: RebootError| Stopped::Why(error.to_string());
-        pod::remove(target, options, |other| other == job).await.and_then(Removed::all).map_err(why)?;
-        let pod = pod::create(target, options, job, pod).await.map_err(why)?;
+        helper::remove(target, options, |other| other == job).await.and_then(Removed::all).map_err(why)?;
+        let pod = helper::create(target, options, job, pod).await.map_err(why)?;
         let options = HelperOptions { starts_within: options.starts_within.min(left), ..options.clone() };
-        pod::until_started(target, &options, &pod).await.map_err(why)?;
+        helper::until_started(target, &options, &pod).await.map_err(why)?;
         Ok(pod)
     }
 }
@@ -290,7 +291,7 @@ fn manifest(
     left: Duration,
 ) -> Value {
     let words: Vec<&str> = [script, mark, SPOOL].into_iter().chain(ENTER).collect();
-    let mut pod = pod::manifest(name, CONTAINER, &words, options, node, id);
+    let mut pod = helper::manifest(name, CONTAINER, &words, options, node, id);
     // If we are not there any more to delete it.
     pod["spec"]["activeDeadlineSeconds"] = (left.as_secs() + 60).into();
     pod["spec"]["volumes"] =

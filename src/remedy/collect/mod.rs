@@ -22,7 +22,7 @@ use self::api::Found;
 use self::bundle::{Bundle, Entry, Written};
 pub use self::host::clean_up;
 use self::redact::Redactor;
-use super::reboot::pod::HelperOptions;
+use super::reboot::helper::HelperOptions;
 use super::{News, Tell};
 use crate::cluster::Cluster;
 use crate::core::findings::{self, Facts};

@@ -3,6 +3,7 @@
 mod addresses;
 pub mod command;
 pub mod guard;
+pub mod helper;
 mod manual;
 mod os;
 pub mod pod;
@@ -37,7 +38,7 @@ pub struct Target<'t> {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Reboot {
     /// By what it enters, or by a signal.
-    Pod(pod::HelperOptions),
+    Pod(helper::HelperOptions),
     Ssh(ssh::SshOptions),
     Command(command::CommandOptions),
     Manual,

@@ -6,7 +6,8 @@ use jiff::Timestamp;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use super::pod::{self, HelperOptions};
+use super::helper::HelperOptions;
+use super::pod;
 use super::{RebootError, Target};
 use crate::cluster::WatchedNode;
 use crate::core::boot::is_new;

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::pod::{HelperOptions, gone, manifest};
+use super::helper::{HelperOptions, gone, manifest};
 use super::{RebootError, guard};
 use crate::cluster::{Cluster, HelperPod};
 

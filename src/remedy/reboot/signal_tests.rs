@@ -9,7 +9,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 
-use super::super::pod::DEFAULT_IMAGE;
+use super::super::helper::DEFAULT_IMAGE;
 use super::*;
 
 const ID: &str = "0b5e3f5a-7a53-4d0b-8f43-0b9c7a1f0c11";

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 use sciuro::core::helper::Job;
 use sciuro::core::remediation::{Attempt, Method, Recall};
-use sciuro::remedy::reboot::pod::{DEFAULT_IMAGE, HelperOptions};
+use sciuro::remedy::reboot::helper::{DEFAULT_IMAGE, HelperOptions};
 use sciuro::remedy::reboot::{self, Issued, Probed, Reboot, RebootError, Target};
 
 use serde_json::{Value, json};

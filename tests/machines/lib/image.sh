@@ -2,7 +2,7 @@
 # An image made by hand: none can be pulled, there is no way out of the machines' network. Uses: $base.
 
 # The tags under which the one image is there: the pause container, and what pods and our helpers run.
-images=(sciuro.test/pause:1 registry.example/c:1 "$(sed -n '/DEFAULT_IMAGE: &str =/,/;$/s/^.*"\(.*\)";/\1/p' "$machines/../../src/remedy/reboot/pod.rs")")
+images=(sciuro.test/pause:1 registry.example/c:1 "$(sed -n '/DEFAULT_IMAGE: &str =/,/;$/s/^.*"\(.*\)";/\1/p' "$machines/../../src/remedy/reboot/helper.rs")")
 
 # An archive as docker save makes it, of one layer with busybox. What it runs ends when it is told to: the first process of a container
 # ignores a SIGTERM that it has no handler for (pid_namespaces(7)).

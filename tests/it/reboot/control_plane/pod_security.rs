@@ -1,6 +1,6 @@
 //! The API server's own admission of pods, which a namespace asks for by labels.
 
-use sciuro::remedy::reboot::pod::HelperOptions;
+use sciuro::remedy::reboot::helper::HelperOptions;
 use sciuro::remedy::reboot::{self, Reboot, pod};
 use serde_json::{Value, json};
 

@@ -29,7 +29,7 @@ pub async fn sweep(cluster: &Cluster, options: &HelperOptions) -> Result<Vec<Str
 
 /// Deletes what runs before this one left on the node: they were killed before they had stored a record. Nobody else is at
 /// work there while we hold the node's Lease and our record is on it. Best effort.
-pub(super) async fn others(target: &Target<'_>, options: &HelperOptions) {
+pub(in crate::remedy::reboot) async fn others(target: &Target<'_>, options: &HelperOptions) {
     let pods = target.cluster.helper_pods(&options.namespace, &labels()).await.unwrap_or_default();
     let is_another = |pod: &HelperPod| id(pod).is_some_and(|id| id != target.id) && pod.node == target.node;
     for pod in pods.iter().filter(|pod| is_another(pod)) {

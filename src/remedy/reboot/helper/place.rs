@@ -116,7 +116,7 @@ async fn found(
 }
 
 /// Tells of a pod that stands in the place of one of ours.
-pub(super) fn is_foreign(target: &Target<'_>, pod: &HelperPod) {
+pub(in crate::remedy::reboot) fn is_foreign(target: &Target<'_>, pod: &HelperPod) {
     target.tell.tell(News::Warning(&format!(
         "pod {}/{} has our helper's name but was not created by us; left untouched",
         pod.namespace, pod.name

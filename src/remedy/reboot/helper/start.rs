@@ -62,7 +62,7 @@ async fn started(
 }
 
 /// Exit code and message of a helper, or why there is none.
-pub(super) async fn answer(
+pub(in crate::remedy::reboot) async fn answer(
     target: &Target<'_>,
     options: &HelperOptions,
     pod: &HelperPod,
