@@ -70,11 +70,14 @@ async fn all(
     }
     reports.set_nodes(&names);
     let alerts = Alerts::of(settings, cluster, ui)?;
-    let holder = holder_identity(&super::sync::holder());
+    let actor = super::sync::holder();
+    let holders: Vec<String> = names.iter().map(|_| holder_identity(&actor)).collect();
     let is_one = names.len() == 1;
-    let context_of =
-        |report| Context { settings, cluster, ui, alerts: alerts.as_ref(), holder: &holder, report, is_one };
-    let contexts: Vec<Context<'_>> = reports.all().iter().map(context_of).collect();
+    let runs = reports.all().iter().zip(&holders);
+    let alerts = alerts.as_ref();
+    let contexts: Vec<Context<'_>> = runs
+        .map(|(report, holder)| Context { settings, cluster, ui, alerts, holder, report, is_one })
+        .collect();
     if !is_one && matches!(settings.targets, Targets::Named(_)) {
         until_stopped(None, several::refuse_unknown(&contexts)).await??;
     }
@@ -116,13 +119,14 @@ async fn all(
     Err(Error::new(Exit::Failed, format!("{} of {nodes} failed: {}", all.len(), all.join(", "))))
 }
 
-/// What there is for the run over a node; all but the report is shared by all nodes of one command.
+/// What there is for the run over a node; all but the holder and the report is shared by all nodes of one command.
 struct Context<'c> {
     settings: &'c RemediateSettings,
     cluster: &'c Arc<Cluster>,
     ui: &'c Arc<Ui>,
     /// Where the nodes' alerts are, if that is known.
     alerts: Option<&'c Alerts<'c>>,
+    /// Of this run alone: a Lease keeps two runs apart, also those of one process.
     holder: &'c str,
     report: &'c Report,
     /// There is no other node.

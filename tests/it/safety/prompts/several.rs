@@ -13,6 +13,7 @@ scenarios!(
     f9_a4_each_node_has_a_line_however_it_ends,
     f9_a4_a_name_that_is_typed_twice_is_one_node,
     f9_a4_a_name_that_is_almost_right_is_guessed,
+    each_node_has_a_run_of_its_own,
 );
 
 /// The lines about each node at the end, in the order in which the nodes were given.
@@ -153,4 +154,19 @@ fn f9_a4_a_name_that_is_almost_right_is_guessed(world: &World) {
     world.sync(&["--dry-run=client", &nobody]).exits(1).says("did you mean w1");
     run(&mut world.command(&["status", &fleet.node, &nobody])).exits(1).says(&guesses);
     run(&mut fleet.command(&[&world.name("frontend-7")])).exits(1).never_says("did you mean");
+}
+
+/// A Lease that one run holds is not free to the other, though it is the same process.
+fn each_node_has_a_run_of_its_own(world: &World) {
+    let fleet = Fleet::new(world);
+    run(&mut fleet.command(&[&fleet.node, &fleet.third, "--yes", "--until", "cordon", "--skip", "collect"]))
+        .exits(0);
+    let [one, other] = [&fleet.node, &fleet.third].map(|node| {
+        let record = fleet.world.get_node(node)["metadata"]["annotations"]["sciuro.dev/remediation"].clone();
+        let record: Value = serde_json::from_str(record.as_str().expect("a record")).expect("JSON");
+        record["holder"].as_str().expect("a holder").to_owned()
+    });
+    let actor = |holder: &str| holder.rsplit_once('#').map(|(actor, _)| actor.to_owned());
+    assert_ne!(one, other);
+    assert_eq!(actor(&one), actor(&other));
 }
