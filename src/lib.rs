@@ -8,6 +8,7 @@ pub mod cluster;
 pub mod command;
 mod complete;
 pub mod core;
+mod document;
 pub mod error;
 #[doc(hidden)]
 pub mod fuzzing;

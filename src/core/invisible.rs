@@ -1,5 +1,5 @@
 //! Characters that a terminal obeys, that change the direction of text, or that show nothing: with them one name is taken for
-//! another.
+//! another. And what is no character: YAML refuses U+FFFE and U+FFFF.
 
 /// Each character of a text, and whether it is one of these.
 pub fn marked(text: &str) -> impl Iterator<Item = (char, bool)> {
@@ -44,6 +44,7 @@ fn is_obeyed_or_unseen(character: char) -> bool {
                 | '\u{feff}'
                 | '\u{ffa0}'
                 | '\u{fff0}'..='\u{fffb}'
+                | '\u{fffe}'..='\u{ffff}'
                 | '\u{1bca0}'..='\u{1bca3}'
                 | '\u{1d173}'..='\u{1d17a}'
                 | '\u{e0000}'..='\u{e0fff}'

@@ -40,7 +40,7 @@ pub struct Ui {
     frame: Mutex<Frame>,
     /// Drawn on stderr, below what is written there.
     bars: MultiProgress,
-    /// Notes, warnings and errors are log lines.
+    /// Notes, warnings and errors are log lines, which are escaped where all of them are written.
     journal: Option<Journal>,
     /// stdout is a terminal on which the cursor can be moved.
     redraws: bool,
@@ -169,7 +169,7 @@ impl Ui {
     /// One line for the person, on stderr.
     pub fn note(&self, line: &str) {
         match &self.journal {
-            Some(journal) => journal.write(Level::Info, &escape(line)),
+            Some(journal) => journal.write(Level::Info, line),
             None => self.say(&escape(line)),
         }
     }
@@ -186,7 +186,7 @@ impl Ui {
     /// A line that begins with `Warning:`, as kubectl prints the server's, in its colour.
     pub fn warning(&self, line: &str) {
         if let Some(journal) = &self.journal {
-            return journal.write(Level::Warning, &escape(line));
+            return journal.write(Level::Warning, line);
         }
         let (on, off) = if self.colors_notes { ("\u{1b}[33;1m", "\u{1b}[0m") } else { ("", "") };
         self.say(&format!("{on}Warning:{off} {}", escape(line)));
@@ -197,7 +197,7 @@ impl Ui {
         match &self.journal {
             Some(journal) => error.lines().for_each(|line| {
                 let line = line.strip_prefix("error: ").unwrap_or(&line); // the level says so
-                journal.write(Level::Error, &escape(line));
+                journal.write(Level::Error, line);
             }),
             None => error.lines().for_each(|line| self.note(&line)),
         }

@@ -12,6 +12,7 @@ use super::verdict::{self, Verdict};
 use super::{Ui, escape};
 use crate::cli::ProgressForm;
 use crate::core::report::human_duration;
+use crate::document::with_escapes;
 
 /// How often a spinner moves.
 const TICK: Duration = Duration::from_millis(120);
@@ -159,12 +160,9 @@ impl Step {
         match self.progress.form {
             Form::Drawn | Form::Plain => self.progress.ui.note(&line()),
             Form::Json => {
-                let mut object = json!({"time": Timestamp::now(), "node": self.progress.subject,
+                let object = json!({"time": Timestamp::now(), "node": self.progress.subject,
                     "step": self.name, "event": event});
-                if let (Some(object), Some(what)) = (object.as_object_mut(), what.as_object()) {
-                    object.extend(what.clone());
-                }
-                self.progress.ui.note(&object.to_string());
+                self.progress.ui.note(&line_of(object, what));
             }
             Form::Nothing => {}
         }
@@ -175,6 +173,14 @@ impl Drop for Step {
     fn drop(&mut self) {
         self.clear();
     }
+}
+
+/// JSON, in which nothing is that a note would escape once more.
+fn line_of(mut object: Value, what: &Value) -> String {
+    if let (Some(object), Some(what)) = (object.as_object_mut(), what.as_object()) {
+        object.extend(what.clone());
+    }
+    with_escapes(&object.to_string())
 }
 
 fn begin_mark() -> &'static str {
@@ -196,6 +202,8 @@ fn shown(duration: Duration) -> String {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
+
     use super::*;
     use crate::cli::Color;
 
@@ -223,6 +231,14 @@ mod tests {
         assert_eq!(shown(Duration::from_secs(45)), "45s");
         assert_eq!(shown(Duration::from_secs(190)), "3m10s");
         assert_eq!(shown(Duration::MAX), human_duration(SignedDuration::MAX));
+    }
+
+    #[test]
+    fn t15_f_an_event_is_json_of_the_text() {
+        let text = "a\u{1b}[2J\u{9b}\u{202e}\u{e0041}\nb";
+        let line = line_of(json!({"event": "line"}), &json!({"text": text}));
+        assert_eq!(escape(&line), line);
+        assert_eq!(serde_json::from_str::<Value>(&line).unwrap()["text"], text);
     }
 
     /// A step's name goes into a template, and no text does.

@@ -6,6 +6,7 @@ mod credentials;
 mod deploy;
 mod documents;
 mod kubeconfigs;
+mod logs;
 mod rounds;
 mod sources;
 mod status;

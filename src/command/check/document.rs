@@ -5,6 +5,7 @@ use serde_json::Value;
 
 use super::line::{Line, Mark};
 use crate::command::render;
+use crate::document;
 use crate::settings::CheckSettings;
 use crate::ui::{Ui, Verdict};
 
@@ -35,8 +36,7 @@ pub(super) fn print(lines: &[Line], missing: &[Value], settings: &CheckSettings,
         ui.result("# What is missing, for somebody who may grant it: kubectl apply -f FILE");
         for object in missing {
             ui.result("---");
-            // Maps with string keys and plain values: nothing in them can fail to serialise.
-            ui.document(&serde_saphyr::to_string(object).unwrap_or_default());
+            ui.document(&document::yaml(object));
         }
     }
 }

@@ -24,7 +24,6 @@ use crate::remedy::reboot::helper::HelperOptions;
 use crate::remedy::reboot::pod;
 use crate::remedy::reboot::{Reboot, RebootError};
 use crate::settings::{RemediateSettings, Task};
-use crate::ui::escape;
 
 /// What a run has before it.
 #[derive(Debug, Clone)]
@@ -326,9 +325,7 @@ pub(super) fn refuse_unfinished(node: &RemediatedNode, context: &Context<'_>) ->
                 Exit::Busy,
                 format!(
                     "node/{name}: {} began a remediation, which is in {:?} since {}",
-                    escape(&record.actor),
-                    record.state,
-                    record.since
+                    record.actor, record.state, record.since
                 ),
             );
             let lines = Lines::of(context, &context.settings.drain);

@@ -16,7 +16,6 @@ use crate::core::node::TRUE;
 use crate::core::remediation::{End, Machine, Method, Record, RecordSeen, Refusal, Resume, State};
 use crate::error::{Error, Exit, Result};
 use crate::settings::{DrainSettings, RemediateSettings};
-use crate::ui::escape;
 
 /// How long whoever holds the Lease may take to obey an abort before we say that it does not.
 const OBEYS_WITHIN: Duration = Duration::from_secs(180);
@@ -198,7 +197,7 @@ pub(super) async fn abort(name: &str, context: &Context<'_>) -> Result<String> {
         Ok(locks) => locks,
         // Its holder lives, and was asked.
         Err(busy) if busy.exit == Exit::Busy => {
-            ui.note(&format!("{} was asked to stop; waiting for it", escape(&seen.holder)));
+            ui.note(&format!("{} was asked to stop; waiting for it", seen.holder));
             return match tokio::time::timeout(OBEYS_WITHIN, gone(views, &seen.id)).await {
                 Ok(()) => Ok(aborted_by(&seen, context)),
                 Err(_) => Err(busy),
@@ -242,7 +241,7 @@ fn aborted(name: &str, cordon_stays: Option<&str>) -> String {
 
 fn aborted_by(record: &Record, context: &Context<'_>) -> String {
     context.report.was_done(Outcome::Aborted);
-    format!("node/{} aborted by {}", context.report.node(), escape(&record.holder))
+    format!("node/{} aborted by {}", context.report.node(), record.holder)
 }
 
 fn record(node: &RemediatedNode, context: &Context<'_>) -> Result<Record> {

@@ -11,7 +11,6 @@ use crate::core::remediation::RecordSeen;
 use crate::core::report::human_duration;
 use crate::error::{Error, Exit};
 use crate::settings::DrainSettings;
-use crate::ui::escape;
 
 /// How long to look for it: whoever lost the node may well be cut off.
 const WITHIN: Duration = Duration::from_secs(5);
@@ -38,16 +37,16 @@ pub(super) async fn explain(node: &str, last: &str, drain: &DrainSettings, conte
     };
     match (holder, record) {
         (Some((holder, since)), _) if holder != context.holder => {
-            let error = busy(&format!(": {} acts on it now{}", escape(&holder), said(since)));
+            let error = busy(&format!(": {} acts on it now{}", holder, said(since)));
             lines.hint(error, &[Next::Stop])
         }
         (_, Some(RecordSeen::Readable(record))) => {
             let ago = human_duration(context.cluster.now().duration_since(record.since));
-            let error = busy(&format!("; idle now (last: {}, {ago} ago)", escape(&record.holder)));
+            let error = busy(&format!("; idle now (last: {}, {ago} ago)", record.holder));
             lines.hint(error, &[Next::Continue])
         }
-        (_, Some(_)) => busy(&format!("; the remediation is over (last: {})", escape(last))),
-        (_, None) => busy(&format!(": {}", escape(last))),
+        (_, Some(_)) => busy(&format!("; the remediation is over (last: {last})")),
+        (_, None) => busy(&format!(": {last}")),
     }
 }
 

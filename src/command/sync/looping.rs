@@ -27,7 +27,7 @@ use crate::error::{Error, Exit, Result};
 use crate::metrics::{Health, Metrics, Patched, Server};
 use crate::settings::{SourceSettings, SyncSettings};
 use crate::source::Sources;
-use crate::ui::{Ui, escape};
+use crate::ui::Ui;
 
 /// Nodes that are added this close together are planned together.
 const BURST: Duration = Duration::from_millis(200);
@@ -78,7 +78,7 @@ pub(super) async fn run(
 
 /// At once, whatever was said in a round.
 fn log(error: &Error) {
-    error.lines().for_each(|line| tracing::error!("{}", escape(&line)));
+    error.lines().for_each(|line| tracing::error!("{line}"));
 }
 
 struct Loop<'l> {
@@ -164,7 +164,7 @@ impl Loop<'_> {
                         "standing by: the Lease {}/{} is held by {}",
                         key.namespace,
                         key.name,
-                        escape(holder)
+                        holder
                     );
                 }
                 Waiting::Failed(error) => {

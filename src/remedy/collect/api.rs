@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use super::{Collecting, Subject, summary, time_left, within};
 use crate::cluster::{LogOf, Part};
+use crate::document;
 use crate::remedy::{News, Tell};
 
 /// The end of each log, in bytes.
@@ -73,7 +74,7 @@ impl Collecting<'_> {
         }
         let mut list = Value::Array(events);
         let redactions = self.redactor.object(&mut list);
-        let text = serde_json::to_string_pretty(&list).unwrap_or_default();
+        let text = document::json(&list);
         self.add("events.json", text.as_bytes(), Duration::ZERO, None, redactions)?;
         self.add_text("events.txt", &summary::events(&list), Duration::ZERO, None)?;
         match list {

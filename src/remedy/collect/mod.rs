@@ -26,6 +26,7 @@ use super::reboot::helper::HelperOptions;
 use super::{News, Tell};
 use crate::cluster::Cluster;
 use crate::core::findings::{self, Facts};
+use crate::document;
 
 /// One item may take so long.
 const ITEM_WITHIN: Duration = Duration::from_secs(20);
@@ -220,7 +221,7 @@ impl Collecting<'_> {
             entries: self.bundle.entries(),
         };
         self.add_last("summary.md", &text.to_string())?;
-        let facts = serde_json::to_string_pretty(&self.facts).unwrap_or_default();
+        let facts = document::json(&self.facts);
         self.add_last("findings.json", &facts)
     }
 
@@ -258,13 +259,13 @@ impl Collecting<'_> {
 
     fn add_object(&mut self, name: &str, mut object: Value, took: Duration) -> std::io::Result<()> {
         let redactions = self.redactor.object(&mut object);
-        let text = serde_saphyr::to_string(&object).unwrap_or_default();
+        let text = document::yaml(&object);
         self.add(name, text.as_bytes(), took, None, redactions)
     }
 
     fn add_json(&mut self, name: &str, mut content: Value) -> std::io::Result<()> {
         let redactions = self.redactor.object(&mut content);
-        let text = serde_json::to_string_pretty(&content).unwrap_or_default();
+        let text = document::json(&content);
         self.add(name, text.as_bytes(), Duration::ZERO, None, redactions)
     }
 
@@ -288,7 +289,7 @@ impl Collecting<'_> {
             return self.add_text(name, text, took, error.or_else(|| Some("this is not JSON".to_owned())));
         };
         let redactions = self.redactor.object(&mut value);
-        let text = serde_json::to_string_pretty(&value).unwrap_or_default();
+        let text = document::json(&value);
         self.add(name, text.as_bytes(), took, error, redactions)
     }
 

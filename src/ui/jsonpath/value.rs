@@ -1,9 +1,11 @@
 //! Values as Go's reflection, `fmt`, `encoding/json` and `text/template` treat them.
 
 use std::cmp::Ordering;
-use std::fmt::Write;
 
 use serde_json::{Map, Number, Value};
+
+use crate::core::invisible::marked;
+use crate::document::push_units;
 
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Item<'v> {
@@ -227,7 +229,8 @@ fn show(value: &Value) -> String {
     }
 }
 
-/// `encoding/json`: keys in order, no spaces, and nothing that HTML would take for its own.
+/// `encoding/json`: keys in order, no spaces, and nothing that HTML would take for its own. More is escaped than Go
+/// escapes: to a reader of JSON it is the same.
 fn write_json(value: &Value, text: &mut String) {
     match value {
         Value::Null => text.push_str("null"),
@@ -260,7 +263,7 @@ fn write_json(value: &Value, text: &mut String) {
 
 fn write_json_string(string: &str, text: &mut String) {
     text.push('"');
-    for character in string.chars() {
+    for (character, is_hostile) in marked(string) {
         match character {
             '"' => text.push_str("\\\""),
             '\\' => text.push_str("\\\\"),
@@ -269,10 +272,8 @@ fn write_json_string(string: &str, text: &mut String) {
             '\t' => text.push_str("\\t"),
             '\u{8}' => text.push_str("\\b"),
             '\u{c}' => text.push_str("\\f"),
-            '<' | '>' | '&' | '\u{2028}' | '\u{2029}' | '\0'..='\u{1f}' => {
-                // Writing to a String does not fail.
-                let _ = write!(text, "\\u{:04x}", u32::from(character));
-            }
+            '<' | '>' | '&' => push_units(character, text),
+            _ if is_hostile => push_units(character, text),
             _ => text.push(character),
         }
     }

@@ -16,6 +16,7 @@ use sha2::{Digest, Sha256};
 
 use crate::core::invisible::marked;
 use crate::core::short_name::fitting;
+use crate::document;
 
 use self::members::Members;
 use self::names::Names;
@@ -183,10 +184,10 @@ impl Bundle {
         };
         let mut files = self.entries.clone();
         files.push(own.clone());
-        let manifest = serde_json::to_vec_pretty(&Manifest { files })?;
+        let manifest = document::json(&Manifest { files });
         let written = self
             .append(&own.name, errors.len() as u64, errors.as_bytes())
-            .and_then(|()| self.append(MANIFEST, manifest.len() as u64, &manifest[..]))
+            .and_then(|()| self.append(MANIFEST, manifest.len() as u64, manifest.as_bytes()))
             .and_then(|()| self.archive.get_mut().end());
         if let Err(error) = &written {
             self.trouble.get_or_insert_with(|| error.to_string());
