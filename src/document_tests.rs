@@ -47,7 +47,7 @@ proptest! {
 #[test]
 fn yaml_has_the_layout_of_kubectl() {
     let document = json!({
-        "a": [], "b": {}, "c": [{"x": 1, "w": ["z", [2, [3]], {}]}, null, "two words", "1.0"],
+        "a": [], "b": {}, "c": [{"x": 1, "xs": ["z", [2, [3]], {}]}, null, "two words", "1.0"],
         "d": {"e": {"f": true}}, "g h": "no", "i": 1e300, "j": "a: b", "k": "w1\u{202e}\u{e0041}\n",
     });
     assert_eq!(
@@ -56,7 +56,7 @@ fn yaml_has_the_layout_of_kubectl() {
 b: {}
 c:
 - x: 1
-  w:
+  xs:
   - z
   - - 2
     - - 3
