@@ -103,9 +103,9 @@ impl AlertsGone {
             return AlertsSeen::Untrusted(why_not(&trust));
         }
         if doubt.is_some_and(|doubt| doubt.matters()) {
-            let label = &self.cluster_label;
             return AlertsSeen::Untrusted(format!(
-                "alerts of several clusters match nodes here; choose this one's by --filter '{label}=...'"
+                "alerts of several clusters match nodes here; choose this one's by --filter '{}'",
+                Matcher::equal(&self.cluster_label, "...")
             ));
         }
         let shows_something = || {

@@ -6,6 +6,8 @@
 //! are set operations here and characters there. RE2's `\Q…\E`, octal escapes, `[` among others in brackets, and `{`
 //! that is no repetition are refused here, with a message.
 
+mod syntax;
+
 use std::fmt;
 use std::str::FromStr;
 
@@ -100,54 +102,29 @@ impl FromStr for Matcher {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let syntax = || "a matcher is written name=\"value\", or with !=, =~ or !~".to_owned();
-        let text = text.trim();
-        let at = text.find(['=', '!']).ok_or_else(syntax)?;
-        let (name, rest) = (text[..at].trim(), &text[at..]);
-        // The two-character operators first: `=` begins `=~` too.
-        let operator = ["=~", "!~", "!=", "="]
-            .into_iter()
-            .find(|operator| rest.starts_with(operator))
-            .ok_or_else(syntax)?;
-        let mut name_characters = name.chars();
-        let valid_name = name_characters.next().is_some_and(|c| c.is_ascii_alphabetic() || c == '_')
-            && name_characters.all(|c| c.is_ascii_alphanumeric() || c == '_');
-        if !valid_name {
-            return Err(syntax());
-        }
-        let value = unquote(rest[operator.len()..].trim()).ok_or_else(syntax)?;
+        let (name, operator, value) = syntax::parse(text).ok_or(
+            r#"a matcher is written name="value", or with !=, =~ or !~; any other name is quoted, too: "k8s.name"="value""#,
+        )?;
         let pattern = operator.ends_with('~').then(|| Pattern::compile(&value)).transpose()?;
-        Ok(Self { name: name.to_owned(), operator, value, pattern })
+        Ok(Self { name, operator, value, pattern })
     }
 }
 
-/// Always quoted: Alertmanager 0.25 and 0.27 and later read unquoted values differently.
 impl fmt::Display for Matcher {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let value = self.value.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n");
-        write!(f, "{}{}\"{value}\"", self.name, self.operator)
+        f.write_str(&written(&self.name, self.operator, &self.value))
     }
 }
 
-fn unquote(text: &str) -> Option<String> {
-    let Some(quoted) = text.strip_prefix('"') else {
-        return (!text.contains(['"', ',', '{', '}'])).then(|| text.to_owned());
-    };
-    let mut value = String::new();
-    let mut characters = quoted.chars();
-    while let Some(character) = characters.next() {
-        match character {
-            '"' => return characters.next().is_none().then_some(value),
-            '\\' => match characters.next()? {
-                'n' => value.push('\n'),
-                escaped @ ('"' | '\\') => value.push(escaped),
-                // As Alertmanager's classic parser: an unknown escape stands for itself, so `\d` needs no doubling.
-                other => value.extend(['\\', other]),
-            },
-            other => value.push(other),
-        }
+/// As every Alertmanager reads it. The value is quoted: 0.25 and 0.27 and later read unquoted values differently. The name is if it
+/// has to be, which only 0.27 and later understand.
+pub(super) fn written(name: &str, operator: &str, value: &str) -> String {
+    let value = syntax::escape(value);
+    if syntax::is_classic_name(name) {
+        format!("{name}{operator}\"{value}\"")
+    } else {
+        format!("\"{}\"{operator}\"{value}\"", syntax::escape(name))
     }
-    None
 }
 
 #[cfg(test)]
@@ -165,6 +142,10 @@ mod tests {
             (r#"a!="b\"c""#, r#"a!="b\"c""#),
             ("a!~b|c", r#"a!~"b|c""#),
             ("a=", r#"a="""#),
+            (r#""k8s.cluster.name"="a""#, r#""k8s.cluster.name"="a""#),
+            (r#""a\\\"\n"=~"\\d""#, r#""a\\\"\n"=~"\\d""#),
+            ("k8s.cluster.name!=a", r#""k8s.cluster.name"!="a""#),
+            (r#""node"="w1""#, r#"node="w1""#),
         ] {
             let matcher = text.parse::<Matcher>();
             assert_eq!(matcher.as_ref().map(ToString::to_string).as_deref(), Ok(written), "{text}");
@@ -174,8 +155,7 @@ mod tests {
 
     #[test]
     fn what_is_no_matcher_is_refused() {
-        for text in ["", "a", "=b", "a b=c", r#"a="b"#, r#"a="b"c"#, "{a=b}", "a==\"b\"x", "a=b,c=d", "1a=b"]
-        {
+        for text in ["", "a", "=b", "a b=c", r#"a="b"#, r#"a="b"c"#, "{a=b}", "a==\"b\"x", "a=b,c=d"] {
             assert!(text.parse::<Matcher>().is_err(), "{text:?}");
         }
     }

@@ -11,6 +11,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 
 use super::alert::Alert;
 use super::clusters::Scope;
+use super::matcher::{Matcher, written};
 use super::matching::{Match, NodeIndex, is_own_name};
 use super::node::Node;
 use super::null::null_is_default;
@@ -63,7 +64,7 @@ impl fmt::Display for SilenceMatcher {
             (false, false) => "!=",
             (false, true) => "!~",
         };
-        write!(f, "{}{operator}{:?}", self.name, self.value)
+        f.write_str(&written(&self.name, operator, &self.value))
     }
 }
 
@@ -228,7 +229,7 @@ fn cluster(
 }
 
 fn choose(cluster_label: &str) -> String {
-    format!("choose this one's by --filter '{cluster_label}=\"...\"'")
+    format!("choose this one's by --filter '{}'", Matcher::equal(cluster_label, "..."))
 }
 
 /// Whether this label names `nodes[target]` and no other, by a name that its kubelet has not chosen.
