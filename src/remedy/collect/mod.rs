@@ -207,7 +207,7 @@ impl Collecting<'_> {
 
     /// What is made of the rest.
     fn close(&mut self, subject: &Subject, found: &Found) -> std::io::Result<()> {
-        self.add_last("remediation.json", &subject.record)?;
+        self.add_last("remediation.json", &document::with_escapes(&subject.record))?;
         self.facts.values = summary::values(found.node.as_ref(), &found.pods);
         self.facts.findings = findings::once(std::mem::take(&mut self.facts.findings));
         let text = summary::Summary {

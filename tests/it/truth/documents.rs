@@ -1,6 +1,7 @@
 //! Output that is data: programs that no one here wrote read the API's own text from it, and it is as its schema says. Needs jq
 //! and `PyYAML`, which `tests/parsers` finds, and the kubectl of the control plane.
 
+use std::collections::BTreeMap;
 use std::io::Write;
 use std::process::{Command, Stdio};
 
@@ -8,8 +9,9 @@ use jiff::SignedDuration;
 use proptest::strategy::{Strategy, ValueTree};
 use proptest::test_runner::TestRunner;
 use sciuro::core::invisible::marked;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
+use crate::remediate::scene::Scene;
 use crate::schemas::validates;
 use crate::status::record_sync;
 use crate::support::{World, seconds_ago};
@@ -292,6 +294,48 @@ mod control_plane {
                 "{said:?}"
             );
         }
+    }
+
+    #[test]
+    fn t15_f_the_files_of_a_bundle_have_the_apis_text() {
+        let world = World::control_plane();
+        let scene = Scene::new(&world);
+        let named = |(at, text): (usize, &&str)| (format!("example.org/t{at:03}"), json!(text));
+        let annotations: Map<String, Value> = TEXTS.iter().enumerate().map(named).collect();
+        scene.patch(&scene.node, &json!({"metadata": {"annotations": annotations}}));
+        let text = "a\u{1b}[2J\u{9b}\u{202e}\u{e0041}";
+        let condition =
+            json!({"type": world.condition_type("X"), "status": "True", "reason": text, "message": text});
+        world.patch_status(&scene.node, STRATEGIC, &json!({"status": {"conditions": [condition]}}));
+        let event = json!({"metadata": {"name": world.name("event")}, "type": "Warning", "reason": "Why", "message": text,
+            "involvedObject": {"kind": "Node", "name": scene.node}});
+        world.create("/api/v1/namespaces/default/events", &event);
+        let flags =
+            ["--yes", "--force", "--until=collect", "--max-unavailable=100%", "--prefix", &world.prefix()];
+        scene.remediate(&flags).exits(0);
+
+        let members = scene.members();
+        let mut read = BTreeMap::new();
+        for (name, content) in &members {
+            let content = String::from_utf8(content.clone()).expect("UTF-8");
+            let document = match name.rsplit_once('.') {
+                Some((_, "json")) => by_jq(&content),
+                Some((_, "yaml")) => by_pyyaml(&content),
+                _ => continue,
+            };
+            let mut characters = content.split('\n').flat_map(marked);
+            assert!(characters.all(|(_, is_hostile)| !is_hostile), "{name}: {content:?}");
+            read.insert(name.as_str(), document);
+        }
+        let yaml = String::from_utf8(members["node/node.yaml"].clone()).expect("UTF-8");
+        for node in [&read["node/node.yaml"], &by_kubectl(&world, &yaml)] {
+            for (name, text) in &annotations {
+                assert_eq!(&node["metadata"]["annotations"][name], text, "{name}");
+            }
+        }
+        assert_eq!(read["remediation.json"]["reason"][0]["reason"], text);
+        let events = read["events.json"].as_array().expect("events");
+        assert!(events.iter().any(|event| event["message"] == text), "{events:?}");
     }
 
     #[test]
