@@ -9,7 +9,7 @@ use super::matcher::Matcher;
 use super::memory::Memory;
 use super::node::{FALSE, Node};
 use super::remediation::Reason;
-use super::selection::SelectionPolicy;
+use super::selection::{SelectionPolicy, condition_type};
 use super::source::{Canary, Gathered, Group, JudgedMember, Trust, Verdict, WATCHDOG, gather};
 use super::verify::AlertsSeen;
 
@@ -101,6 +101,11 @@ impl AlertsGone {
         }
         if trust.state != SourceState::Full {
             return AlertsSeen::Untrusted(why_not(&trust));
+        }
+        let is_reason = |rule: &str| self.reasons.contains(&condition_type(&self.policy.prefix, rule));
+        let mut unevaluated = trust.unevaluated().into_iter();
+        if let Some((rule, (member, why))) = unevaluated.find(|(rule, _)| is_reason(rule)) {
+            return AlertsSeen::Untrusted(format!("{} did not evaluate the rule {rule}: {why}", member.name));
         }
         if doubt.is_some_and(|doubt| doubt.matters()) {
             return AlertsSeen::Untrusted(format!(

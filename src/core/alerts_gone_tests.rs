@@ -177,3 +177,14 @@ fn a_reason_of_another_prefix_is_not_forgotten() {
     assert!(untrusted(&new(&[reason]).unwrap().look(says(Vec::new()), &nodes())).contains("--prefix"));
     assert!(new(&[]).is_none());
 }
+
+#[test]
+fn t15_d5_a_rule_in_error_proves_nothing() {
+    let fails = |rule: &str| {
+        let unevaluated = [(rule.to_owned(), "exceeded limit of 1 with 2 alerts".to_owned())].into();
+        group(vec![Ok(Answer { unevaluated: Some(unevaluated), ..Answer::default() })])
+    };
+    let seen = gone().look(fails("Hot"), &nodes());
+    assert_eq!(untrusted(&seen), "am did not evaluate the rule Hot: exceeded limit of 1 with 2 alerts");
+    assert_eq!(gone().look(fails("Cold"), &nodes()), AlertsSeen::Gone);
+}

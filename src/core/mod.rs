@@ -33,4 +33,5 @@ pub mod short_name;
 pub mod silence;
 pub mod source;
 pub mod standing;
+mod unsure;
 pub mod verify;

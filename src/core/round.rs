@@ -8,12 +8,12 @@ use jiff::Timestamp;
 
 use super::brake::{self, Brake, Evidence};
 use super::clusters::Clusters;
-use super::condition::{Change, ConditionPolicy, Entries, Knowledge, SourceState, observed, plan};
+use super::condition::{Change, ConditionPolicy, Knowledge, SourceState, observed, plan};
 use super::memory::{ConditionId, Held, Memory};
 use super::node::{FALSE, Node};
-use super::prefix::Prefix;
 use super::selection::Selection;
 use super::source::{Canary, Trust, WATCHDOG};
+use super::unsure::Unsure;
 
 #[derive(Debug, Clone)]
 pub struct RoundPolicy {
@@ -79,6 +79,10 @@ pub enum Notice {
         held: usize,
     },
     MixedClusters,
+    /// So many conditions stay as they are, because a rule of their name was not evaluated.
+    Unevaluated {
+        held: usize,
+    },
     /// Alerts that more than one node answers to: the conditions that they may be about stay.
     Ambiguous,
     /// The brake holds `count` clears of `total` conditions, until this time and so many further full rounds.
@@ -99,29 +103,18 @@ pub enum Notice {
 pub fn round(situation: &Situation<'_>, policy: &RoundPolicy) -> Round {
     let Situation { nodes, selection, trust, now, .. } = *situation;
     let memory = situation.memory.for_round(&policy.conditions.prefix, now);
-    let mut notices = Vec::new();
     let prefix = &policy.conditions.prefix;
     let (mut clears, total) = brake::clears(nodes, selection, prefix);
-    let misnamed = shown_by_unmatched(nodes, selection, prefix);
-    let held_by_name = misnamed.iter().map(BTreeSet::len).sum();
-    clears.retain(|clear| !misnamed[clear.place].contains(clear.condition_type.as_str()));
-    if selection.matches_nothing() && shows_something(nodes, policy) {
-        notices.push(Notice::NothingMatches { held: held_by_name });
-    }
-    if situation.mixes_clusters {
-        notices.push(Notice::MixedClusters);
-    }
-    let is_ambiguous = selection.counts.ambiguous > 0;
-    if is_ambiguous {
-        notices.push(Notice::Ambiguous);
-    }
+    let unsure = Unsure::new(nodes, selection, trust, prefix);
+    clears.retain(|clear| !unsure.of(clear.place).any(|name| name == clear.condition_type));
+    let mut notices = notices(situation, &unsure, policy);
     let heard = match trust.state {
         SourceState::Full if situation.mixes_clusters => SourceState::Partial,
         heard => heard,
     };
-    let is_full = heard == SourceState::Full && held_by_name == 0;
+    let is_full = heard == SourceState::Full && unsure.counts() == [0, 0];
     let state = match heard {
-        SourceState::Full if is_ambiguous || !is_full => SourceState::Partial,
+        SourceState::Full if selection.counts.ambiguous > 0 || !is_full => SourceState::Partial,
         state => state,
     };
 
@@ -177,9 +170,10 @@ pub fn round(situation: &Situation<'_>, policy: &RoundPolicy) -> Round {
     let changes = nodes
         .iter()
         .zip(&selection.firing)
-        .zip(held.iter_mut().zip(&misnamed).zip(selection.pending.iter().zip(&selection.ambiguous)))
-        .map(|((node, firing), ((held, misnamed), (pending, ambiguous)))| {
-            held.extend(misnamed.iter().map(|condition_type| (*condition_type).to_owned()));
+        .zip(held.iter_mut().zip(selection.pending.iter().zip(&selection.ambiguous)))
+        .enumerate()
+        .map(|(place, ((node, firing), (held, (pending, ambiguous))))| {
+            held.extend(unsure.of(place).map(str::to_owned));
             held.extend(pending.iter().filter(|pending| is_true(node, pending)).cloned());
             held.extend(ambiguous.iter().cloned());
             let firing =
@@ -225,6 +219,26 @@ impl Round {
     }
 }
 
+/// What is to be said before anything is held back.
+fn notices(situation: &Situation<'_>, unsure: &Unsure<'_>, policy: &RoundPolicy) -> Vec<Notice> {
+    let Situation { nodes, selection, mixes_clusters, .. } = *situation;
+    let [by_name, by_rule] = unsure.counts();
+    let mut notices = Vec::new();
+    if selection.matches_nothing() && shows_something(nodes, policy) {
+        notices.push(Notice::NothingMatches { held: by_name });
+    }
+    if by_rule > 0 {
+        notices.push(Notice::Unevaluated { held: by_rule });
+    }
+    if mixes_clusters {
+        notices.push(Notice::MixedClusters);
+    }
+    if selection.counts.ambiguous > 0 {
+        notices.push(Notice::Ambiguous);
+    }
+    notices
+}
+
 fn places_and_types(held: &[BTreeSet<String>]) -> Vec<(usize, String)> {
     let of = |(place, types): (usize, &BTreeSet<String>)| -> Vec<(usize, String)> {
         types.iter().map(|condition_type| (place, condition_type.clone())).collect()
@@ -245,26 +259,6 @@ fn clears_held(count: usize, total: usize, held: Held) -> Notice {
 fn shows_something(nodes: &[Node], policy: &RoundPolicy) -> bool {
     let prefix = &policy.conditions.prefix;
     nodes.iter().any(|node| observed(node, prefix).values().any(|entries| entries.current.status != FALSE))
-}
-
-/// For each node what it shows, not False, under the name of an alert that names no node here, if none does: it may be that
-/// node's alert, by a name that nobody here knows.
-fn shown_by_unmatched<'n>(
-    nodes: &'n [Node],
-    selection: &Selection,
-    prefix: &Prefix,
-) -> Vec<BTreeSet<&'n str>> {
-    if !selection.matches_nothing() {
-        return vec![BTreeSet::new(); nodes.len()];
-    }
-    let of = |node: &'n Node| {
-        let shown = observed(node, prefix).into_iter();
-        let is_held = |(name, entries): &(&str, Entries<'_>)| {
-            entries.current.status != FALSE && selection.unmatched_types.contains(*name)
-        };
-        shown.filter(is_held).map(|(name, _)| name).collect()
-    };
-    nodes.iter().map(of).collect()
 }
 
 fn is_true(node: &Node, condition_type: &str) -> bool {

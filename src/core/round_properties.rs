@@ -29,11 +29,16 @@ fn any_alert() -> impl Strategy<Value = Alert> {
 fn any_answer() -> impl Strategy<Value = Result<Answer, Failure>> {
     let alerts = prop_oneof![Just(vec![]), prop::collection::vec(any_alert(), 0..25)];
     let kind = any_of(&["ok", "ok", "ok", "warned", "failed"][..]);
-    (alerts, kind, prop::option::of(any::<bool>())).prop_map(|(alerts, kind, canary)| match kind {
+    let failed_rules = prop::collection::btree_map(any_of(&["X", "Y"][..]), Just("fails"), 0..2);
+    let failed_rules = prop::option::weighted(0.3, failed_rules);
+    let canary = prop::option::of(any::<bool>());
+    (alerts, kind, canary, failed_rules).prop_map(|(alerts, kind, canary, rules)| match kind {
         "failed" => failed(),
         kind => Ok(Answer {
             alerts,
             canary,
+            unevaluated: rules
+                .map(|rules| rules.into_iter().map(|(name, why)| (name.into(), why.into())).collect()),
             warnings: if kind == "warned" { vec!["w".to_owned()] } else { vec![] },
             ..Answer::default()
         }),
@@ -126,6 +131,7 @@ proptest! {
                 world.memory = Memory::default();
             }
             let before = world.clone();
+            let answers: Vec<Answer> = step.answers.iter().flatten().cloned().collect();
             let round = world.round(step.answers);
             let cleared: Vec<_> = round
                 .changes
@@ -135,6 +141,11 @@ proptest! {
                 .filter(|(_, change)| change.condition.status == "False" && change.was.as_deref() == Some("True"))
                 .map(|(node, change)| (node.name.clone(), change.condition.type_.clone()))
                 .collect();
+            // Whichever of them are believed.
+            let failed = |clear: &(String, String)| !answers.is_empty() && answers.iter().all(|answer| {
+                answer.unevaluated.iter().flatten().any(|(rule, _)| clear.1 == format!("AlertManager_{rule}"))
+            });
+            prop_assert!(!cleared.iter().any(failed), "t15_d5: cleared for want of a rule");
             if round.state == Full {
                 prop_assert_eq!(world.memory.last_full, Some(world.now));
             } else {

@@ -488,5 +488,7 @@ fn row_84_what_one_of_several_members_does_not_list_needs_a_second_round() {
 mod clusters;
 #[path = "round_properties.rs"]
 mod properties;
+#[path = "round_rules_tests.rs"]
+mod rules;
 #[path = "round_unmatched_tests.rs"]
 mod unmatched;

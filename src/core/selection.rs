@@ -393,7 +393,8 @@ static NOT_IN_A_TYPE: LazyLock<Regex> = LazyLock::new(|| {
     Regex::new(r"[^\p{L}\p{M}\p{N}_.:/-]|\p{Default_Ignorable_Code_Point}").expect("a regular expression")
 });
 
-fn condition_type(prefix: &Prefix, alertname: &str) -> String {
+/// The type of the conditions that alerts of this name make.
+pub(super) fn condition_type(prefix: &Prefix, alertname: &str) -> String {
     let mut condition_type = format!("{prefix}{}", NOT_IN_A_TYPE.replace_all(alertname, "_"));
     let end =
         (0..=MAX_TYPE.min(condition_type.len())).rev().find(|end| condition_type.is_char_boundary(*end));

@@ -3,7 +3,7 @@
 //! Sources form groups: the members of a group are replicas of each other, groups hold different alerts.
 
 use std::collections::hash_map::Entry;
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
@@ -45,6 +45,9 @@ pub struct Answer {
     pub clusters: BTreeSet<String>,
     /// When it started, by our clock.
     pub started: Option<Timestamp>,
+    /// Alert names of rules that it could not evaluate, and why: what it does not list of them may fire nevertheless. `None`
+    /// if it does not say.
+    pub unevaluated: Option<BTreeMap<String, String>>,
 }
 
 impl Answer {
@@ -163,6 +166,8 @@ pub struct JudgedMember {
     /// How many of them are pending.
     pub pending: usize,
     pub started: Option<Timestamp>,
+    /// See [`Answer`].
+    pub unevaluated: Option<BTreeMap<String, String>>,
 }
 
 /// How far the sources can be trusted together.
@@ -187,6 +192,11 @@ impl Trust {
             Verdict::Failed(failure) => Some((member.name.as_str(), failure)),
             _ => None,
         })
+    }
+
+    /// The alert names that nothing can be concluded from if they are not listed: of each a member that says so, and why.
+    pub fn unevaluated(&self) -> BTreeMap<&str, (&JudgedMember, &str)> {
+        self.groups.iter().flat_map(|group| unevaluated(group)).collect()
     }
 
     /// Nothing is wrong but that some started a short while ago.
@@ -266,16 +276,19 @@ fn judge(member: Member, required: Option<&str>, own: Option<&str>) -> (JudgedMe
     match answer {
         Err(failure) => {
             let verdict = Verdict::Failed(failure);
-            (JudgedMember { name, verdict, took, alerts: 0, pending: 0, started: None }, Vec::new())
+            let judged =
+                JudgedMember { name, verdict, took, alerts: 0, pending: 0, started: None, unevaluated: None };
+            (judged, Vec::new())
         }
-        Ok(Answer { alerts, warming, warnings, started, .. }) => {
+        Ok(Answer { alerts, warming, warnings, started, unevaluated, .. }) => {
             let verdict = match warming {
                 _ if !warnings.is_empty() => Verdict::Warned(warnings),
                 Some(warming) => Verdict::Warming(warming),
                 None => Verdict::Ok,
             };
             let pending = alerts.iter().filter(|alert| alert.pending).count();
-            (JudgedMember { name, verdict, took, alerts: alerts.len(), pending, started }, alerts)
+            let count = alerts.len();
+            (JudgedMember { name, verdict, took, alerts: count, pending, started, unevaluated }, alerts)
         }
     }
 }
@@ -304,6 +317,18 @@ fn group_state(members: &[JudgedMember]) -> SourceState {
         (state, Verdict::Failed(_)) => state,
         (_, Verdict::Warming(_) | Verdict::Warned(_)) => SourceState::Partial,
     })
+}
+
+/// What no member of the group that is believed has evaluated. One that does not say is no evidence against another that does.
+fn unevaluated(group: &[JudgedMember]) -> impl Iterator<Item = (&str, (&JudgedMember, &str))> {
+    let saying = || {
+        let believed = group.iter().filter(|member| member.verdict == Verdict::Ok);
+        believed.filter_map(|member| Some((member, member.unevaluated.as_ref()?)))
+    };
+    let all = saying().flat_map(|(member, rules)| {
+        rules.iter().map(move |(name, why)| (name.as_str(), (member, why.as_str())))
+    });
+    all.filter(move |(name, _)| saying().all(|(_, rules)| rules.contains_key(*name)))
 }
 
 /// The alerts of one group, each once.

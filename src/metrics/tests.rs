@@ -24,6 +24,7 @@ fn one_round() -> Metrics {
         alerts,
         pending: alerts / 7,
         started: Some(Timestamp::UNIX_EPOCH + jiff::SignedDuration::from_secs(1_500_000_000)),
+        unevaluated: None,
     };
     let failure = Failure {
         reason: FailureReason::ReceiverMissing,

@@ -39,21 +39,45 @@ impl Weigh for Value {}
 impl Weigh for Box<RawValue> {}
 impl Weigh for Silence {}
 
+/// How much may still be kept of an answer.
+#[derive(Clone, Copy)]
+pub(super) struct Room(usize);
+
+impl Default for Room {
+    fn default() -> Self {
+        Self(HEAVIEST)
+    }
+}
+
+impl Room {
+    pub(super) fn take<E: Error>(&mut self, weight: usize) -> Result<(), E> {
+        let left = self.0.checked_sub(weight);
+        self.0 = left.ok_or_else(|| E::custom(format!("there is more than {HEAVIEST} labels in it")))?;
+        Ok(())
+    }
+}
+
 /// Each element `R` of a list as a `T`, or left out. `null` is an empty list, as Go writes it, and no element.
 pub(super) struct Each<R, T, F> {
     keep: F,
+    room: Room,
     types: PhantomData<fn(R) -> T>,
 }
 
 impl<R, T, F: FnMut(R) -> Option<T>> Each<R, T, F> {
     pub(super) fn new(keep: F) -> Self {
-        Self { keep, types: PhantomData }
+        Self::within(Room::default(), keep)
+    }
+
+    /// One list of several in an answer.
+    pub(super) fn within(room: Room, keep: F) -> Self {
+        Self { keep, room, types: PhantomData }
     }
 }
 
 impl<R, T, F: Clone> Clone for Each<R, T, F> {
     fn clone(&self) -> Self {
-        Self { keep: self.keep.clone(), types: PhantomData }
+        Self { keep: self.keep.clone(), room: self.room, types: PhantomData }
     }
 }
 
@@ -78,13 +102,9 @@ impl<'de, R: Deserialize<'de>, T: Weigh, F: FnMut(R) -> Option<T>> Visitor<'de> 
 
     fn visit_seq<A: SeqAccess<'de>>(mut self, mut list: A) -> Result<Vec<T>, A::Error> {
         let mut kept = Vec::new();
-        let mut weight = 0;
         while let Some(raw) = list.next_element::<Option<R>>()? {
             let Some(one) = raw.and_then(&mut self.keep) else { continue };
-            weight += one.weight();
-            if weight > HEAVIEST {
-                return Err(A::Error::custom(format!("there is more than {HEAVIEST} labels in it")));
-            }
+            self.room.take(one.weight())?;
             kept.push(one);
         }
         Ok(kept)

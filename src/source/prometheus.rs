@@ -1,22 +1,20 @@
 //! One Prometheus, or what has its API v1: Thanos, Mimir, vmalert, `VictoriaMetrics`.
 //!
-//! `/api/v1/alerts` takes no parameters, so everything comes and the filters are applied here, alert by alert.
+//! Its rules have their alerts, and say whether they could be evaluated: an alert that a rule in error does not list may
+//! fire. Nothing is filtered there, so everything comes and the filters are applied here, alert by alert.
 
-use std::collections::BTreeSet;
-use std::fmt;
-use std::sync::Arc;
+mod answer;
 
 use jiff::Timestamp;
 use serde::Deserialize;
-use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, Visitor};
+use url::Url;
 
-use super::list::{Each, annotations};
-use super::request::{Answered, Requests};
+use self::answer::{List, Reader};
+use super::request::{Answered, RequestError, Requests, shown};
 use super::{Asked, Heard};
-use crate::core::alert::{Alert, Labels};
-use crate::core::matcher::Matcher;
-use crate::core::null::null_is_default;
-use crate::core::source::{Answer, Failure, FailureReason, cluster_of_canary};
+use crate::core::source::{Answer, Failure, FailureReason};
+
+pub(crate) use answer::parse;
 
 pub(super) async fn fetch(requests: &Requests<'_>, asked: &Asked<'_>) -> Result<Heard, Failure> {
     let mut heard = Heard::default();
@@ -30,35 +28,20 @@ pub(super) async fn fetch(requests: &Requests<'_>, asked: &Asked<'_>) -> Result<
         Ok(_) => {} // it does not say
         // Only Prometheus itself surely has it. Others say 404, 400 (VictoriaMetrics), or show their front page; whether
         // they are what they are said to be, the list of alerts tells.
-        Err(error) if error.status.is_some_and(|status| status.is_client_error() && status != 429) => {}
-        Err(error) if error.failure.reason == FailureReason::Parse => {}
+        Err(error) if is_not_served(&error) => {}
         Err(error) => return Err(error.into()),
     }
-    let url = requests.url("api/v1/alerts");
-    let Answered { value: list, by, .. } = requests.get_by(&url, ListSeed::new(asked)).await?;
-    let by = by.unwrap_or_else(|| url.to_string());
-    if list.status.as_deref() != Some("success") {
-        let status = list.status.unwrap_or_else(|| "none".into());
-        let text = list.error.map(|text| format!(": {}", requests.redacted(&text))).unwrap_or_default();
-        return Err(Failure {
-            reason: FailureReason::Parse,
-            is_misconfigured: false,
-            what: format!("{by} answered with the status {status:?}{text}"),
-            hints: vec![format!("curl -v {url}")],
-        });
-    }
-    let Some(alerts) = list.alerts else {
-        return Err(Failure {
-            reason: FailureReason::Parse,
-            is_misconfigured: true,
-            what: format!("{by} answered without a list of alerts"),
-            hints: vec!["is this the URL of a Prometheus, or of what has its API v1?".into()],
-        });
-    };
-    answer.alerts = alerts;
+    let (url, list) = list(requests, asked).await?;
+    answer.unevaluated = list
+        .unevaluated
+        .map(|rules| rules.into_iter().map(|(name, why)| (name, requests.redacted(&why))).collect());
+    answer.alerts = list.alerts;
     answer.warnings = list.warnings.iter().map(|text| requests.redacted(text)).collect();
     if list.has_unknown_state {
         answer.warnings.push("alerts in a state that is neither firing nor pending".into());
+    }
+    if list.has_more {
+        answer.warnings.push("it gave only a part of its rules".into());
     }
     answer.canary = asked.canary.map(|_| list.has_canary);
     answer.clusters = list.clusters;
@@ -69,16 +52,52 @@ pub(super) async fn fetch(requests: &Requests<'_>, asked: &Asked<'_>) -> Result<
     Ok(heard)
 }
 
-/// The alerts of an answer that is here already.
-pub(crate) fn parse(answer: &[u8]) -> Result<Vec<Alert>, serde_json::Error> {
-    let seed = ListSeed {
-        filters: Arc::default(),
-        canary: Some("Watchdog".into()),
-        cluster_label: "cluster".into(),
-        keep_annotations: true,
-    };
-    let list = seed.deserialize(&mut serde_json::Deserializer::from_reader(answer))?;
-    Ok(list.alerts.unwrap_or_default())
+/// The rules with their alerts in one answer, so that both are of the same moment. Who does not serve that, because of its age
+/// or of a proxy in between, is asked for the alerts alone.
+async fn list(requests: &Requests<'_>, asked: &Asked<'_>) -> Result<(Url, List), Failure> {
+    let mut url = requests.url("api/v1/rules");
+    url.set_query(Some("type=alert"));
+    match requests.get_by(&url, Reader::new(asked)).await {
+        Ok(answered) if answered.value.unevaluated.is_some() || !answered.value.is_success() => {
+            return checked(requests, url, answered);
+        }
+        Ok(_) => {}
+        Err(error) if is_not_served(&error) => {}
+        Err(error) => return Err(error.into()),
+    }
+    let url = requests.url("api/v1/alerts");
+    let answered = requests.get_by(&url, Reader::new(asked)).await?;
+    checked(requests, url, answered)
+}
+
+fn checked(requests: &Requests<'_>, url: Url, answered: Answered<List>) -> Result<(Url, List), Failure> {
+    let Answered { value: list, by, .. } = answered;
+    let by = by.unwrap_or_else(|| shown(&url));
+    if !list.is_success() {
+        let status = list.status.unwrap_or_else(|| "none".into());
+        let text = list.error.map(|text| format!(": {}", requests.redacted(&text))).unwrap_or_default();
+        return Err(Failure {
+            reason: FailureReason::Parse,
+            is_misconfigured: false,
+            what: format!("{by} answered with the status {status:?}{text}"),
+            hints: vec![format!("curl -v {}", shown(&url))],
+        });
+    }
+    if !list.has_alerts {
+        return Err(Failure {
+            reason: FailureReason::Parse,
+            is_misconfigured: true,
+            what: format!("{by} answered without a list of alerts"),
+            hints: vec!["is this the URL of a Prometheus, or of what has its API v1?".into()],
+        });
+    }
+    Ok((url, list))
+}
+
+/// It is not there, or not for us, or something else is there.
+fn is_not_served(error: &RequestError) -> bool {
+    error.status.is_some_and(|status| status.is_client_error() && status != 429)
+        || error.failure.reason == FailureReason::Parse
 }
 
 #[derive(Deserialize)]
@@ -90,148 +109,4 @@ struct RuntimeInfo {
 #[serde(rename_all = "camelCase")]
 struct StartTime {
     start_time: Option<Timestamp>,
-}
-
-/// Every field but the labels may be missing; others than Prometheus have more of them.
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct RawAlert {
-    #[serde(deserialize_with = "null_is_default")]
-    labels: Labels,
-    annotations: Option<Labels>,
-    state: Option<String>,
-    active_at: Option<String>,
-}
-
-/// The envelope, and of its alerts those that pass.
-#[derive(Default)]
-struct List {
-    status: Option<String>,
-    error: Option<String>,
-    warnings: Vec<String>,
-    infos: Vec<String>,
-    alerts: Option<Vec<Alert>>,
-    has_canary: bool,
-    /// Of the canary.
-    clusters: BTreeSet<String>,
-    has_unknown_state: bool,
-}
-
-#[derive(Clone)]
-struct ListSeed {
-    filters: Arc<[Matcher]>,
-    canary: Option<Arc<str>>,
-    cluster_label: Arc<str>,
-    keep_annotations: bool,
-}
-
-impl ListSeed {
-    fn new(asked: &Asked<'_>) -> Self {
-        Self {
-            filters: asked.filters.into(),
-            canary: asked.canary.map(Into::into),
-            cluster_label: asked.cluster_label.into(),
-            keep_annotations: asked.keep_annotations,
-        }
-    }
-
-    fn take(&self, raw: RawAlert, list: &mut List) -> Option<Alert> {
-        let pending = match raw.state.as_deref() {
-            Some("firing") | None => false,
-            Some("pending") => true,
-            Some("inactive") => return None,
-            Some(_) => {
-                // It may be one that fires: what it is not must not be concluded.
-                list.has_unknown_state = true;
-                return None;
-            }
-        };
-        let canary = self.canary.as_ref().filter(|_| !pending);
-        if let Some(cluster) =
-            canary.and_then(|name| cluster_of_canary(&raw.labels, name, &self.cluster_label))
-        {
-            list.has_canary = true;
-            list.clusters.insert(cluster.to_owned());
-        }
-        let mut alert = Alert { labels: raw.labels, pending, ..Alert::default() };
-        if !self.filters.iter().all(|filter| filter.matches(&alert)) {
-            return None;
-        }
-        alert.annotations = annotations(raw.annotations.unwrap_or_default(), self.keep_annotations);
-        // The start of pending, not of firing: the API has no other.
-        alert.starts_at = raw.active_at.and_then(|text| text.parse().ok());
-        Some(alert)
-    }
-}
-
-impl<'de> DeserializeSeed<'de> for ListSeed {
-    type Value = List;
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<List, D::Error> {
-        deserializer.deserialize_map(self)
-    }
-}
-
-impl<'de> Visitor<'de> for ListSeed {
-    type Value = List;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an answer of Prometheus' API")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut fields: A) -> Result<List, A::Error> {
-        let mut list = List::default();
-        while let Some(field) = fields.next_key::<String>()? {
-            match field.as_str() {
-                "status" => list.status = fields.next_value()?,
-                "error" => list.error = fields.next_value()?,
-                "warnings" => list.warnings = fields.next_value_seed(Each::new(Some::<String>))?,
-                "infos" => list.infos = fields.next_value_seed(Each::new(Some::<String>))?,
-                "data" => fields.next_value_seed(Data { seed: &self, list: &mut list })?,
-                _ => {
-                    fields.next_value::<IgnoredAny>()?;
-                }
-            }
-        }
-        Ok(list)
-    }
-}
-
-/// The field `data`, whose field `alerts` is the list.
-struct Data<'s> {
-    seed: &'s ListSeed,
-    list: &'s mut List,
-}
-
-impl<'de> DeserializeSeed<'de> for Data<'_> {
-    type Value = ();
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
-        deserializer.deserialize_any(self)
-    }
-}
-
-impl<'de> Visitor<'de> for Data<'_> {
-    type Value = ();
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an object with alerts")
-    }
-
-    fn visit_unit<E>(self) -> Result<(), E> {
-        Ok(())
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut fields: A) -> Result<(), A::Error> {
-        while let Some(field) = fields.next_key::<String>()? {
-            if field == "alerts" {
-                let each = Each::new(|raw: RawAlert| self.seed.take(raw, self.list));
-                let alerts = fields.next_value_seed(each)?;
-                self.list.alerts = Some(alerts);
-            } else {
-                fields.next_value::<IgnoredAny>()?;
-            }
-        }
-        Ok(())
-    }
 }

@@ -275,6 +275,7 @@ fn what_is_no_list_of_alerts() {
         let what = failure.what.replace(&prometheus.url(), "http://prometheus");
         (failure.reason, failure.is_misconfigured, what)
     };
+    prometheus.hide_rules(404);
     let on = || prometheus.faults().on("GET", "/api/v1/alerts");
     let json = "application/json";
     let asked = "http://prometheus/api/v1/alerts";

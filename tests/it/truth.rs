@@ -8,5 +8,6 @@ mod documents;
 mod kubeconfigs;
 mod logs;
 mod rounds;
+mod rules;
 mod sources;
 mod status;

@@ -1,5 +1,6 @@
 //! The alert sources: do they answer, can their silence be believed, and do their alerts speak of nodes here.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use futures::future::join3;
@@ -118,6 +119,12 @@ fn member_line(member: &Member) -> Line {
     }
     if let Some(warning) = answer.warnings.first() {
         return Line::warning(name, format!("{alerts}, and something is missing: {warning}"));
+    }
+    if let Some((rule, why)) = answer.unevaluated.iter().flatten().next() {
+        let rules = answer.unevaluated.as_ref().map_or(0, BTreeMap::len);
+        let line =
+            Line::warning(name, format!("{alerts}; {} not evaluated: {rule}: {why}", count(rules, "rule")));
+        return line.hint("sync clears no condition of their names until they are");
     }
     let up = match answer.started {
         Some(started) => format!(", up for {}", human_duration(Timestamp::now().duration_since(started))),

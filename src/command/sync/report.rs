@@ -10,7 +10,7 @@ use super::write::{NodeResult, Outcome};
 use crate::cli::DryRun;
 use crate::command::render;
 use crate::core::condition::{Change, ChangeKind, SourceState};
-use crate::core::round::Round;
+use crate::core::round::{Notice, Round};
 use crate::core::selection::Counts;
 use crate::core::source::{JudgedMember, Trust, Verdict};
 use crate::error::{Error, Exit, Result};
@@ -120,7 +120,8 @@ impl Report {
         match self.round.state {
             SourceState::Full => {}
             SourceState::Partial if self.round.is_complete() => {
-                summary.push_str("; PARTIAL: conditions of unmatched and ambiguous alerts are not cleared");
+                let of: Vec<&str> = self.round.notices.iter().filter_map(held_for).collect();
+                summary.extend(["; PARTIAL: conditions of ", &of.join(" and "), " are not cleared"]);
             }
             SourceState::Partial => summary.push_str("; source PARTIAL: nothing is cleared"),
             SourceState::Down => summary.push_str("; source DOWN: nothing is added or cleared"),
@@ -148,6 +149,16 @@ impl Report {
                 .collect(),
             failures: self.failures().map(|(node, error)| (node, error.to_string())).collect(),
         }
+    }
+}
+
+/// What keeps conditions as they are though all sources were heard.
+fn held_for(notice: &Notice) -> Option<&'static str> {
+    match notice {
+        Notice::NothingMatches { held: 1.. } => Some("unmatched alerts"),
+        Notice::Ambiguous => Some("ambiguous alerts"),
+        Notice::Unevaluated { .. } => Some("rules that were not evaluated"),
+        _ => None,
     }
 }
 
@@ -225,6 +236,8 @@ struct MemberEntry<'r> {
     reason: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     detail: Option<&'r str>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    unevaluated_rules: Vec<&'r str>,
 }
 
 fn member_entry(member: &JudgedMember) -> MemberEntry<'_> {
@@ -235,7 +248,15 @@ fn member_entry(member: &JudgedMember) -> MemberEntry<'_> {
         Verdict::Failed(failure) => ("failed", Some(failure.reason.name()), Some(failure.what.as_str())),
     };
     let started = member.started.and_then(|time| Timestamp::from_second(time.as_second()).ok());
-    MemberEntry { name: &member.name, verdict, alerts: member.alerts, started, reason, detail }
+    MemberEntry {
+        name: &member.name,
+        verdict,
+        alerts: member.alerts,
+        started,
+        reason,
+        detail,
+        unevaluated_rules: member.unevaluated.iter().flatten().map(|(rule, _)| rule.as_str()).collect(),
+    }
 }
 
 #[derive(Serialize)]

@@ -10,7 +10,7 @@ use crate::core::condition::SourceState;
 use crate::core::round::Notice;
 use crate::core::source::{JudgedMember, Trust, Verdict};
 use crate::error::{Error, Exit};
-use crate::settings::{SourceSettings, SyncSettings};
+use crate::settings::{SourceApi, SourceSettings, SyncSettings};
 use crate::ui::Ui;
 
 /// How many held conditions are named.
@@ -83,9 +83,35 @@ pub(super) fn say_sources(trust: &Trust, source: &SourceSettings, ui: &Ui) {
     for hint in hints {
         ui.note(&format!("hint: {hint}"));
     }
+    say_rules(trust, source, ui);
     if trust.has_unasked_members {
         ui.warning("a source has members that are not asked: alerts that only they know are missing");
         ui.note("hint: name each of them, or all by --alertmanager svc://NAMESPACE/SERVICE");
+    }
+}
+
+/// Rules whose alerts may fire unseen.
+fn say_rules(trust: &Trust, source: &SourceSettings, ui: &Ui) {
+    let unevaluated = trust.unevaluated();
+    for (rule, (member, why)) in unevaluated.iter().take(EXAMPLES) {
+        ui.warning(&format!(
+            "{} did not evaluate the rule {rule}, so conditions of this name are not cleared: {why}",
+            member.name
+        ));
+    }
+    if unevaluated.len() > EXAMPLES {
+        ui.note(&format!("  and {} more", render::count(unevaluated.len() - EXAMPLES, "rule")));
+    }
+    for (group, members) in source.groups.iter().zip(&trust.groups) {
+        let is_silent =
+            |member: &&JudgedMember| member.verdict == Verdict::Ok && member.unevaluated.is_none();
+        for JudgedMember { name, .. } in members.iter().filter(is_silent) {
+            if group.api == SourceApi::Prometheus {
+                ui.note(&format!(
+                    "note: {name} does not say which rules it could evaluate: an alert of a failed one counts as ended"
+                ));
+            }
+        }
     }
 }
 
@@ -114,7 +140,10 @@ pub(super) fn say_held(report: &Report, settings: &SyncSettings, ui: &Ui) {
                     render::count(count, "condition"),
                 ));
             }
-            Notice::NothingMatches { .. } | Notice::MixedClusters | Notice::Ambiguous => {}
+            Notice::NothingMatches { .. }
+            | Notice::MixedClusters
+            | Notice::Unevaluated { .. }
+            | Notice::Ambiguous => {}
         }
     }
     if report.held.is_empty() {

@@ -154,9 +154,9 @@ fn t15_d8_after_a_redirect_the_host_that_answered_is_named() {
     let prometheus = Prometheus::start_blocking();
     let failed = answering("/elsewhere", |fault| fault.body(JSON, r#"{"status":"error","error":"no"}"#));
     let to = format!("{}/elsewhere", failed.url());
-    prometheus.faults().on("GET", "/api/v1/alerts").status(307).header(LOCATION, &to);
+    prometheus.faults().on("GET", "/api/v1/rules").status(307).header(LOCATION, &to);
     world.sync(&["--prometheus", &prometheus.url()]).exits(11).says(&format!(
-        r#"error: {to} (redirected from {}/api/v1/alerts) answered with the status "error": no"#,
+        r#"error: {to} (redirected from {}/api/v1/rules) answered with the status "error": no"#,
         prometheus.url()
     ));
 }

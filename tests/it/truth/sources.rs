@@ -32,9 +32,9 @@ fn t15_d8_what_is_null_is_not_there() {
 }
 
 /// The most memory that a round takes, in MiB.
-fn peak(world: &World) -> u64 {
+pub(super) fn peak(world: &World, more: &[&str]) -> u64 {
     let mut child =
-        world.sync_command(&[]).stderr(Stdio::null()).stdout(Stdio::null()).spawn().expect("a run");
+        world.sync_command(more).stderr(Stdio::null()).stdout(Stdio::null()).spawn().expect("a run");
     let mut most = 0;
     while child.try_wait().expect("a child").is_none() {
         let status = std::fs::read_to_string(format!("/proc/{}/status", child.id())).unwrap_or_default();
@@ -70,7 +70,7 @@ fn t15_d12_no_answer_takes_more_memory_than_there_is() {
         ),
     ] {
         let answered = world.alertmanager().faults().on("GET", "/api/v2/alerts").times(1).body(JSON, body);
-        let most = peak(&world);
+        let most = peak(&world, &[]);
         assert_eq!(answered.hits(), 1, "{what}");
         assert!(most < 256, "{what}: {most} MiB");
     }

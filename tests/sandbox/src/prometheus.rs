@@ -1,5 +1,6 @@
 //! A Prometheus, as far as alerts go, or one of those that have its API (v1): what they say is set, not evaluated.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use http::header::WWW_AUTHENTICATE;
@@ -26,6 +27,10 @@ struct State {
     /// `None`: runtimeinfo is not served, and the answer has this status.
     started: Result<Timestamp, u16>,
     alerts: Vec<Value>,
+    /// Rules by the names of their alerts: why they cannot be evaluated, as Prometheus says it.
+    failing: BTreeMap<String, (String, Value)>,
+    /// `Some`: rules are not served, and the answer has this status.
+    hidden_rules: Option<u16>,
     /// Fields of the envelope beside `status` and `data`.
     more: Value,
 }
@@ -39,6 +44,8 @@ impl Prometheus {
                 auth: None,
                 started: Ok(Timestamp::now() - SignedDuration::from_hours(1)),
                 alerts: Vec::new(),
+                failing: BTreeMap::new(),
+                hidden_rules: None,
                 more: json!({}),
             }),
         });
@@ -83,6 +90,17 @@ impl Prometheus {
         self.state().alerts = alerts;
     }
 
+    /// From now on the rule of these alerts cannot be evaluated; what it lists stays, as in Prometheus, unless it is taken away.
+    /// The labels are the rule's own.
+    pub fn fail_rule(&self, alertname: &str, error: &str, labels: &[(&str, &str)]) {
+        self.state().failing.insert(alertname.to_owned(), (error.to_owned(), map(labels)));
+    }
+
+    /// Others, and Prometheus before 2.3, have no such list.
+    pub fn hide_rules(&self, status: u16) {
+        self.state().hidden_rules = Some(status);
+    }
+
     /// Fields of the answer beside `status` and `data`, such as `{"warnings": […]}`.
     pub fn set_more(&self, fields: Value) {
         self.state().more = fields;
@@ -90,9 +108,6 @@ impl Prometheus {
 
     /// An alert that fires since a minute ago.
     pub fn fire(&self, labels: &[(&str, &str)], annotations: &[(&str, &str)]) {
-        let map = |pairs: &[(&str, &str)]| -> Value {
-            pairs.iter().map(|(name, value)| ((*name).to_owned(), Value::from(*value))).collect()
-        };
         self.state().alerts.push(json!({
             "labels": map(labels), "annotations": map(annotations), "state": "firing",
             "activeAt": Timestamp::now() - SignedDuration::from_mins(1), "value": "1e+00",
@@ -114,6 +129,41 @@ impl Prometheus {
     }
 }
 
+fn map(pairs: &[(&str, &str)]) -> Value {
+    pairs.iter().map(|(name, value)| ((*name).to_owned(), Value::from(*value))).collect()
+}
+
+impl State {
+    fn reply(&self, data: &Value) -> Reply {
+        let mut answer = json!({"status": "success", "data": data});
+        for (name, value) in self.more.as_object().into_iter().flatten() {
+            answer[name] = value.clone();
+        }
+        Reply::json(200, &answer)
+    }
+
+    /// A rule for each name of an alert, in the order and with the fields of Prometheus 2.42.
+    fn rules(&self) -> Vec<Value> {
+        let mut by_name: BTreeMap<&str, Vec<&Value>> =
+            self.failing.keys().map(|name| (name.as_str(), Vec::new())).collect();
+        for alert in &self.alerts {
+            by_name.entry(alert["labels"]["alertname"].as_str().unwrap_or_default()).or_default().push(alert);
+        }
+        let rule = |(name, alerts): (&str, Vec<&Value>)| {
+            let (health, (error, labels)) = match self.failing.get(name) {
+                Some(failed) => ("err", failed.clone()),
+                None => ("ok", (String::new(), json!({}))),
+            };
+            json!({
+                "state": "firing", "name": name, "query": "x", "duration": 0, "labels": labels, "annotations": {},
+                "alerts": alerts, "health": health, "lastError": error, "evaluationTime": 0.1,
+                "lastEvaluation": Timestamp::now(), "type": "alerting",
+            })
+        };
+        by_name.into_iter().map(rule).collect()
+    }
+}
+
 impl Double for Prom {
     fn answer(&self, request: &Request) -> Reply {
         let state = &*lock(&self.state);
@@ -122,13 +172,11 @@ impl Double for Prom {
             return Reply::text(401, "Unauthorized\n").with(WWW_AUTHENTICATE, auth.challenge);
         }
         match (request.method.as_str(), request.path.strip_prefix(state.prefix.as_str())) {
-            ("GET", Some("/api/v1/alerts")) => {
-                let mut answer = json!({"status": "success", "data": {"alerts": state.alerts}});
-                for (name, value) in state.more.as_object().into_iter().flatten() {
-                    answer[name] = value.clone();
-                }
-                Reply::json(200, &answer)
-            }
+            ("GET", Some("/api/v1/alerts")) => state.reply(&json!({"alerts": state.alerts})),
+            ("GET", Some("/api/v1/rules")) => match state.hidden_rules {
+                None => state.reply(&json!({"groups": [{"name": "g", "rules": state.rules()}]})),
+                Some(status) => Reply::text(status, "no such resource\n"),
+            },
             ("GET", Some("/api/v1/status/runtimeinfo")) => match state.started {
                 Ok(started) => {
                     let data = json!({"startTime": started, "CWD": "/", "storageRetention": "15d"});
