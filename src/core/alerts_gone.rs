@@ -148,7 +148,7 @@ fn why_not(trust: &Trust) -> String {
             warming.until.strftime("%H:%M:%SZ")
         )),
         Verdict::Warned(warnings) => Some(format!(
-            "{} says that its list is not complete: {}",
+            "the list of {} is not complete: {}",
             member.name,
             warnings.first().map_or("", String::as_str)
         )),

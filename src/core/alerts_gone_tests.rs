@@ -98,7 +98,7 @@ fn an_empty_list_is_believed_as_sync_believes_it() {
         (vec![Err(failed())], "cannot reach am"),
         (vec![Err(failed()), Ok(warming())], "cannot reach am"),
         (vec![Ok(warming())], "am started 40s ago; its silence is believed from 00:00:00Z (--warmup)"),
-        (vec![Ok(warned)], "am says that its list is not complete: no store"),
+        (vec![Ok(warned)], "the list of am is not complete: no store"),
         (vec![], "none of the source's endpoints is ready"),
     ] {
         assert_eq!(untrusted(&gone().look(group(answers), &nodes())), why);

@@ -9,7 +9,7 @@ mod check;
 mod evaluate;
 mod index;
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
@@ -47,6 +47,13 @@ impl Expression {
     /// Whether an alert is decided by a few look-ups. Otherwise it is evaluated for every node.
     pub fn is_indexed(&self) -> bool {
         self.0.questions.is_some()
+    }
+
+    /// The labels that it asks for by their names.
+    pub fn labels(&self) -> BTreeSet<String> {
+        let mut labels = BTreeSet::new();
+        check::labels(&self.0.root, &mut labels);
+        labels
     }
 
     /// Whether it mentions a label of this name.

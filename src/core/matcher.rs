@@ -87,6 +87,18 @@ impl Matcher {
         !self.operator.starts_with('!')
     }
 
+    /// What looks like a mistake, and how it is written instead. Quotes of a shell go, and those within others stay.
+    pub fn doubt(&self) -> Option<String> {
+        let meant = self.value.strip_prefix('\'')?.strip_suffix('\'')?;
+        let right = Self { value: meant.to_owned(), ..self.clone() };
+        Some(format!("--filter {self}: the single quotes are part of the value; without them it is {right}"))
+    }
+
+    /// Whether alerts without this label may satisfy it.
+    pub fn takes_absent(&self) -> bool {
+        self.matches(&Alert::default())
+    }
+
     /// Whether the alert satisfies it. A label that is absent is the empty string, as in Alertmanager.
     pub fn matches(&self, alert: &Alert) -> bool {
         let value = alert.labels.get(&self.name).unwrap_or_default();

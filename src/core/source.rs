@@ -48,6 +48,8 @@ pub struct Answer {
     /// Alert names of rules that it could not evaluate, and why: what it does not list of them may fire nevertheless. `None`
     /// if it does not say.
     pub unevaluated: Option<BTreeMap<String, String>>,
+    /// What a person should know of it, and what does not lessen how far it is believed.
+    pub notes: Vec<String>,
 }
 
 impl Answer {
@@ -168,6 +170,8 @@ pub struct JudgedMember {
     pub started: Option<Timestamp>,
     /// See [`Answer`].
     pub unevaluated: Option<BTreeMap<String, String>>,
+    /// See [`Answer`].
+    pub notes: Vec<String>,
 }
 
 /// How far the sources can be trusted together.
@@ -273,24 +277,21 @@ fn judge(member: Member, required: Option<&str>, own: Option<&str>) -> (JudgedMe
         }
         _ => Ok(answer),
     });
-    match answer {
-        Err(failure) => {
-            let verdict = Verdict::Failed(failure);
-            let judged =
-                JudgedMember { name, verdict, took, alerts: 0, pending: 0, started: None, unevaluated: None };
-            (judged, Vec::new())
-        }
-        Ok(Answer { alerts, warming, warnings, started, unevaluated, .. }) => {
-            let verdict = match warming {
+    let (verdict, Answer { alerts, started, unevaluated, notes, .. }) = match answer {
+        Err(failure) => (Verdict::Failed(failure), Answer::default()),
+        Ok(mut answer) => {
+            let warnings = std::mem::take(&mut answer.warnings);
+            let verdict = match answer.warming {
                 _ if !warnings.is_empty() => Verdict::Warned(warnings),
                 Some(warming) => Verdict::Warming(warming),
                 None => Verdict::Ok,
             };
-            let pending = alerts.iter().filter(|alert| alert.pending).count();
-            let count = alerts.len();
-            (JudgedMember { name, verdict, took, alerts: count, pending, started, unevaluated }, alerts)
+            (verdict, answer)
         }
-    }
+    };
+    let pending = alerts.iter().filter(|alert| alert.pending).count();
+    let count = alerts.len();
+    (JudgedMember { name, verdict, took, alerts: count, pending, started, unevaluated, notes }, alerts)
 }
 
 fn canary_missing(member: &str, canary: &str, others: &BTreeSet<String>) -> Failure {

@@ -25,6 +25,7 @@ fn one_round() -> Metrics {
         pending: alerts / 7,
         started: Some(Timestamp::UNIX_EPOCH + jiff::SignedDuration::from_secs(1_500_000_000)),
         unevaluated: None,
+        notes: Vec::new(),
     };
     let failure = Failure {
         reason: FailureReason::ReceiverMissing,

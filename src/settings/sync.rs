@@ -1,6 +1,6 @@
 //! What `sync` is to do, validated.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -30,6 +30,8 @@ pub struct SourceSettings {
     pub timeout: Duration,
     /// Whether an expression wants to see all annotations; otherwise only those with a text are kept.
     pub keep_annotations: bool,
+    /// Labels that an expression asks for.
+    pub expression_labels: BTreeSet<String>,
     pub cluster_label: String,
     pub http_config: Option<PathBuf>,
     pub via: Via,
@@ -235,6 +237,7 @@ impl SourceSettings {
             warmup: args.warmup,
             timeout: Duration::from_secs(30),
             keep_annotations: matching.match_expr.is_some(),
+            expression_labels: expression(matching)?.map(|one| one.labels()).unwrap_or_default(),
             cluster_label: matching.cluster_label.clone(),
             http_config: args.http_config.clone(),
             via: args.via,

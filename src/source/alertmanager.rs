@@ -7,6 +7,7 @@ use serde::Deserialize;
 use serde::de::{DeserializeSeed, IgnoredAny};
 
 use super::list::{Each, annotations};
+use super::own_config;
 use super::request::{Answered, Requests, shown};
 use super::{Asked, Heard};
 use crate::core::alert::{Alert, Labels};
@@ -25,9 +26,12 @@ pub(super) async fn fetch(
 ) -> Result<Heard, Failure> {
     let mut heard = Heard::default();
     let mut answer = Answer::default();
+    let mut routed = None;
     match requests.get::<Option<Status>>(&requests.url("api/v2/status")).await {
         Ok(Answered { value: status, at, .. }) => {
-            let Status { uptime, cluster } = status.unwrap_or_default();
+            let Status { uptime, cluster, config } = status.unwrap_or_default();
+            let config = config.and_then(|config| config.original);
+            routed = config.and_then(|text| own_config::routed(&text));
             heard.peers = cluster.and_then(|cluster| cluster.peers).map(|peers| peers.len());
             if let Some(uptime) = uptime {
                 super::warm_up(&mut answer, uptime, at, asked.warmup);
@@ -60,6 +64,11 @@ pub(super) async fn fetch(
         ),
         hints: vec!["is there a proxy or a cache in between that ignores what follows the '?'".to_owned()],
     })?;
+    if answer.alerts.is_empty() && routed.is_some_and(|routed| !routed.contains(receiver)) {
+        answer
+            .warnings
+            .push(format!("no route names the receiver {receiver:?}, so no alert ever reaches it"));
+    }
     heard.answer = answer;
     Ok(heard)
 }
@@ -157,6 +166,13 @@ fn quote_meta(text: &str) -> String {
 struct Status {
     uptime: Option<Timestamp>,
     cluster: Option<Cluster>,
+    config: Option<Config>,
+}
+
+/// As it is in force.
+#[derive(Deserialize)]
+struct Config {
+    original: Option<String>,
 }
 
 /// Without clustering there are no peers; with it, they include the one that answers.

@@ -4,6 +4,7 @@ mod alertmanager;
 mod connection;
 mod http_config;
 mod list;
+mod own_config;
 mod prometheus;
 mod raw;
 mod request;
@@ -90,6 +91,8 @@ struct Asked<'a> {
     cluster_label: &'a str,
     warmup: SignedDuration,
     keep_annotations: bool,
+    /// Labels that `--match-expr` asks for.
+    expression_labels: &'a BTreeSet<String>,
 }
 
 /// What a member said, beyond its alerts.
@@ -161,6 +164,7 @@ impl Sources {
             cluster_label: &self.settings.cluster_label,
             warmup: self.settings.warmup,
             keep_annotations: self.settings.keep_annotations,
+            expression_labels: &self.settings.expression_labels,
         };
         let groups = self.settings.groups.iter().enumerate();
         let fetched = groups.map(|(index, group)| self.fetch_group(index, group, &loaded, &asked));

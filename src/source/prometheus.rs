@@ -5,13 +5,16 @@
 
 mod answer;
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use jiff::Timestamp;
 use serde::Deserialize;
 use url::Url;
 
 use self::answer::{List, Reader};
 use super::request::{Answered, RequestError, Requests, shown};
-use super::{Asked, Heard};
+use super::{Asked, Heard, own_config};
+use crate::core::alert::Alert;
 use crate::core::source::{Answer, Failure, FailureReason};
 
 pub(crate) use answer::parse;
@@ -42,6 +45,9 @@ pub(super) async fn fetch(requests: &Requests<'_>, asked: &Asked<'_>) -> Result<
     }
     if list.has_more {
         answer.warnings.push("it gave only a part of its rules".into());
+    }
+    if !list.unseen.is_empty() {
+        explain_absence(requests, asked, &list.unseen, &mut answer).await;
     }
     answer.canary = asked.canary.map(|_| list.has_canary);
     answer.clusters = list.clusters;
@@ -94,6 +100,33 @@ fn checked(requests: &Requests<'_>, url: Url, answered: Answered<List>) -> Resul
     Ok((url, list))
 }
 
+/// Labels are asked for that none of its alerts and rules has. If they are those that it adds to what it sends to an Alertmanager,
+/// its API never has them. Who does not say which these are is no worse for it.
+async fn explain_absence(
+    requests: &Requests<'_>,
+    asked: &Asked<'_>,
+    unseen: &BTreeSet<String>,
+    answer: &mut Answer,
+) {
+    let config = requests.get::<Config>(&requests.url("api/v1/status/config")).await.ok();
+    let text = config.and_then(|config| config.value.data?.yaml);
+    let external: BTreeMap<_, _> =
+        text.and_then(|text| own_config::external_labels(&text)).unwrap_or_default();
+    let external = external.into_iter().filter(|(name, _)| unseen.contains(name));
+    let sent = Alert { labels: external.collect(), ..Alert::default() };
+    for (name, _) in sent.labels.iter() {
+        let what = format!("{name} is one of its external labels, which its API leaves out");
+        let of_name = asked.filters.iter().filter(|filter| filter.name == name && !filter.takes_absent());
+        // One that means another value means labels of its series.
+        for filter in of_name.filter(|filter| filter.matches(&sent)) {
+            answer.warnings.push(format!("{what}: --filter {filter} lets no alert through"));
+        }
+        if asked.expression_labels.contains(name) {
+            answer.notes.push(format!("{what}: --match-expr does not find it"));
+        }
+    }
+}
+
 /// It is not there, or not for us, or something else is there.
 fn is_not_served(error: &RequestError) -> bool {
     error.status.is_some_and(|status| status.is_client_error() && status != 429)
@@ -103,6 +136,16 @@ fn is_not_served(error: &RequestError) -> bool {
 #[derive(Deserialize)]
 struct RuntimeInfo {
     data: Option<StartTime>,
+}
+
+#[derive(Deserialize)]
+struct Config {
+    data: Option<ConfigText>,
+}
+
+#[derive(Deserialize)]
+struct ConfigText {
+    yaml: Option<String>,
 }
 
 #[derive(Deserialize)]

@@ -62,7 +62,7 @@ fn row_43_a_list_that_is_not_complete_clears_nothing() {
     sync()
         .exits(12)
         .prints("")
-        .says("says that its list is not complete; nothing is cleared: No StoreAPIs matched for this query");
+        .says("is not complete; nothing is cleared: No StoreAPIs matched for this query");
     assert_eq!(world.condition(&node, "X").unwrap()["status"], "True");
     thanos.fire(&labels(&world, "Y", &node), &[]);
     sync().exits(12).prints("node/w1 condition/AlertManager_Y True (added)");

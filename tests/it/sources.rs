@@ -49,6 +49,7 @@ impl Setup {
                 warmup: SignedDuration::from_mins(5),
                 timeout: Duration::from_secs(30),
                 keep_annotations: false,
+                expression_labels: std::collections::BTreeSet::new(),
                 cluster_label: "cluster".into(),
                 http_config: None,
                 via: sciuro::cli::Via::Auto,

@@ -11,3 +11,4 @@ mod rounds;
 mod rules;
 mod sources;
 mod status;
+mod unlisted;

@@ -12,6 +12,7 @@ use crate::command::clusters;
 use crate::command::reach::Reach;
 use crate::command::render::count;
 use crate::core::clusters::{Learning, Ours, Scope, ours};
+use crate::core::matcher::Matcher;
 use crate::core::memory::Memory;
 use crate::core::node::Node;
 use crate::core::report::human_duration;
@@ -50,8 +51,10 @@ pub(super) async fn check(settings: &CheckSettings, cluster: &Arc<Cluster>, ui: 
         filters: &source.filters,
         known: &known.clusters,
     };
-    let mut lines: Vec<Line> =
-        groups.iter().flat_map(|group| group_lines(group, source, scope.own())).collect();
+    let doubts =
+        source.filters.iter().filter_map(Matcher::doubt).map(|doubt| Line::warning("filters", doubt));
+    let mut lines: Vec<Line> = doubts.collect();
+    lines.extend(groups.iter().flat_map(|group| group_lines(group, source, scope.own())));
     if groups.iter().flat_map(|group| &group.members).all(|member| member.answer.is_err()) {
         lines.push(Line::warning(MATCHING, "no source answered"));
         return lines;
@@ -119,6 +122,9 @@ fn member_line(member: &Member) -> Line {
     }
     if let Some(warning) = answer.warnings.first() {
         return Line::warning(name, format!("{alerts}, and something is missing: {warning}"));
+    }
+    if let Some(note) = answer.notes.first() {
+        return Line::warning(name, format!("{alerts}; {note}"));
     }
     if let Some((rule, why)) = answer.unevaluated.iter().flatten().next() {
         let rules = answer.unevaluated.as_ref().map_or(0, BTreeMap::len);

@@ -12,6 +12,7 @@ use crate::command::render::count;
 use crate::core::alert::Alert;
 use crate::core::alerts_gone::AlertsGone;
 use crate::core::clusters::Scope;
+use crate::core::matcher::Matcher;
 use crate::core::memory::Memory;
 use crate::core::node::Node;
 use crate::core::remediation::Reason;
@@ -65,6 +66,7 @@ impl<'a> Alerts<'a> {
     /// What will be asked of them, and whether that can succeed as things are.
     pub(super) async fn plan(&self, node: &RemediatedNode, reasons: &[Reason]) -> AlertsPlan {
         let mut plan = AlertsPlan::default();
+        plan.warnings.extend(self.source.filters.iter().filter_map(Matcher::doubt));
         if self.settings.verify.alerts {
             plan.verified_at = self.sources.names();
             if let Some(mut gone) = self.gone(&node.name, reasons).await {

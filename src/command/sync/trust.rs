@@ -7,6 +7,7 @@ use jiff::SignedDuration;
 use super::report::Report;
 use crate::command::render;
 use crate::core::condition::SourceState;
+use crate::core::matcher::Matcher;
 use crate::core::round::Notice;
 use crate::core::source::{JudgedMember, Trust, Verdict};
 use crate::error::{Error, Exit};
@@ -48,11 +49,17 @@ pub(super) fn say_clock(ahead: Option<SignedDuration>, ui: &Ui) {
 
 /// What is wrong with each member, once, and what follows.
 pub(super) fn say_sources(trust: &Trust, source: &SourceSettings, ui: &Ui) {
+    for doubt in source.filters.iter().filter_map(Matcher::doubt) {
+        ui.warning(&doubt);
+    }
     let mut hints = BTreeSet::new();
     let is_alone_down = trust.state == SourceState::Down && trust.failures().count() == 1;
     for group in &trust.groups {
         let is_full = group.iter().any(|member| member.verdict == Verdict::Ok);
-        for JudgedMember { name, verdict, started, .. } in group {
+        for JudgedMember { name, verdict, started, notes, .. } in group {
+            for note in notes {
+                ui.warning(&format!("{name}: {note}"));
+            }
             match verdict {
                 Verdict::Ok if started.is_none() && !source.warmup.is_zero() => {
                     ui.note(&format!(
@@ -67,7 +74,7 @@ pub(super) fn say_sources(trust: &Trust, source: &SourceSettings, ui: &Ui) {
                 Verdict::Warned(warnings) => {
                     let first = warnings.first().map_or("", String::as_str);
                     let effect = if is_full { "another replica is complete" } else { "nothing is cleared" };
-                    ui.warning(&format!("{name} says that its list is not complete; {effect}: {first}"));
+                    ui.warning(&format!("the list of {name} is not complete; {effect}: {first}"));
                 }
                 // It is the error that the run ends with.
                 Verdict::Failed(_) if is_alone_down => {}

@@ -5,7 +5,7 @@
 //! boolean; so one evaluation costs at most the length of the expression times the number of labels. `map` and `filter`
 //! would also depend on the order of a hash map. Left out, too, are the parts of the interpreter that can panic.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use cel::IdedExpr;
 use cel::common::ast::{ComprehensionExpr, EntryExpr, Expr, LiteralValue, operators};
@@ -65,6 +65,32 @@ pub(super) fn mentions(part: &IdedExpr, label: &str) -> bool {
         _ => false,
     };
     named || children(part).into_iter().any(|child| mentions(child, label))
+}
+
+/// The labels that are read by their names: `labels.node`, `has(labels.node)`, `labels["node"]`, `"node" in labels`.
+pub(super) fn labels(part: &IdedExpr, found: &mut BTreeSet<String>) {
+    let is_labels = |part: &IdedExpr| matches!(&part.expr, Expr::Ident(name) if name == MAPS[0]);
+    match &part.expr {
+        Expr::Select(select) if is_labels(&select.operand) => {
+            found.insert(select.field.clone());
+        }
+        Expr::Call(call) => {
+            let sides = match (call.func_name.as_str(), &call.args[..]) {
+                (operators::INDEX, [map, key]) | (operators::IN, [key, map]) => Some((map, key)),
+                _ => None,
+            };
+            if let Some((map, key)) = sides
+                && is_labels(map)
+                && let Expr::Literal(LiteralValue::String(name)) = &key.expr
+            {
+                found.insert(name.inner().to_owned());
+            }
+        }
+        _ => {}
+    }
+    for child in children(part) {
+        labels(child, found);
+    }
 }
 
 /// The parts directly below.

@@ -32,11 +32,17 @@ pub(super) struct List {
     /// Of the canary.
     pub(super) clusters: BTreeSet<String>,
     pub(super) has_unknown_state: bool,
+    /// Labels that are asked for and that none of its alerts and rules has.
+    pub(super) unseen: BTreeSet<String>,
     /// There are more rules, on another page.
     pub(super) has_more: bool,
 }
 
 impl List {
+    fn see(&mut self, labels: &Labels) {
+        self.unseen.retain(|name| labels.get(name).is_none_or(str::is_empty));
+    }
+
     pub(super) fn is_success(&self) -> bool {
         self.status.as_deref() == Some("success")
     }
@@ -49,6 +55,7 @@ pub(crate) fn parse(answer: &[u8]) -> Result<Vec<Alert>, serde_json::Error> {
         canary: Some("Watchdog".into()),
         cluster_label: "cluster".into(),
         keep_annotations: true,
+        wanted: BTreeSet::new(),
     };
     Ok(reader.deserialize(&mut serde_json::Deserializer::from_reader(answer))?.alerts)
 }
@@ -60,11 +67,16 @@ pub(super) struct Reader {
     canary: Option<Arc<str>>,
     cluster_label: Arc<str>,
     keep_annotations: bool,
+    /// Labels without which an alert does not pass, or that an expression asks for.
+    wanted: BTreeSet<String>,
 }
 
 impl Reader {
     pub(super) fn new(asked: &Asked<'_>) -> Self {
+        let needed = asked.filters.iter().filter(|filter| !filter.takes_absent());
+        let wanted = needed.map(|filter| &filter.name).chain(asked.expression_labels);
         Self {
+            wanted: wanted.cloned().collect(),
             filters: asked.filters.into(),
             canary: asked.canary.map(Into::into),
             cluster_label: asked.cluster_label.into(),
@@ -73,6 +85,7 @@ impl Reader {
     }
 
     fn take(&self, raw: RawAlert, list: &mut List) -> Option<Alert> {
+        list.see(&raw.labels);
         let pending = match raw.state.as_deref() {
             Some("firing") | None => false,
             Some("pending") => true,
@@ -114,8 +127,8 @@ impl<'de> DeserializeSeed<'de> for Reader {
     type Value = List;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<List, D::Error> {
-        let mut reading =
-            Reading { reader: self, list: List::default(), rule: Rule::default(), room: Room::default() };
+        let list = List { unseen: self.wanted.clone(), ..List::default() };
+        let mut reading = Reading { reader: self, list, rule: Rule::default(), room: Room::default() };
         Object(&mut reading, Level::Answer).deserialize(deserializer)?;
         Ok(reading.list)
     }
@@ -227,6 +240,7 @@ impl Reading {
     fn end<E: serde::de::Error>(&mut self, level: Level) -> Result<(), E> {
         let Level::Rule = level else { return Ok(()) };
         let rule = std::mem::take(&mut self.rule);
+        self.list.see(&rule.labels);
         // What is asked for are alerts; who does not know the parameter lists all rules.
         if let Some(why) = rule.why_unevaluated().filter(|_| rule.kind != "recording")
             && self.reader.may_pass(&rule)

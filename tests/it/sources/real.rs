@@ -69,17 +69,9 @@ fn post(setup: &Setup, url: &str, body: &Value) {
 }
 
 pub(crate) fn alertmanager(directory: &Path, port: u16, cluster_port: u16, peer: u16) -> Server {
-    let config = directory.join("alertmanager.yaml");
-    std::fs::write(
-        &config,
-        "route:\n  receiver: default\n  routes: [{receiver: node-condition-k8s, matchers: ['notify=\"node-condition-k8s\"']}]\n\
-         receivers: [{name: default}, {name: node-condition-k8s}]\n",
-    )
-    .unwrap();
-    let arguments = [
-        format!("--config.file={}", config.display()),
-        format!("--storage.path={}", directory.join(port.to_string()).display()),
-        format!("--web.listen-address=127.0.0.1:{port}"),
+    let config = "route:\n  receiver: default\n  routes: [{receiver: node-condition-k8s, matchers: ['notify=\"node-condition-k8s\"']}]\n\
+                  receivers: [{name: default}, {name: node-condition-k8s}]\n";
+    let gossip = [
         format!("--cluster.listen-address=127.0.0.1:{cluster_port}"),
         format!("--cluster.advertise-address=127.0.0.1:{cluster_port}"),
         format!("--cluster.peer=127.0.0.1:{peer}"),
@@ -87,6 +79,23 @@ pub(crate) fn alertmanager(directory: &Path, port: u16, cluster_port: u16, peer:
         "--cluster.pushpull-interval=1s".into(),
         "--cluster.settle-timeout=1s".into(),
     ];
+    start_alertmanager(directory, config, port, &gossip)
+}
+
+/// Alone, with this configuration.
+pub(crate) fn alertmanager_of(directory: &Path, config: &str, port: u16) -> Server {
+    start_alertmanager(directory, config, port, &["--cluster.listen-address=".into()])
+}
+
+fn start_alertmanager(directory: &Path, config: &str, port: u16, more: &[String]) -> Server {
+    let file = directory.join("alertmanager.yaml");
+    std::fs::write(&file, config).unwrap();
+    let mut arguments = vec![
+        format!("--config.file={}", file.display()),
+        format!("--storage.path={}", directory.join(port.to_string()).display()),
+        format!("--web.listen-address=127.0.0.1:{port}"),
+    ];
+    arguments.extend_from_slice(more);
     start("alertmanager", &arguments, port)
 }
 

@@ -29,6 +29,8 @@ struct State {
     alerts: Vec<Value>,
     /// Rules by the names of their alerts: why they cannot be evaluated, as Prometheus says it.
     failing: BTreeMap<String, (String, Value)>,
+    /// What is added to alerts that are sent elsewhere, and to none that is listed.
+    external_labels: Value,
     /// `Some`: rules are not served, and the answer has this status.
     hidden_rules: Option<u16>,
     /// Fields of the envelope beside `status` and `data`.
@@ -45,6 +47,7 @@ impl Prometheus {
                 started: Ok(Timestamp::now() - SignedDuration::from_hours(1)),
                 alerts: Vec::new(),
                 failing: BTreeMap::new(),
+                external_labels: json!({}),
                 hidden_rules: None,
                 more: json!({}),
             }),
@@ -94,6 +97,10 @@ impl Prometheus {
     /// The labels are the rule's own.
     pub fn fail_rule(&self, alertname: &str, error: &str, labels: &[(&str, &str)]) {
         self.state().failing.insert(alertname.to_owned(), (error.to_owned(), map(labels)));
+    }
+
+    pub fn set_external_labels(&self, labels: &[(&str, &str)]) {
+        self.state().external_labels = map(labels);
     }
 
     /// Others, and Prometheus before 2.3, have no such list.
@@ -184,6 +191,11 @@ impl Double for Prom {
                 }
                 Err(status) => Reply::text(status, "unsupported path requested\n"),
             },
+            // JSON is YAML.
+            ("GET", Some("/api/v1/status/config")) => {
+                let yaml = json!({"global": {"external_labels": state.external_labels}}).to_string();
+                Reply::json(200, &json!({"status": "success", "data": {"yaml": yaml}}))
+            }
             _ => Reply::text(404, "404 page not found\n"),
         }
     }
