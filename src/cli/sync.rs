@@ -125,8 +125,8 @@ pub struct SyncArgs {
 #[allow(rustdoc::broken_intra_doc_links)] // help texts: [:PORT] is no link
 #[allow(clippy::struct_excessive_bools)] // flags are independent of each other
 pub struct SourceArgs {
-    /// Alertmanager: a URL, whose path prefix is kept, svc://NAMESPACE/SERVICE[:PORT] in the cluster, or auto; may be
-    /// repeated for the members of one cluster of Alertmanagers
+    /// Alertmanager: a URL, whose path prefix is kept, svc://NAMESPACE/SERVICE[:PORT] in the cluster (svc+https:// with
+    /// TLS), or auto; may be repeated for the members of one cluster of Alertmanagers
     #[arg(long = "alertmanager", value_name = "URL", help_heading = "Alert source")]
     pub alertmanagers: Vec<String>,
     /// Namespaces that --alertmanager auto searches; needed with --http-config [default: monitoring]
@@ -140,7 +140,7 @@ pub struct SourceArgs {
     /// The receiver whose alerts count, with --alertmanager
     #[arg(long, value_name = "NAME", help_heading = "Alert source")]
     pub receiver: Option<String>,
-    /// Prometheus: a URL, or svc://NAMESPACE/SERVICE[:PORT] in the cluster; may be repeated
+    /// Prometheus: a URL, or svc://NAMESPACE/SERVICE[:PORT] in the cluster (svc+https:// with TLS); may be repeated
     #[arg(long = "prometheus", value_name = "URL", help_heading = "Alert source")]
     pub prometheuses: Vec<String>,
     /// All of --prometheus evaluate the same rules: one of them is enough

@@ -25,15 +25,23 @@ const ALERTMANAGERS: &str = "app.kubernetes.io/name=alertmanager";
 /// A Service, and one of its ports.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ServiceKey {
+    /// It speaks TLS, whatever its port is called.
+    pub tls: bool,
     pub namespace: String,
     pub name: String,
     /// A number or a name; `None` = the only one, or the one that is called `web`, `http-web` or `http`.
     pub port: Option<String>,
 }
 
+impl ServiceKey {
+    fn scheme(&self) -> &'static str {
+        if self.tls { "svc+https" } else { "svc" }
+    }
+}
+
 impl fmt::Display for ServiceKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "svc://{}/{}", self.namespace, self.name)?;
+        write!(f, "{}://{}/{}", self.scheme(), self.namespace, self.name)?;
         self.port.iter().try_for_each(|port| write!(f, ":{port}"))
     }
 }
@@ -41,11 +49,11 @@ impl fmt::Display for ServiceKey {
 /// One pod behind a Service.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Endpoint {
-    /// `svc://NAMESPACE/NAME/POD`; the address instead of a pod that is not known.
+    /// `svc://NAMESPACE/NAME/POD`, or `svc+https://`; the address instead of a pod that is not known.
     pub shown: String,
     /// Where the pod can be reached from inside of the cluster.
     pub address: SocketAddr,
-    /// The port's name or `appProtocol` says that it speaks TLS.
+    /// It was asked for, or the port's name or `appProtocol` says so.
     pub is_tls: bool,
     pub pod: Option<PodKey>,
 }
@@ -189,6 +197,7 @@ fn alertmanagers(operated: &[Service], labelled: &[Service]) -> Vec<ServiceKey> 
 
 fn key_of(service: &Service) -> Option<ServiceKey> {
     Some(ServiceKey {
+        tls: false,
         namespace: service.metadata.namespace.clone()?,
         name: service.metadata.name.clone()?,
         port: None,
@@ -247,7 +256,8 @@ fn choose_port(service: &Service, slices: &[EndpointSlice], key: &ServiceKey) ->
         error.hint(format!("kubectl describe service -n {} {}", key.namespace, key.name))
     } else {
         error.hint(format!(
-            "svc://{}/{}:PORT, where PORT is one of {}",
+            "{}://{}/{}:PORT, where PORT is one of {}",
+            key.scheme(),
             key.namespace,
             key.name,
             known.join(", ")
@@ -289,7 +299,8 @@ fn ready_endpoints(slices: &[EndpointSlice], port: &Port, key: &ServiceKey) -> (
         });
         let Some(found) = found else { continue };
         let Some(number) = found.port.and_then(|port| u16::try_from(port).ok()) else { continue };
-        let is_tls = found.app_protocol.as_deref() == Some("https")
+        let is_tls = key.tls
+            || found.app_protocol.as_deref() == Some("https")
             || found.name.as_deref().is_some_and(|name| name == "https" || name.starts_with("https-"));
         for endpoint in &slice.endpoints {
             let target = endpoint.target_ref.as_ref().filter(|target| target.kind.as_deref() == Some("Pod"));
@@ -305,7 +316,7 @@ fn ready_endpoints(slices: &[EndpointSlice], port: &Port, key: &ServiceKey) -> (
                 unready.insert(name);
                 continue;
             }
-            let shown = format!("svc://{}/{}/{name}", key.namespace, key.name);
+            let shown = format!("{}://{}/{}/{name}", key.scheme(), key.namespace, key.name);
             let address = SocketAddr::new(ip, number);
             ready.entry(name).or_insert(Endpoint { shown, address, is_tls, pod });
         }

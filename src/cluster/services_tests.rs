@@ -6,7 +6,7 @@ use super::*;
 
 fn key(port: &str) -> ServiceKey {
     let port = (!port.is_empty()).then(|| port.to_owned());
-    ServiceKey { namespace: "mon".into(), name: "am".into(), port }
+    ServiceKey { tls: false, namespace: "mon".into(), name: "am".into(), port }
 }
 
 fn service(ports: Value) -> Service {

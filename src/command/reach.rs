@@ -35,10 +35,11 @@ impl Reach {
     async fn find(&self, address: &Address) -> Result<Vec<Endpoint>, Error> {
         let key = match address {
             Address::Url(url) => {
-                return Ok(vec![Endpoint { name: url.to_string(), url: url.clone(), dial: None }]);
+                let (name, url) = (url.to_string(), url.clone());
+                return Ok(vec![Endpoint { name, url, dial: None, server_name: None }]);
             }
-            Address::Service { namespace, name, port } => {
-                ServiceKey { namespace: namespace.clone(), name: name.clone(), port: port.clone() }
+            Address::Service { tls, namespace, name, port } => {
+                ServiceKey { tls: *tls, namespace: namespace.clone(), name: name.clone(), port: port.clone() }
             }
             Address::Auto { namespaces } => {
                 let found = self.cluster.find_alertmanager(namespaces).await?;
@@ -51,10 +52,10 @@ impl Reach {
             }
         };
         let found = self.cluster.endpoints(&key).await?;
-        found.into_iter().map(|endpoint| self.member(endpoint)).collect()
+        found.into_iter().map(|endpoint| self.member(endpoint, &key)).collect()
     }
 
-    fn member(&self, endpoint: cluster::Endpoint) -> Result<Endpoint, Error> {
+    fn member(&self, endpoint: cluster::Endpoint, key: &ServiceKey) -> Result<Endpoint, Error> {
         let is_direct = match self.via {
             Via::Auto => self.cluster.is_in_cluster(),
             Via::Direct => true,
@@ -70,7 +71,9 @@ impl Reach {
                 return Err(Error::new(Exit::Failed, what).hint("--via direct"));
             }
         };
-        Ok(Endpoint { name: endpoint.shown, url, dial })
+        // Certificates are made for Services: a pod's address is not known before it starts.
+        let server_name = Some(format!("{}.{}.svc", key.name, key.namespace));
+        Ok(Endpoint { name: endpoint.shown, url, dial, server_name })
     }
 
     fn dial(&self, pod: PodKey, port: u16) -> Dial {

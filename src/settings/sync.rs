@@ -68,6 +68,8 @@ pub enum Address {
     Url(Url),
     /// `svc://NAMESPACE/NAME[:PORT]`: each ready endpoint of a Service is a member.
     Service {
+        /// `svc+https://`: it speaks TLS, whatever its port is called.
+        tls: bool,
         namespace: String,
         name: String,
         /// A number or a name; `None` = the only one, or the one that is called `web`, `http-web` or `http`.
@@ -310,9 +312,12 @@ fn address(flag: &str, text: &str, args: &SourceArgs) -> Result<Address> {
     if text == "auto" {
         return auto(args);
     }
-    if let Some(service) = text.strip_prefix("svc://") {
-        return service_address(service).ok_or_else(|| {
-            Error::usage(format!("{flag} {text}: a Service is written svc://NAMESPACE/NAME[:PORT]"))
+    let plain = text.strip_prefix("svc://").map(|service| (service, false));
+    let service = plain.or_else(|| Some((text.strip_prefix("svc+https://")?, true)));
+    if let Some((service, tls)) = service {
+        return service_address(service, tls).ok_or_else(|| {
+            let form = "svc://NAMESPACE/NAME[:PORT], or svc+https:// if it speaks TLS";
+            Error::usage(format!("{flag} {text}: a Service is written {form}"))
                 .hint("svc://monitoring/alertmanager-operated")
         });
     }
@@ -327,7 +332,7 @@ fn address(flag: &str, text: &str, args: &SourceArgs) -> Result<Address> {
         })
 }
 
-fn service_address(text: &str) -> Option<Address> {
+fn service_address(text: &str, tls: bool) -> Option<Address> {
     let is_name = |name: &str| {
         (1..=63).contains(&name.len())
             && name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
@@ -339,6 +344,7 @@ fn service_address(text: &str) -> Option<Address> {
     };
     let valid = is_name(namespace) && is_name(name) && port.is_none_or(is_name);
     valid.then(|| Address::Service {
+        tls,
         namespace: namespace.to_owned(),
         name: name.to_owned(),
         port: port.map(str::to_owned),

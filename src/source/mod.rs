@@ -50,6 +50,16 @@ pub struct Endpoint {
     pub url: Url,
     /// Opens a connection to it; `None` = the URL says where it is.
     pub dial: Option<Dial>,
+    /// What its certificate is for, unless the configuration says so; `None` = the host of the URL.
+    pub server_name: Option<String>,
+}
+
+impl Endpoint {
+    fn named(&self, loaded: &Loaded) -> Loaded {
+        let mut loaded = loaded.clone();
+        loaded.tls.server_name = loaded.tls.server_name.or_else(|| self.server_name.clone());
+        loaded
+    }
 }
 
 /// Finds the members behind an address that is no URL. Asked in each round: pods come and go.
@@ -227,7 +237,9 @@ impl Sources {
 
     async fn find(&self, address: &Address) -> std::result::Result<Vec<Endpoint>, Failure> {
         match address {
-            Address::Url(url) => Ok(vec![Endpoint { name: name_of(address), url: url.clone(), dial: None }]),
+            Address::Url(url) => {
+                Ok(vec![Endpoint { name: name_of(address), url: url.clone(), dial: None, server_name: None }])
+            }
             _ => self.endpoints.endpoints(address).await,
         }
     }
@@ -256,7 +268,7 @@ impl Sources {
         endpoint: &Endpoint,
         loaded: &Loaded,
     ) -> std::result::Result<Prepared, Failure> {
-        let client = self.client(group, endpoint, loaded)?;
+        let client = self.client(group, endpoint, &endpoint.named(loaded))?;
         let mut base = endpoint.url.clone();
         let mut headers = loaded.headers.clone();
         let mut secrets = loaded.secrets.clone();
@@ -346,9 +358,10 @@ const TWO_IDENTITIES: &str = "a name in the URL and one in the --http-config fil
 fn name_of(address: &Address) -> String {
     match address {
         Address::Url(url) => shown(url),
-        Address::Service { namespace, name, port } => {
+        Address::Service { tls, namespace, name, port } => {
+            let scheme = if *tls { "svc+https" } else { "svc" };
             let port = port.as_deref().map(|port| format!(":{port}")).unwrap_or_default();
-            format!("svc://{namespace}/{name}{port}")
+            format!("{scheme}://{namespace}/{name}{port}")
         }
         Address::Auto { .. } => "auto".into(),
     }

@@ -255,6 +255,13 @@ impl Requests<'_> {
         Err(self.error(asked, FailureReason::Http, what))
     }
 
+    /// The namespace and the name of the Service that it belongs to.
+    fn service(&self) -> Option<(&str, &str)> {
+        let (scheme, rest) = self.name.split_once("://")?;
+        let (namespace, rest) = rest.split_once('/').filter(|_| scheme.starts_with("svc"))?;
+        Some((namespace, rest.split_once('/').map_or(rest, |(name, _)| name)))
+    }
+
     /// Whether the host that was configured is the one that is spoken to.
     fn is_own(&self, asked: &Asked<'_>) -> bool {
         asked.target.origin() == self.base.origin()
@@ -296,9 +303,16 @@ impl Requests<'_> {
         failed.may_pass = (error.is_connect() || was_not_sent) && !is_tls;
         if is_tls {
             failed.failure.is_misconfigured = true;
-            let url = shown(&asked.target);
-            failed.failure.hints =
-                vec![format!("does it speak TLS, with a certificate for this name? curl -v {url}")];
+            let hint = if let Some((namespace, name)) = self.service() {
+                format!(
+                    "does it speak TLS, with a certificate for {name}.{namespace}.svc? --http-config FILE with \
+                     `tls_config: {{ca_file: CA, server_name: NAME}}` names another and its authority"
+                )
+            } else {
+                let url = shown(&asked.target);
+                format!("does it speak TLS, with a certificate for this name? curl -v {url}")
+            };
+            failed.failure.hints = vec![hint];
         }
         failed
     }
@@ -331,6 +345,13 @@ impl Requests<'_> {
                 failure.hints = vec![match self.api {
                     "Prometheus" => "is a path prefix missing, as in http://HOST:9090/prometheus?".into(),
                     _ => "is a path prefix missing, as in http://HOST:9093/alertmanager?".into(),
+                }];
+            }
+            // As every server in Go says it.
+            400 if failure.what.contains("HTTP request to an HTTPS server") => {
+                failure.hints = vec![match self.service() {
+                    Some((namespace, name)) => format!("it speaks TLS: svc+https://{namespace}/{name}"),
+                    None => "it speaks TLS: https://".into(),
                 }];
             }
             _ => {}

@@ -43,30 +43,30 @@ fn connected(world: &World, kubeconfig: &Path, user: Option<&str>) -> Cluster {
     world.block_on(Cluster::connect(&args, |_| {})).unwrap()
 }
 
-fn service(name: &str, labels: &Value) -> Value {
+pub(crate) fn service(name: &str, labels: &Value) -> Value {
     json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": name, "labels": labels},
         "spec": {"clusterIP": "None", "ports": [
             {"name": "web", "port": 9093, "protocol": "TCP"}, {"name": "tcp-mesh", "port": 9094, "protocol": "TCP"}]}})
 }
 
-fn slice(name: &str, service: &str, family: &str, endpoints: &Value) -> Value {
+pub(crate) fn slice(name: &str, service: &str, family: &str, endpoints: &Value) -> Value {
     json!({"apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice",
         "metadata": {"name": name, "labels": {"kubernetes.io/service-name": service}},
         "addressType": family, "endpoints": endpoints,
         "ports": [{"name": "tcp-mesh", "port": 9094, "protocol": "TCP"}, {"name": "web", "port": 9093, "protocol": "TCP"}]})
 }
 
-fn endpoint(pod: &str, address: &str, ready: bool) -> Value {
+pub(crate) fn endpoint(pod: &str, address: &str, ready: bool) -> Value {
     json!({"addresses": [address], "conditions": {"ready": ready},
         "targetRef": {"kind": "Pod", "namespace": "default", "name": pod}})
 }
 
 fn key(name: &str, port: Option<&str>) -> ServiceKey {
-    ServiceKey { namespace: "default".into(), name: name.into(), port: port.map(str::to_owned) }
+    ServiceKey { tls: false, namespace: "default".into(), name: name.into(), port: port.map(str::to_owned) }
 }
 
-const SERVICES: &str = "/api/v1/namespaces/default/services";
-const SLICES: &str = "/apis/discovery.k8s.io/v1/namespaces/default/endpointslices";
+pub(crate) const SERVICES: &str = "/api/v1/namespaces/default/services";
+pub(crate) const SLICES: &str = "/apis/discovery.k8s.io/v1/namespaces/default/endpointslices";
 
 fn the_ready_pods_of_a_service_are_found(world: &World) {
     let (name, other) = (world.name("am"), world.name("other"));
@@ -167,7 +167,7 @@ fn pod(world: &World) -> PodKey {
 }
 
 /// A pod that nobody runs; deleted with the node that it is bound to.
-fn create_pod(world: &World, node: &str) -> PodKey {
+pub(crate) fn create_pod(world: &World, node: &str) -> PodKey {
     let pod = pod(world);
     world.create(
         "/api/v1/namespaces/default/pods",

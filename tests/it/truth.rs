@@ -11,4 +11,5 @@ mod rounds;
 mod rules;
 mod sources;
 mod status;
+mod tls_services;
 mod unlisted;

@@ -19,7 +19,7 @@ use crate::trusted_file;
 const MAX_FILE: u64 = 1 << 20;
 
 /// A configuration with everything that its files say.
-#[derive(Default)]
+#[derive(Default, Clone)]
 pub(in crate::source) struct Loaded {
     /// `Authorization` and `http_headers`: for the source's own host and nobody else.
     pub(in crate::source) headers: HeaderMap,

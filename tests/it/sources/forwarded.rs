@@ -40,6 +40,7 @@ impl Forwarded {
             name: "svc://monitoring/am/am-0".into(),
             url: Url::parse(url).unwrap(),
             dial: Some(Arc::new(dial)),
+            server_name: None,
         };
         Self { target, dialed, members: vec![member] }
     }
@@ -54,7 +55,8 @@ impl Endpoints for Forwarded {
 
 fn service() -> Setup {
     let mut group = alertmanagers(&[]);
-    group.members = vec![Address::Service { namespace: "monitoring".into(), name: "am".into(), port: None }];
+    group.members =
+        vec![Address::Service { tls: false, namespace: "monitoring".into(), name: "am".into(), port: None }];
     Setup::new(vec![group])
 }
 
@@ -122,6 +124,7 @@ fn a_port_forward_that_is_refused_keeps_its_hints() {
         name: "svc://monitoring/am/am-0".into(),
         url: Url::parse("http://10.0.0.1:9093").unwrap(),
         dial: Some(Arc::new(dial)),
+        server_name: None,
     };
     let nowhere = Forwarded { target: String::new(), dialed: Arc::default(), members: vec![member] };
     let setup = service();

@@ -24,7 +24,7 @@ impl Drop for Server {
     }
 }
 
-fn binary(name: &str) -> PathBuf {
+pub(crate) fn binary(name: &str) -> PathBuf {
     let cluster = std::env::var("SCIURO_CLUSTER_DIR")
         .expect("SCIURO_CLUSTER_DIR: this test needs the real control plane, which `make test` starts");
     Path::new(&cluster).join("bin").join(name)
@@ -68,9 +68,10 @@ fn post(setup: &Setup, url: &str, body: &Value) {
     });
 }
 
-pub(crate) fn alertmanager(directory: &Path, port: u16, cluster_port: u16, peer: u16) -> Server {
-    let config = "route:\n  receiver: default\n  routes: [{receiver: node-condition-k8s, matchers: ['notify=\"node-condition-k8s\"']}]\n\
+const CONFIG: &str = "route:\n  receiver: default\n  routes: [{receiver: node-condition-k8s, matchers: ['notify=\"node-condition-k8s\"']}]\n\
                   receivers: [{name: default}, {name: node-condition-k8s}]\n";
+
+pub(crate) fn alertmanager(directory: &Path, port: u16, cluster_port: u16, peer: u16) -> Server {
     let gossip = [
         format!("--cluster.listen-address=127.0.0.1:{cluster_port}"),
         format!("--cluster.advertise-address=127.0.0.1:{cluster_port}"),
@@ -79,12 +80,25 @@ pub(crate) fn alertmanager(directory: &Path, port: u16, cluster_port: u16, peer:
         "--cluster.pushpull-interval=1s".into(),
         "--cluster.settle-timeout=1s".into(),
     ];
-    start_alertmanager(directory, config, port, &gossip)
+    start_alertmanager(directory, CONFIG, port, &gossip)
 }
 
 /// Alone, with this configuration.
 pub(crate) fn alertmanager_of(directory: &Path, config: &str, port: u16) -> Server {
     start_alertmanager(directory, config, port, &["--cluster.listen-address=".into()])
+}
+
+/// The same, over TLS, with this certificate and key in PEM.
+pub(crate) fn tls_alertmanager(directory: &Path, certificate: &str, key: &str, port: u16) -> Server {
+    for (name, text) in [
+        ("tls.crt", certificate),
+        ("tls.key", key),
+        ("web.yaml", "tls_server_config: {cert_file: tls.crt, key_file: tls.key}\n"),
+    ] {
+        std::fs::write(directory.join(name), text).unwrap();
+    }
+    let web = format!("--web.config.file={}", directory.join("web.yaml").display());
+    start_alertmanager(directory, CONFIG, port, &["--cluster.listen-address=".into(), web])
 }
 
 fn start_alertmanager(directory: &Path, config: &str, port: u16, more: &[String]) -> Server {
