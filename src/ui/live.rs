@@ -17,6 +17,8 @@ const UNMARKED: &str = "  ";
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Footer<'f> {
     pub note: Option<&'f str>,
+    /// As many as a third of the terminal has room for.
+    pub lines: &'f [String],
     pub warning: Option<&'f str>,
 }
 
@@ -82,7 +84,8 @@ impl Room {
         footer: Footer<'_>,
     ) -> Vec<String> {
         let note = footer.note.map(|note| self.fold(note)).unwrap_or_default();
-        let below = note.len() + usize::from(footer.warning.is_some());
+        let others = &footer.lines[..footer.lines.len().min(self.height / 3)];
+        let below = note.len() + others.len() + usize::from(footer.warning.is_some());
         // The cursor stands on a line of its own below all.
         let available = self.height.saturating_sub(1);
         let for_rows = available.saturating_sub(below + usize::from(with_headers));
@@ -104,6 +107,7 @@ impl Room {
             lines.push(self.cut(&format!("{UNMARKED}… and {} more", total - table.len())));
         }
         lines.extend(note);
+        lines.extend(others.iter().map(|line| self.cut(line)));
         lines.extend(footer.warning.map(|warning| {
             let line = self.cut(&format!("Warning: {warning}"));
             match line.strip_prefix("Warning:").filter(|_| self.color) {

@@ -337,7 +337,7 @@ fn a_closed_pipe_ends_it_quietly() {
 }
 
 /// On a terminal of this height; with the terminal's name.
-fn on_terminal(world: &World, height: usize, environment: &str) -> (PtySession, String) {
+pub(crate) fn on_terminal(world: &World, height: usize, environment: &str) -> (PtySession, String) {
     let binary = env!("CARGO_BIN_EXE_kubectl-sciuro");
     let arguments = arguments(world).join(" ");
     let line = format!("tty; stty cols 60 rows {height} -echo; {environment} exec {binary} {arguments} -w");
@@ -358,7 +358,7 @@ fn text(bytes: &[u8]) -> String {
 
 /// Reads until the screen shows this.
 #[track_caller]
-fn until(
+pub(crate) fn until(
     session: &mut PtySession,
     seen: &mut Vec<u8>,
     height: usize,

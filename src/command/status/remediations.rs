@@ -59,31 +59,37 @@ fn age(record: &Record, now: Timestamp) -> String {
 }
 
 /// Each with what can be done about it.
-pub(super) fn tell(nodes: &[&ShownNode], settings: &StatusSettings, now: Timestamp, ui: &Ui) {
+pub(super) fn lines(nodes: &[&ShownNode], settings: &StatusSettings, now: Timestamp) -> Vec<String> {
     let mut hidden = Hidden::default();
+    let mut lines = Vec::new();
     let flags = || settings.typed.iter().filter(|flag| !OF_STATUS.contains(&&*flag.name));
     for node in nodes {
         let name = &node.node.name;
         match &node.remediation {
             RecordSeen::None => {}
             RecordSeen::Unreadable(_) => {
-                ui.note(&format!("node/{name}: unreadable record of a remediation"));
-                ui.note(&format!("hint: {}", clear_hint(name)));
+                lines.push(format!("node/{name}: unreadable record of a remediation"));
+                lines.push(format!("hint: {}", clear_hint(name)));
             }
             RecordSeen::Readable(record) => {
                 let at = match (has_failed(record), age(record, now)) {
                     (true, age) => format!("{} failed {age} ago", record.step()),
                     (false, age) => format!("at {} for {age}", record.step()),
                 };
-                ui.note(&format!("node/{name}: unfinished remediation by {}, {at}", record.actor));
+                lines.push(format!("node/{name}: unfinished remediation by {}, {at}", record.actor));
                 for (what, task) in [("to continue", "--resume"), ("to undo", "--abort")] {
                     let line = format!("kubectl sciuro remediate {name} {task}");
-                    ui.note(&format!("hint: {what}: {}", hidden.line(line, flags())));
+                    lines.push(format!("hint: {what}: {}", hidden.line(line, flags())));
                 }
             }
         }
     }
-    if let Some(advice) = hidden.advice() {
-        ui.note(&format!("hint: {advice}"));
+    lines.extend(hidden.advice().map(|advice| format!("hint: {advice}")));
+    lines
+}
+
+pub(super) fn tell(nodes: &[&ShownNode], settings: &StatusSettings, now: Timestamp, ui: &Ui) {
+    for line in lines(nodes, settings, now) {
+        ui.note(&line);
     }
 }

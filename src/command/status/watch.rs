@@ -273,7 +273,9 @@ impl InPlace<'_> {
             self.rows.insert(key, state);
         }
         let summary = picture.summary(&rows);
-        let footer = Footer { note: summary.note.as_deref(), warning: summary.warning.as_deref() };
+        let hints = remediations::lines(&unfinished, picture.settings, picture.now);
+        let footer =
+            Footer { note: summary.note.as_deref(), lines: &hints, warning: summary.warning.as_deref() };
         self.live.draw(table, &marked, total, !picture.settings.no_headers, footer)
     }
 }

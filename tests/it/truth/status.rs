@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use crate::schemas::validates;
 use crate::status::{record_sync, status};
 use crate::support::{World, scenarios, seconds_ago};
-use crate::watch::watch;
+use crate::watch::{on_terminal, until, watch};
 
 const MINUTE: SignedDuration = SignedDuration::from_mins(1);
 const STRATEGIC: &str = "application/strategic-merge-patch+json";
@@ -115,6 +115,29 @@ fn t15_f_a_watch_tells_when_a_good_condition_ends(world: &World) {
     set(world, &node, &[("NetworkingReady", "True", 12)]);
     assert_eq!(watch.row(), "w1 - NetworkingReady True 12m NetworkingReady is True");
     watch.interrupt();
+}
+
+/// With the lines to type, in the footer.
+#[test]
+fn t15_f_a_remediation_is_drawn_on_a_terminal() {
+    let world = World::sandbox();
+    let node = world.bare_node("w1");
+    let (mut session, _) = on_terminal(&world, 20, "NO_COLOR=1");
+    let mut seen = Vec::new();
+    let mut shows =
+        |part: &str| until(&mut session, &mut seen, 20, |lines| lines.iter().any(|line| line.contains(part)));
+    shows("cannot tell");
+    annotate(&world, &node, Some(&record("Draining", None, MINUTE * 12, None)));
+    let lines = shows("1 unfinished remediation");
+    assert!(lines[0].contains(" REMEDIA") && lines[1].starts_with("* "), "{lines:#?}");
+    assert!(lines[1].contains(" drain 12m "), "{lines:#?}");
+    let short: Vec<String> = lines.iter().map(|line| world.short(line)).collect();
+    assert!(
+        short.iter().any(|line| line.starts_with("hint: to undo: kubectl sciuro remediate w1 ")),
+        "{short:#?}"
+    );
+    annotate(&world, &node, None);
+    until(&mut session, &mut seen, 20, |lines| !lines.iter().any(|line| line.contains("remediat")));
 }
 
 const ID: &str = "6f1c9f0e-8a2b-4c6d-9e1f-0a2b3c4d5e6f";
