@@ -248,11 +248,14 @@ fn warn_of_odd_alerts(selection: &Selection, notices: &[Notice], ui: &Ui) {
     if counts.ambiguous > 0 {
         let verb = if counts.ambiguous == 1 { "names" } else { "name" };
         ui.warning(&format!(
-            "{} {verb} more than one node: not applied, and conditions of the same type on these nodes are kept",
+            "{} {verb} more than one node or machine: not applied, and conditions of the same type on these nodes are kept",
             render::count(counts.ambiguous, "alert")
         ));
         for alert in &selection.ambiguous_examples {
             ui.note(&format!("  {alert}"));
+        }
+        if !selection.doubted.is_empty() {
+            ui.note("hint: keep the other machine's alerts out, as by --filter 'node!=\"NAME\"'");
         }
     }
     for (count, noun, what) in [

@@ -122,6 +122,16 @@ fn a_canary_that_was_seen_has_to_be_there() {
 }
 
 #[test]
+fn t15_d3_what_may_be_the_nodes_alert_is_waited_for() {
+    let of = |domain: &str| hot(&format!("w1.{domain}.example"));
+    let mut gone = gone();
+    for alerts in [vec![of("dc1"), of("dc2")], vec![of("dc2")]] {
+        assert!(matches!(gone.look(says(alerts), &nodes()), AlertsSeen::Firing(_)));
+    }
+    assert_eq!(gone.look(says(Vec::new()), &nodes()), AlertsSeen::Gone);
+}
+
+#[test]
 fn t15_d9_another_clusters_canary_does_not_count() {
     let answer = |clusters: &[&str]| {
         let clusters = clusters.iter().map(|cluster| (*cluster).to_owned()).collect();

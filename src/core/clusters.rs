@@ -16,9 +16,14 @@ use super::selection::{Selection, SelectionPolicy, select};
 
 const CLUSTER: &str = "sciuro.dev/cluster";
 const CLUSTERS_SEEN: &str = "sciuro.dev/clusters-seen";
+const DOUBTED_NAMES: &str = "sciuro.dev/doubted-names";
+/// How those are written.
+const NODE: &str = "node";
 
 /// Two are several; some more are for people.
 const MAX_SEEN: usize = 8;
+/// More names would fill the Lease; a domain whose name is not told apart has them all.
+const MAX_DOUBTED: usize = 200;
 /// Longer values are not kept: they would fill the Lease.
 const MAX_VALUE: usize = 253;
 
@@ -30,11 +35,13 @@ pub struct Clusters {
     own: Option<String>,
     /// Those that were seen while it is not known.
     seen: BTreeSet<String>,
+    /// Nodes whose short names machines of other domains have, too ([`Selection::doubted`]).
+    doubted: BTreeSet<String>,
 }
 
 impl Clusters {
     pub fn own(label: &str, value: &str) -> Self {
-        Self { label: label.to_owned(), own: Some(value.to_owned()), seen: BTreeSet::new() }
+        Self { label: label.to_owned(), own: Some(value.to_owned()), ..Self::default() }
     }
 
     /// This cluster's value of the label, if it is known.
@@ -50,20 +57,29 @@ impl Clusters {
         let text = |name: &str| annotations.get(name).map(String::as_str).unwrap_or_default();
         let is_plain = |matcher: &Matcher| matcher.is_equality() && !matcher.value().is_empty();
         let read = |line: &str| line.parse().ok().filter(is_plain);
+        let is_node = |one: &Matcher| one.name == NODE;
+        let doubted = text(DOUBTED_NAMES).lines().filter_map(read).filter(is_node).take(MAX_DOUBTED);
+        let doubted = doubted.map(|one| one.value().to_owned()).collect();
         if let Some(own) = read(text(CLUSTER)) {
-            return Self::own(&own.name, own.value());
+            return Self { doubted, ..Self::own(&own.name, own.value()) };
         }
         let seen: Vec<Matcher> = text(CLUSTERS_SEEN).lines().filter_map(read).take(MAX_SEEN).collect();
         let label = seen.first().map(|first| first.name.clone()).unwrap_or_default();
         let seen = seen.iter().filter(|one| one.name == label).map(|one| one.value().to_owned()).collect();
-        Self { label, own: None, seen }
+        Self { label, own: None, seen, doubted }
     }
 
     /// As annotations, in Alertmanager's syntax; what is not known is empty.
-    pub fn annotations(&self) -> [(&'static str, String); 2] {
+    pub fn annotations(&self) -> [(&'static str, String); 3] {
         let written = |value: &String| Matcher::equal(&self.label, value).to_string();
         let seen: Vec<String> = self.seen.iter().map(written).collect();
-        [(CLUSTER, self.own.as_ref().map(written).unwrap_or_default()), (CLUSTERS_SEEN, seen.join("\n"))]
+        let doubted = self.doubted.iter().take(MAX_DOUBTED);
+        let doubted: Vec<String> = doubted.map(|name| Matcher::equal(NODE, name).to_string()).collect();
+        [
+            (CLUSTER, self.own.as_ref().map(written).unwrap_or_default()),
+            (CLUSTERS_SEEN, seen.join("\n")),
+            (DOUBTED_NAMES, doubted.join("\n")),
+        ]
     }
 }
 
@@ -77,6 +93,14 @@ pub struct Scope<'a> {
 }
 
 impl Scope<'_> {
+    /// The nodes that earlier rounds were in doubt about, unless a filter now looks at a label that names nodes.
+    fn doubted(&self) -> BTreeSet<String> {
+        let labels = &self.policy.node_labels;
+        let names_nodes =
+            |filter: &Matcher| labels.contains(&filter.name) || filter.name.ends_with("instance");
+        if self.filters.iter().any(names_nodes) { BTreeSet::new() } else { self.known.doubted.clone() }
+    }
+
     /// Whether a filter or the expression says which clusters are meant.
     fn is_chosen(&self) -> bool {
         let expression = self.policy.expression.as_ref();
@@ -141,8 +165,25 @@ pub fn ours(
     scope: &Scope<'_>,
     learning: Learning,
 ) -> Ours {
+    let mut ours = of_cluster(alerts, watchdogs, nodes, scope, learning);
+    ours.clusters.doubted = ours.selection.doubted.clone();
+    if learning == Learning::Incomplete {
+        ours.clusters.doubted.extend(scope.doubted()); // whose alerts may be among those that are missing
+    }
+    ours
+}
+
+fn of_cluster(
+    alerts: &[Alert],
+    watchdogs: &BTreeSet<String>,
+    nodes: &[Node],
+    scope: &Scope<'_>,
+    learning: Learning,
+) -> Ours {
     let Scope { policy, cluster_label: label, known, .. } = *scope;
-    let of_all = |clusters| Ours { selection: select(alerts, nodes, policy, label), clusters, doubt: None };
+    let doubted = &scope.doubted();
+    let of_all =
+        |clusters| Ours { selection: select(alerts, nodes, policy, label, doubted), clusters, doubt: None };
     if scope.is_chosen() {
         let own = scope.said().filter(|own| (1..=MAX_VALUE).contains(&own.len()));
         return of_all(own.map_or_else(|| known.clone(), |own| Clusters::own(label, own)));
@@ -176,11 +217,13 @@ pub fn ours(
         label: label.to_owned(),
         own: None,
         seen: kept.map(|value| (*value).to_owned()).collect(),
+        ..Clusters::default()
     };
     let mut selection = selection;
     if doubt.as_ref().is_some_and(Doubt::matters) {
+        let doubted = selection.doubted.clone();
         let unlabelled = alerts.iter().filter(|alert| alert.label(label).is_none());
-        selection.hold_all_but(select(unlabelled, nodes, policy, label));
+        selection.hold_all_but(select(unlabelled, nodes, policy, label, &doubted));
     }
     Ours { selection, clusters, doubt }
 }
@@ -191,10 +234,13 @@ fn known_ours(alerts: &[Alert], nodes: &[Node], scope: &Scope<'_>, own: &str) ->
     let is_ours = |alert: &&Alert| alert.label(label).is_none_or(|value| value == own);
     let others = alerts.iter().filter(|alert| !is_ours(alert));
     let count = others.clone().count();
-    let mut selection = select(alerts.iter().filter(is_ours), nodes, policy, label);
+    let mut selection = select(alerts.iter().filter(is_ours), nodes, policy, label, &scope.doubted());
     selection.counts.alerts += count;
     selection.counts.other_clusters = count;
-    let others = if count > 0 { select(others, nodes, policy, label).clusters } else { BTreeSet::new() };
+    let others = match count {
+        0 => BTreeSet::new(),
+        _ => select(others, nodes, policy, label, &BTreeSet::new()).clusters,
+    };
     let doubt = (!others.is_empty()).then(|| Doubt::Others { own: own.to_owned(), others });
     Ours { selection, clusters: known.clone(), doubt }
 }

@@ -186,3 +186,42 @@ fn t15_d1_what_is_written_on_the_lease_is_read() {
     let left = given.doubts(&of(&[&long]), &Doubt::Several { seen: set(&[&long]), matched: set(&[&long]) });
     assert_eq!(left, Clusters { label: "cluster".to_owned(), ..Clusters::default() });
 }
+
+#[test]
+fn t15_d3_a_doubt_about_a_name_lasts_until_nothing_leads_there() {
+    let of = |name: &str| Alert {
+        labels: [("alertname", "NodeOnFire"), ("node", name)].into(),
+        ..Alert::default()
+    };
+    let (one, two) = (of("w1.dc1.example"), of("w1.dc2.example"));
+    let judged = |known: &Clusters, filters: &[&'static str], alerts: &[Alert], learning| {
+        let given = Given { known: known.clone(), filters: filters.to_vec(), ..Given::default() };
+        let Ours { selection, clusters, doubt } = given.judges(alerts, learning);
+        assert_eq!(doubt, None);
+        assert_eq!(selection.firing[0].len() + selection.ambiguous[0].len(), usize::from(!alerts.is_empty()));
+        (selection.firing[0].len(), clusters)
+    };
+    let nothing = &Clusters::default();
+    assert_eq!(judged(nothing, &[], std::slice::from_ref(&one), Allowed), (1, nothing.clone()));
+    for known in [nothing.clone(), Clusters::own("cluster", "a")] {
+        let (fire, doubted) = judged(&known, &[], &[one.clone(), two.clone()], Allowed);
+        assert_eq!((fire, &doubted.doubted), (0, &set(&["w1"])));
+        let annotations = doubted.annotations().map(|(name, value)| (name.to_owned(), value)).into();
+        assert_eq!(Clusters::read(&annotations), doubted);
+        // One has ended: whichever it was.
+        for left in [&one, &two] {
+            assert_eq!(judged(&doubted, &[], std::slice::from_ref(left), Allowed), (0, doubted.clone()));
+        }
+        assert_eq!(judged(&doubted, &[], &[], Allowed), (0, known.clone()), "both have");
+        assert_eq!(judged(&doubted, &[], &[], Incomplete), (0, doubted.clone()), "or were not heard");
+        // By its own name it is not in doubt, and a filter on such a label decides.
+        assert_eq!(judged(&doubted, &[], &[of("w1")], Allowed), (1, known.clone()));
+        for filter in [r#"node!="w1.dc2.example""#, r#"instance=~".+""#] {
+            assert_eq!(judged(&doubted, &[filter], std::slice::from_ref(&one), Allowed), (1, known.clone()));
+        }
+        assert_eq!(
+            judged(&doubted, &[r#"job="x""#], std::slice::from_ref(&one), Allowed),
+            (0, doubted.clone())
+        );
+    }
+}

@@ -155,7 +155,8 @@ impl Round {
     fn run(&self) -> Outcome {
         let node = |conditions| Node { name: "w1".into(), conditions, ..Node::default() };
         let before = node(self.conditions.clone());
-        let selection = select(&self.alerts, std::slice::from_ref(&before), &self.selection, "cluster");
+        let selection =
+            select(&self.alerts, std::slice::from_ref(&before), &self.selection, "cluster", &BTreeSet::new());
         let known = Knowledge::new(self.state, self.now);
         let plan = |node| plan(node, &selection.firing[0], &selection.pending[0], &known, &self.policy);
         let changes = plan(&before);

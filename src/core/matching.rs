@@ -1,6 +1,6 @@
 //! Which node does an alert speak of? Nodes are indexed once, then each alert costs a few look-ups.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
 
 use super::address;
@@ -34,7 +34,8 @@ const INSTANCE_LABELS: [&str; 2] = ["exported_instance", "instance"];
 pub enum Match {
     Node(usize),
     Unmatched,
-    /// Each of these answers to the name: acting on any of them would be a guess.
+    /// Each of these answers to the name: acting on any of them would be a guess. So it is with one alone, if its short name is all
+    /// that is known of it and machines of several domains have that.
     Ambiguous(Vec<usize>),
 }
 
@@ -49,11 +50,23 @@ pub struct NodeIndex<'a> {
     claimed: Names,
     /// Own names of nodes that are known by no full name at all.
     only_short: Names,
+    /// The full names by which alerts speak of those, as far as they were [heard](Self::hear).
+    heard: BTreeMap<usize, BTreeSet<String>>,
+    /// Which of them are of several domains.
+    doubted: BTreeSet<usize>,
     #[cfg(test)]
     pub(super) resolved: std::cell::Cell<usize>,
 }
 
 type Names = HashMap<String, Vec<usize>>;
+
+/// What the labels of one alert lead to.
+#[derive(Default)]
+struct Found {
+    places: Vec<usize>,
+    /// Those of them that are known by the first part of a full name alone, and that name.
+    by_short_name: Vec<(usize, String)>,
+}
 
 impl<'a> NodeIndex<'a> {
     /// Indexes `nodes`; `node_labels` are the labels that name a node, in order ([`NODE_LABELS`]).
@@ -64,6 +77,8 @@ impl<'a> NodeIndex<'a> {
             own_short: HashMap::with_capacity(nodes.len()),
             claimed: HashMap::with_capacity(nodes.len() * 3),
             only_short: HashMap::new(),
+            heard: BTreeMap::new(),
+            doubted: BTreeSet::new(),
             #[cfg(test)]
             resolved: std::cell::Cell::default(),
         };
@@ -99,25 +114,60 @@ impl<'a> NodeIndex<'a> {
         }
     }
 
+    /// Learns by which full names the alerts of a round, all of them, speak of nodes that are known by their short names alone: if two
+    /// lead to one node, then one is another machine's, and nothing says which. In doubt is also what `known` names, as long as any
+    /// leads there: one of the two has fallen silent.
+    pub fn hear<'s>(&mut self, alerts: impl IntoIterator<Item = &'s Alert>, known: &BTreeSet<String>) {
+        if self.only_short.is_empty() {
+            return;
+        }
+        for alert in alerts {
+            for (place, full) in self.look_up(alert).by_short_name {
+                let names = self.heard.entry(place).or_default();
+                // Two are several; a third is for people.
+                if names.len() < 3 {
+                    names.insert(full);
+                }
+            }
+        }
+        let was_known: BTreeSet<usize> =
+            known.iter().filter_map(|name| self.only_short.get(name)).flatten().copied().collect();
+        let is_doubted = |(place, names): (&usize, &BTreeSet<String>)| {
+            (names.len() > 1 || was_known.contains(place)).then_some(*place)
+        };
+        self.doubted = self.heard.iter().filter_map(is_doubted).collect();
+    }
+
+    /// The nodes that machines of several domains have the short name of, each with the full names that were heard.
+    pub fn doubted(&self) -> impl Iterator<Item = (usize, &BTreeSet<String>)> {
+        self.doubted.iter().filter_map(|place| Some((*place, self.heard.get(place)?)))
+    }
+
     /// The node that `alert` speaks of.
     ///
     /// The first label that has a node's own name decides, unless one before it is what another node says of itself:
     /// whatever a kubelet claims, it takes no alert away from another node.
     pub fn find(&self, alert: &Alert) -> Match {
-        let mut places = Vec::new();
+        let Found { mut places, by_short_name } = self.look_up(alert);
+        places.sort_unstable();
+        places.dedup();
+        let is_doubted = by_short_name.iter().any(|(place, _)| self.doubted.contains(place));
+        match places[..] {
+            [] => Match::Unmatched,
+            [place] if !is_doubted => Match::Node(place),
+            _ => Match::Ambiguous(places),
+        }
+    }
+
+    fn look_up(&self, alert: &Alert) -> Found {
+        let mut found = Found::default();
         for (label, value) in self.naming(alert) {
-            let is_own = self.resolve(label, value, &mut places);
+            let is_own = self.resolve(label, value, &mut found);
             if is_own {
                 break;
             }
         }
-        places.sort_unstable();
-        places.dedup();
-        match places[..] {
-            [] => Match::Unmatched,
-            [place] => Match::Node(place),
-            _ => Match::Ambiguous(places),
-        }
+        found
     }
 
     /// The labels by which `alert` names a node, in order, with their values.
@@ -154,7 +204,7 @@ impl<'a> NodeIndex<'a> {
     }
 
     /// Adds the nodes that answer to `value`; `true` if that is settled by a node's own name.
-    fn resolve(&self, label: &str, value: &str, places: &mut Vec<usize>) -> bool {
+    fn resolve(&self, label: &str, value: &str, all: &mut Found) -> bool {
         #[cfg(test)]
         self.resolved.set(self.resolved.get() + 1);
         let (whole, name) = (value.trim().to_lowercase(), normalise(value));
@@ -163,15 +213,18 @@ impl<'a> NodeIndex<'a> {
         let mut found: Vec<&Vec<usize>> = by_id.into_iter().collect();
         if let Some(own) = self.own.get(&name).or_else(|| self.own_short.get(&name)) {
             let is_settled = by_id.is_none_or(|claimed| claimed == own);
-            places.extend(own.iter().chain(found.into_iter().flatten()));
+            all.places.extend(own.iter().chain(found.into_iter().flatten()));
             return is_settled;
         }
         found.extend(self.claimed.get(&name));
         let full = Some(&name).filter(|name| is_of_a_node(label, value) && !is_ip_address(name));
-        if let Some((short, _)) = full.and_then(|name| name.split_once('.')) {
-            found.extend(self.only_short.get(short));
+        let short =
+            full.and_then(|name| name.split_once('.')).and_then(|(short, _)| self.only_short.get(short));
+        if let Some(places) = short {
+            all.by_short_name.extend(places.iter().map(|place| (*place, name.clone())));
+            found.push(places);
         }
-        places.extend(found.into_iter().flatten());
+        all.places.extend(found.into_iter().flatten());
         false
     }
 }

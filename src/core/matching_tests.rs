@@ -7,6 +7,9 @@ use proptest::sample::{select, subsequence};
 
 use super::*;
 
+#[path = "matching_domains_tests.rs"]
+mod domains;
+
 fn node(name: &str) -> Node {
     Node { name: name.into(), ..Node::default() }
 }
@@ -249,7 +252,7 @@ fn node_labels_can_be_replaced() {
 mod reference {
     use super::*;
 
-    pub(super) fn find(nodes: &[Node], alert: &Alert) -> Match {
+    fn naming(alert: &Alert) -> Vec<(String, String)> {
         let values = |labels: &[&str]| -> Vec<(String, String)> {
             labels
                 .iter()
@@ -264,10 +267,26 @@ mod reference {
         };
         let explicit = explicit();
         let explicit = values(&explicit.iter().map(String::as_str).collect::<Vec<_>>());
-        let values = if explicit.is_empty() { values(&["exported_instance", "instance"]) } else { explicit };
+        if explicit.is_empty() { values(&["exported_instance", "instance"]) } else { explicit }
+    }
+
+    /// The nodes that are found by the first part of a full name alone, and that name.
+    pub(super) fn by_first_part(nodes: &[Node], alert: &Alert) -> Vec<(usize, String)> {
+        let mut found = Vec::new();
+        for (label, value) in naming(alert) {
+            let Resolved { own, claimed, by_first_part } = resolve(nodes, &label, &value);
+            found.extend(by_first_part.into_iter().map(|place| (place, normalised(&value))));
+            if !own.is_empty() && claimed.iter().all(|place| own.contains(place)) {
+                break;
+            }
+        }
+        found
+    }
+
+    pub(super) fn find(nodes: &[Node], alert: &Alert) -> Match {
         let mut places = std::collections::BTreeSet::new();
-        for (label, value) in &values {
-            let (own, claimed) = resolve(nodes, label, value);
+        for (label, value) in &naming(alert) {
+            let Resolved { own, claimed, .. } = resolve(nodes, label, value);
             let is_settled = !own.is_empty() && claimed.iter().all(|place| own.contains(place));
             places.extend(own.into_iter().chain(claimed));
             if is_settled {
@@ -281,8 +300,15 @@ mod reference {
         }
     }
 
+    struct Resolved {
+        own: Vec<usize>,
+        claimed: Vec<usize>,
+        /// Of those that are claimed.
+        by_first_part: Vec<usize>,
+    }
+
     /// The nodes of that name, and those whose kubelets say that it is theirs.
-    fn resolve(nodes: &[Node], label: &str, value: &str) -> (Vec<usize>, Vec<usize>) {
+    fn resolve(nodes: &[Node], label: &str, value: &str) -> Resolved {
         let may_be_anything = ["host", "Hostname", "exported_host", "exported_Hostname"].contains(&label)
             || value.contains("://")
             || value.contains('/');
@@ -296,19 +322,23 @@ mod reference {
                 !is_ip(&normalised(&node.name)) && first_label(&normalised(&node.name)) == host
             });
         }
+        let is_by_first_part = |node: &Node| {
+            let has_short_name_only =
+                !is_full(&normalised(&node.name)) && !claims(node).iter().any(|name| is_full(name));
+            own.is_empty()
+                && !may_be_anything
+                && is_full(&host)
+                && has_short_name_only
+                && normalised(&node.name) == first_label(&host)
+        };
+        let by_first_part = those(&is_by_first_part);
         let claimed = those(&|node| {
             let by_id =
                 whole != host && (claims(node).contains(&whole) || provider_ids(node).contains(&whole));
             let by_name = claims(node).contains(&host) || provider_ids(node).contains(&host);
-            let has_short_name_only =
-                !is_full(&normalised(&node.name)) && !claims(node).iter().any(|name| is_full(name));
-            let by_first_part = !may_be_anything
-                && is_full(&host)
-                && has_short_name_only
-                && normalised(&node.name) == first_label(&host);
-            by_id || own.is_empty() && (by_name || by_first_part)
+            by_id || own.is_empty() && by_name || is_by_first_part(node)
         });
-        (own, claimed)
+        Resolved { own, claimed, by_first_part }
     }
 
     fn claims(node: &Node) -> Vec<String> {

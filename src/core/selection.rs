@@ -74,6 +74,8 @@ pub struct Selection {
     pub counts: Counts,
     /// Values of the cluster label that the matched alerts carry.
     pub clusters: BTreeSet<String>,
+    /// Names of nodes that are known by their short names alone, and that alerts call by full names of several domains.
+    pub doubted: BTreeSet<String>,
     /// The condition types of alerts that no node answers to, or more than one.
     pub unmatched_types: BTreeSet<String>,
     /// Up to three of these alerts, as text.
@@ -167,6 +169,17 @@ impl<'a> Matching<'a> {
         }
     }
 
+    /// Looks through all alerts before the first is matched; returns the places of nodes that may be mistaken.
+    fn hear<'s>(
+        &mut self,
+        alerts: impl IntoIterator<Item = &'s Alert>,
+        known: &BTreeSet<String>,
+    ) -> Vec<usize> {
+        let Self::Labels(index) = self else { return Vec::new() };
+        index.hear(alerts, known);
+        index.doubted().map(|(place, _)| place).collect()
+    }
+
     /// The nodes that the alert speaks of, or why there is none; an expression may name several.
     fn find(&self, alert: &'a Alert) -> Result<Vec<usize>, Unapplied> {
         match self {
@@ -188,13 +201,18 @@ impl<'a> Matching<'a> {
 impl Matching<'_> {
     /// By which labels an alert names these nodes.
     fn describe(&self, alert: &Alert, places: &[usize], nodes: &[Node]) -> String {
-        let labels = match self {
-            Self::Labels(index) => index.naming(alert),
-            Self::Expression(_) => Vec::new(),
-        };
+        let Self::Labels(index) = self else { return String::new() };
         let name = alert.label("alertname").unwrap_or_default().escape_debug();
-        let nodes = listed(places.iter().map(|place| nodes[*place].name.as_str()));
-        format!("{name} with {}: {nodes}", pairs(labels.into_iter()))
+        let labels = pairs(index.naming(alert).into_iter());
+        let named = listed(places.iter().map(|place| nodes[*place].name.as_str()));
+        let other = |name: &String| {
+            !alert.labels.iter().any(|(_, value)| value.to_lowercase().contains(name.as_str()))
+        };
+        let others = index.doubted().filter(|(place, _)| places == [*place]).flat_map(|(_, names)| names);
+        match listed(others.filter(|name| other(name)).map(String::as_str)) {
+            others if others.is_empty() => format!("{name} with {labels}: {named}"),
+            others => format!("{name} with {labels}: {named}, or another machine, as there is {others}"),
+        }
     }
 }
 
@@ -219,19 +237,22 @@ impl Counts {
     }
 }
 
-/// Selects among `alerts` and matches them with `nodes`.
+/// Selects among `alerts` and matches them with `nodes`; `doubted` is what an earlier round has [left](Selection::doubted).
 pub fn select<'a>(
-    alerts: impl IntoIterator<Item = &'a Alert>,
+    alerts: impl IntoIterator<Item = &'a Alert> + Clone,
     nodes: &'a [Node],
     policy: &'a SelectionPolicy,
     cluster_label: &str,
+    doubted: &BTreeSet<String>,
 ) -> Selection {
-    let matching = Matching::new(nodes, policy);
+    let mut matching = Matching::new(nodes, policy);
+    let doubted = matching.hear(alerts.clone(), doubted);
     let mut selection = Selection {
         firing: vec![BTreeMap::new(); nodes.len()],
         suppressed: vec![BTreeSet::new(); nodes.len()],
         pending: vec![BTreeSet::new(); nodes.len()],
         ambiguous: vec![BTreeSet::new(); nodes.len()],
+        doubted: doubted.into_iter().map(|place| nodes[place].name.clone()).collect(),
         ..Selection::default()
     };
     let mut candidates: BTreeMap<usize, BTreeMap<String, Candidate<'_>>> = BTreeMap::new();
@@ -327,7 +348,8 @@ fn may_be_about(found: &Result<Vec<usize>, Unapplied>) -> &[usize] {
 
 /// The places of the nodes that each alert speaks of, whether or not it raises a condition.
 pub fn nodes_of(alerts: &[Alert], nodes: &[Node], policy: &SelectionPolicy) -> Vec<Vec<usize>> {
-    let matching = Matching::new(nodes, policy);
+    let mut matching = Matching::new(nodes, policy);
+    matching.hear(alerts, &BTreeSet::new());
     alerts.iter().map(|alert| matching.find(alert).unwrap_or_default()).collect()
 }
 

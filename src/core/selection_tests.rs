@@ -48,7 +48,7 @@ impl Alert {
 fn select_with(alerts: &[Alert], nodes: &[Node], change: impl FnOnce(&mut SelectionPolicy)) -> Selection {
     let mut policy = SelectionPolicy::default();
     change(&mut policy);
-    select(alerts, nodes, &policy, "cluster")
+    select(alerts, nodes, &policy, "cluster", &BTreeSet::new())
 }
 
 fn selected(alerts: &[Alert], nodes: &[Node]) -> Selection {
@@ -339,8 +339,8 @@ proptest! {
             }),
         policy in any_policy(),
     ) {
-        let one = select(&alerts, &nodes, &policy, "cluster");
-        let other = select(&other_alerts, &other_nodes, &policy, "cluster");
+        let one = select(&alerts, &nodes, &policy, "cluster", &BTreeSet::new());
+        let other = select(&other_alerts, &other_nodes, &policy, "cluster", &BTreeSet::new());
         prop_assert_eq!(plans(&one, &nodes), plans(&other, &other_nodes));
         prop_assert_eq!((one.counts, one.clusters), (other.counts, other.clusters));
         prop_assert_eq!(one.unmatched_examples, other.unmatched_examples);
@@ -353,7 +353,7 @@ proptest! {
         summary: String,
     ) {
         let alerts: Vec<_> = alerts.into_iter().chain([alert(&[]).summary(&summary)]).collect();
-        let selection = select(&alerts, &[node("w1")], &policy, "cluster");
+        let selection = select(&alerts, &[node("w1")], &policy, "cluster", &BTreeSet::new());
         for message in selection.firing[0].values() {
             prop_assert!((1..=policy.max_message).contains(&message.chars().count()));
             prop_assert!(!message.contains(breaks_the_line), "{:?}", message);
@@ -366,7 +366,7 @@ proptest! {
         nodes in any_nodes(),
         policy in any_policy(),
     ) {
-        let counts = select(&alerts, &nodes, &policy, "cluster").counts;
+        let counts = select(&alerts, &nodes, &policy, "cluster", &BTreeSet::new()).counts;
         let left_out = [counts.no_alertname, counts.silenced, counts.inhibited, counts.feedback, counts.strict];
         let known = counts.matched + counts.unmatched + counts.ambiguous + left_out.iter().sum::<usize>();
         prop_assert_eq!((counts.alerts, known), (alerts.len(), alerts.len()));
@@ -379,12 +379,12 @@ proptest! {
         mut nodes in any_nodes(),
         policy in any_policy(),
     ) {
-        let first = select(&alerts, &nodes, &policy, "cluster");
+        let first = select(&alerts, &nodes, &policy, "cluster", &BTreeSet::new());
         for (node, firing) in nodes.iter_mut().zip(&first.firing) {
             let changes = plan(node, firing, &BTreeSet::new(), &Knowledge::new(SourceState::Full, now()), &ConditionPolicy::default());
             node.conditions = crate::core::condition::apply(&changes, &node.conditions);
         }
-        prop_assert_eq!(select(&alerts, &nodes, &policy, "cluster"), first);
+        prop_assert_eq!(select(&alerts, &nodes, &policy, "cluster", &BTreeSet::new()), first);
     }
 }
 

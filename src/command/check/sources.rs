@@ -156,8 +156,9 @@ fn matching(Gathered { alerts, watchdogs, .. }: &Gathered, nodes: &[Node], scope
     if counts.ambiguous > 0 {
         let line = Line::warning(MATCHING, format!("{message}, {} ambiguous", counts.ambiguous));
         let examples = selection.ambiguous_examples.iter();
-        return examples
-            .fold(line, |line, alert| line.hint(format!("more than one node answers to {alert}")));
+        return examples.fold(line, |line, alert| {
+            line.hint(format!("more than one node or machine answers to {alert}"))
+        });
     }
     if counts.matched == 0 {
         let line = Line::warning(MATCHING, message);

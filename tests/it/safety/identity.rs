@@ -64,7 +64,7 @@ fn f9_b4_a_kubelet_that_claims_another_nodes_names_takes_no_alert_and_clears_not
     let run = world.sync(&[]).exits(12);
     assert_eq!(statuses(&honest), ["\"True\""; 4], "{}", run.stderr);
     assert_eq!(world.owned(&liar), [] as [Value; 0], "{}", run.stderr);
-    run.says("3 alerts name more than one node")
+    run.says("3 alerts name more than one node or machine")
         .says("ByAddress with instance=\"")
         .says("ByFullName with node=\"worker2a.example.com\": worker1a, worker2a")
         .says("BySecondLabel with node=\"rack-7\", host=\"worker2a\": worker1a, worker2a");

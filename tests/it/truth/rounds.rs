@@ -12,6 +12,7 @@ scenarios![
     t15_d1_watchdogs_of_two_clusters_show_both,
     t15_d1_without_a_lease_or_all_sources_nothing_is_learnt,
     t15_d2_an_alert_of_a_node_that_is_gone_holds_nothing_else,
+    t15_d3_machines_of_two_domains_are_no_node,
     t15_d6_two_alerts_in_another_script_are_two_conditions,
     t15_d6_what_upstream_wrote_is_taken_over,
 ];
@@ -172,4 +173,52 @@ fn t15_d1_without_a_lease_or_all_sources_nothing_is_learnt(world: &World) {
         .exits(0)
         .prints("node/w1 condition/AlertManager_X True (added)");
     world.sync(&[]).exits(0).says(r#"note: cluster "a" is taken for this cluster"#);
+}
+
+/// A node that is known by its short name alone, and alerts of two machines that have it in their domains.
+fn t15_d3_machines_of_two_domains_are_no_node(world: &World) {
+    let node = world.node("worker1a");
+    let full = |domain: &str| format!("{node}.{domain}.example");
+    let fires = |alertname: &str, domain: &str, fires: bool| {
+        world.alert(&[("alertname", alertname), ("node", &full(domain))], "", fires);
+    };
+    let refused = "2 alerts name more than one node or machine: not applied, and conditions of the same type on these nodes are kept";
+    let hot = "node/worker1a condition/AlertManager_Hot True (added)";
+    // One domain alone is believed.
+    fires("Hot", "dc1", true);
+    world.sync(&[]).exits(0).prints(hot);
+    // Now it may be about either: what stands, stays.
+    fires("Cold", "dc2", true);
+    for _ in 0..2 {
+        world
+            .sync(&[])
+            .exits(12)
+            .prints("")
+            .says(refused)
+            .says(r#"  Cold with node="worker1a.dc2.example": worker1a, or another machine, as there is worker1a.dc1.example"#)
+            .says(r#"  Hot with node="worker1a.dc1.example": worker1a, or another machine, as there is worker1a.dc2.example"#)
+            .says("hint: keep the other machine's alerts out, as by --filter 'node!=\"NAME\"'");
+    }
+    assert_eq!(status(world, &node, "Hot"), "True");
+    assert_eq!(world.owned(&node).len(), 1);
+    // A filter says which one is meant.
+    let other = format!("node!={:?}", full("dc2"));
+    world.sync(&["--filter", &other, "--dry-run"]).exits(0).prints("");
+    // When one of them ends, the other is in doubt as before; what no alert has any more, ends.
+    fires("Hot", "dc1", false);
+    world
+        .sync(&[])
+        .exits(12)
+        .prints("node/worker1a condition/AlertManager_Hot False (was True)")
+        .says("1 alert names");
+    world.sync(&[]).exits(12).prints("");
+    world
+        .sync(&["--filter", &format!("node!={:?}", full("dc1")), "--dry-run"])
+        .exits(0)
+        .prints("node/worker1a condition/AlertManager_Cold True (added) (dry run)");
+    // Until none leads there.
+    fires("Cold", "dc2", false);
+    world.sync(&[]).exits(0).prints("");
+    fires("Hot", "dc1", true);
+    world.sync(&[]).exits(0).prints("node/worker1a condition/AlertManager_Hot True (was False)");
 }
