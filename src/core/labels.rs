@@ -97,21 +97,3 @@ impl Labels {
         *self = std::mem::take(&mut self.0).into_iter().filter(|(known, _)| **known != *name).collect();
     }
 }
-
-#[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-
-    use super::*;
-
-    #[test]
-    fn sorted_and_of_each_name_the_last_value() {
-        let given = [("b", "1"), ("a", "2"), ("b", "3"), ("", "4"), ("b", "5")];
-        let read = serde_json::from_str::<Labels>;
-        let labels = read(r#"{"b": "1", "a": "2", "b": "3", "": "4", "b": "5", "d": null}"#).unwrap();
-        assert_eq!(labels.iter().collect::<Vec<_>>(), [("", "4"), ("a", "2"), ("b", "5")]);
-        assert_eq!(labels, given.into());
-        assert_eq!((labels.get("b"), labels.get("c"), labels.len()), (Some("5"), None, 3));
-        assert!(read(r#"{"a": 1}"#).is_err());
-    }
-}

@@ -165,30 +165,6 @@ fn only_what_we_made_for_this_run_is_ours() {
 }
 
 #[test]
-fn t15_d8_what_is_null_in_a_silence_is_not_there() {
-    let now = Timestamp::UNIX_EPOCH;
-    let ours = Silence::new("w1", "id", "me@here", vec![SilenceMatcher::equal("node", "w1")], now);
-    let read = |name: &str, matcher: &str| {
-        let mut json = serde_json::to_value(&ours).unwrap();
-        json["status"] = serde_json::json!({"state": "active"});
-        json[name].take();
-        json["matchers"][0][matcher].take();
-        serde_json::from_value::<Silence>(json).unwrap()
-    };
-    for (name, matcher) in [("id", "isRegex"), ("updatedAt", "isEqual")] {
-        let silence = read(name, matcher);
-        assert!(
-            silence.is_active() && silence.is_of(&nodes()[0], "id", &SelectionPolicy::default().node_labels)
-        );
-    }
-    for name in ["createdBy", "comment", "matchers", "status"] {
-        let mut json = serde_json::to_value(&ours).unwrap();
-        json[name].take();
-        assert!(!serde_json::from_value::<Silence>(json).unwrap().is_active(), "{name}");
-    }
-}
-
-#[test]
 fn it_ends_by_itself_a_quarter_of_an_hour_after_it_was_last_extended() {
     let now = Timestamp::UNIX_EPOCH;
     let later = now + SignedDuration::from_mins(10);

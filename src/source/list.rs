@@ -126,3 +126,21 @@ pub(super) fn read<T: DeserializeOwned>(text: &RawValue) -> Option<T> {
     const LONGEST: usize = 256 << 10;
     (text.get().len() <= LONGEST).then(|| serde_json::from_str(text.get()).ok()).flatten()
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    #[test]
+    fn labels_are_sorted_and_of_each_name_the_last_value() {
+        let given = [("b", "1"), ("a", "2"), ("b", "3"), ("", "4"), ("b", "5")];
+        let read = serde_json::from_str::<Labels>;
+        let labels = read(r#"{"b": "1", "a": "2", "b": "3", "": "4", "b": "5", "d": null}"#).unwrap();
+        assert_eq!(labels.iter().collect::<Vec<_>>(), [("", "4"), ("a", "2"), ("b", "5")]);
+        assert_eq!(labels, given.into());
+        assert_eq!((labels.get("b"), labels.get("c"), labels.len()), (Some("5"), None, 3));
+        assert!(read(r#"{"a": 1}"#).is_err());
+    }
+}

@@ -111,3 +111,37 @@ struct Receipt {
     #[serde(rename = "silenceID")]
     id: String,
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use serde_json::{from_value, json, to_value};
+
+    use super::*;
+    use crate::core::matching::NODE_LABELS;
+    use crate::core::node::Node;
+
+    #[test]
+    fn t15_d8_what_is_null_in_a_silence_is_not_there() {
+        let ours = Silence::new("w1", "id", "me@here", Vec::new(), Timestamp::UNIX_EPOCH);
+        let mut ours = to_value(&ours).unwrap();
+        ours["status"] = json!({"state": "active"});
+        ours["matchers"] = json!([{"name": "node", "value": "w1", "isRegex": false, "isEqual": true}]);
+        let node = Node { name: "w1".to_owned(), ..Node::default() };
+        for (name, matcher) in [("id", "isRegex"), ("updatedAt", "isEqual")] {
+            let mut json = ours.clone();
+            json[name].take();
+            json["matchers"][0][matcher].take();
+            let silence: Silence = from_value(json).unwrap();
+            assert!(silence.is_active() && silence.is_of(&node, "id", &NODE_LABELS.map(String::from)));
+        }
+        for name in ["createdBy", "comment", "matchers", "status"] {
+            let mut json = ours.clone();
+            json[name].take();
+            let silence: Silence = from_value(json).unwrap();
+            let is_ours = silence.is_of(&node, "id", &NODE_LABELS.map(String::from));
+            assert!(!(is_ours && silence.is_active()), "{name}");
+        }
+    }
+}
