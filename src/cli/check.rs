@@ -56,8 +56,8 @@ pub struct CheckArgs {
     /// What remediate is to reboot nodes by
     #[arg(long, value_name = "METHOD", default_value = "pod")]
     pub reboot_method: RebootMethod,
-    /// Image of the pod that reboots a node
-    #[arg(long, value_name = "IMAGE", default_value = DEFAULT_IMAGE)]
+    /// Image of the pod that reboots a node [default: busybox 1.37.0 of Docker Hub, by its digest]
+    #[arg(long, value_name = "IMAGE", default_value = DEFAULT_IMAGE, hide_default_value = true)]
     pub helper_image: String,
     /// Namespace of that pod
     #[arg(long, value_name = "NAMESPACE", default_value = "kube-system")]

@@ -253,8 +253,8 @@ pub struct RebootArgs {
     /// Configuration file for ssh, instead of your own
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, help_heading = "Reboot")]
     pub ssh_config: Option<PathBuf>,
-    /// Image of the pod that reboots the node
-    #[arg(long, value_name = "IMAGE", default_value = DEFAULT_IMAGE, help_heading = "Reboot")]
+    /// Image of the pod that reboots the node [default: busybox 1.37.0 of Docker Hub, by its digest]
+    #[arg(long, value_name = "IMAGE", default_value = DEFAULT_IMAGE, hide_default_value = true, help_heading = "Reboot")]
     pub helper_image: String,
     /// Namespace of that pod; it has to admit privileged pods, for a signal too
     #[arg(long, value_name = "NAMESPACE", default_value = "kube-system", help_heading = "Reboot")]
