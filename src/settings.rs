@@ -12,6 +12,7 @@ use clap::{ArgAction, ArgMatches, CommandFactory, FromArgMatches};
 use serde_saphyr::Spanned;
 
 use crate::cli::{Cli, Command};
+use crate::core::secrets;
 use crate::error::{Error, Result};
 use crate::trusted_file;
 
@@ -201,7 +202,7 @@ fn from_environment(flag: &str, environment: &Environment) -> Option<(String, St
 fn check(command: &clap::Command, name: &str, additions: &[String], place: &str) -> Result<()> {
     let words = [command.get_name(), name].into_iter().chain(additions.iter().map(String::as_str));
     let Err(error) = command.clone().try_get_matches_from(words) else { return Ok(()) };
-    let text = error.to_string();
+    let text = secrets::without_logins(&error.to_string());
     let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
     let why = lines.next().unwrap_or_default().trim_start_matches("error: ").to_owned();
     let allowed = lines.find(|line| line.starts_with("[possible values"));

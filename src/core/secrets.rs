@@ -36,18 +36,23 @@ fn mask(before: &str, word: &str) -> String {
     if names_one(word) && (!word.starts_with('-') || word.contains(':')) {
         return MASK.to_owned();
     }
-    if !in_url(word) {
-        return word.to_owned();
-    }
-    let mut parts = word.split("://");
+    without_logins(word)
+}
+
+/// A text with `***` in place of the logins of URLs in it.
+pub fn without_logins(text: &str) -> String {
+    let mut parts = text.split("://");
     let first = parts.next().unwrap_or_default().to_owned();
     parts.fold(first, |before, rest| {
-        let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+        let end = rest.find(AFTER_HOST).unwrap_or(rest.len());
         let host =
             rest[..end].rfind('@').map_or_else(|| rest.to_owned(), |at| format!("{MASK}{}", &rest[at..]));
         format!("{before}://{host}")
     })
 }
+
+/// What ends the part of a URL that may have a login.
+const AFTER_HOST: [char; 3] = ['/', '?', '#'];
 
 /// The word behind `-P`, `-p`, `-k` or `-u`.
 fn is_secret_of(option: &str, word: &str) -> bool {
@@ -78,9 +83,7 @@ pub fn in_command(text: &str) -> bool {
 
 /// `scheme://user:password@host`.
 pub fn in_url(text: &str) -> bool {
-    text.split("://")
-        .skip(1)
-        .any(|rest| rest.split(['/', '?', '#']).next().is_some_and(|host| host.contains('@')))
+    text.split("://").skip(1).any(|rest| rest.split(AFTER_HOST).next().is_some_and(|host| host.contains('@')))
 }
 
 #[cfg(test)]
@@ -129,6 +132,10 @@ mod tests {
             ["bmc", "--password", "-x", "https://joe:hunter2@bmc/a@b", "-d{\"Password\":\"hunter2\"}"];
         let shown = masked(&words.map(String::from));
         assert_eq!(shown, ["bmc", "--password", "***", "https://***@bmc/a@b", "***"]);
+        assert_eq!(
+            without_logins("invalid value 'http://a:b c@h/x@y' for x://u@i/"),
+            "invalid value 'http://***@h/x@y' for x://***@i/"
+        );
         assert!(in_url("https://a:b@h/") && in_url("x https://a@h"));
         assert!(!in_url("https://h/a@b") && !in_url("a@b") && !in_url("https://h?to=a@b"));
     }

@@ -316,9 +316,12 @@ fn address(flag: &str, text: &str, args: &SourceArgs) -> Result<Address> {
     let service = plain.or_else(|| Some((text.strip_prefix("svc+https://")?, true)));
     if let Some((service, tls)) = service {
         return service_address(service, tls).ok_or_else(|| {
+            // A login, and what follows the name, may be secrets.
+            let given = if text.contains(['@', '?', '#']) { String::new() } else { format!(" {text}") };
             let form = "svc://NAMESPACE/NAME[:PORT], or svc+https:// if it speaks TLS";
-            Error::usage(format!("{flag} {text}: a Service is written {form}"))
-                .hint("svc://monitoring/alertmanager-operated")
+            let scheme = if tls { "svc+https" } else { "svc" };
+            Error::usage(format!("{flag}{given}: a Service is written {form}"))
+                .hint(format!("{scheme}://monitoring/alertmanager-operated"))
         });
     }
     // The text is not repeated: it may hold a password.
@@ -328,7 +331,9 @@ fn address(flag: &str, text: &str, args: &SourceArgs) -> Result<Address> {
         .map(Address::Url)
         .ok_or_else(|| {
             Error::usage(format!("{flag} is not the URL of an HTTP server"))
-                .hint("it is written http://HOST:PORT, https://HOST/PREFIX or svc://NAMESPACE/SERVICE")
+                .hint(
+                    "it is written http://HOST:PORT, https://HOST/PREFIX, svc://NAMESPACE/SERVICE or svc+https://NAMESPACE/SERVICE",
+                )
         })
 }
 

@@ -429,10 +429,11 @@ impl Requests<'_> {
     }
 }
 
-/// The URL as it is shown: without a password and without the query.
+/// The URL as it is shown: without a login, the query and the fragment.
 pub(super) fn shown(url: &Url) -> String {
     let mut url = url.clone();
     url.set_query(None);
+    url.set_fragment(None);
     // Neither fails for a URL that has a host.
     let _ = url.set_username("");
     let _ = url.set_password(None);

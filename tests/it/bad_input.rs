@@ -6,7 +6,7 @@ use ::sandbox::{Authority, Front};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
-use crate::support::{Run, World, scenarios};
+use crate::support::{Run, World, run, scenarios};
 
 scenarios![row_64_an_admission_policy_fails_its_node, the_api_server_is_away];
 
@@ -31,6 +31,33 @@ fn check(name: &str, world: &World, node: &str, cases: impl IntoIterator<Item = 
     let [condition] = &world.owned(node)[..] else { panic!("{:#?}", world.owned(node)) };
     assert_eq!((&condition["status"], &condition["message"]), (&json!("True"), &json!("[P9] hot")));
     assert_eq!(condition["lastHeartbeatTime"], condition["lastTransitionTime"]);
+}
+
+/// Wherever it was written: an error is in a terminal's scrollback, in a journal, in a ticket.
+#[test]
+fn t15_e2_a_login_in_a_url_is_in_no_error() {
+    let world = World::sandbox();
+    for value in [
+        "svc://u:SECRET@m/x",
+        "svc+https://u:SECRET@m/x",
+        "svc://m/x?token=SECRET",
+        "http://127.0.0.1:1/#SECRET",
+        "http://u:SECRET@127.0.0.1:1/?token=SECRET",
+        "ftp://u:SECRET@m/x",
+    ] {
+        let typed = world.command(&["sync", "--receiver", "r", "--alertmanager", value]);
+        let mut variable = world.command(&["sync", "--receiver", "r"]);
+        variable.env("SCIURO_ALERTMANAGER", value);
+        let config = world.file("config.yaml", &format!("alertmanager: ['{value}']\n"));
+        let file = world.command(&["sync", "--receiver", "r", "--config", config.to_str().unwrap()]);
+        for mut command in [typed, variable, file] {
+            let run = run(&mut command).never_says("SECRET");
+            assert!(matches!(run.code, Some(2 | 11)), "{value}: {run:?}");
+        }
+    }
+    let config = world.file("config.yaml", "interval: http://u:SECRET@x\n");
+    let mut sync = world.command(&["sync", "--config", config.to_str().unwrap()]);
+    run(&mut sync).exits(2).says("interval: invalid value 'http://***@x'").never_says("SECRET");
 }
 
 #[test]
