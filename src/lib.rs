@@ -71,6 +71,10 @@ pub fn run(arguments: Vec<OsString>) -> Exit {
     });
     // A parser that still waits for an answer must not keep the process.
     runtime.shutdown_background();
+    let outcome = match (outcome, ui.unwritten()) {
+        (Ok(Exit::Done | Exit::Pending), Some(error)) => Err(error),
+        (outcome, _) => outcome,
+    };
     outcome.unwrap_or_else(|error| {
         // What is wrong with the command line is for whoever typed it.
         let is_typed = error.exit == Exit::Usage && log_format == cli::LogFormat::Text;

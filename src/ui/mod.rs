@@ -20,7 +20,7 @@ use std::sync::{Mutex, PoisonError};
 use indicatif::MultiProgress;
 
 use crate::cli::Color;
-use crate::error::Error;
+use crate::error::{Error, Exit};
 
 use journal::{Journal, Level};
 use live::Frame;
@@ -37,6 +37,8 @@ pub use verdict::Verdict;
 /// The terminal, or whatever stands in its place.
 pub struct Ui {
     out: Mutex<Box<dyn Write + Send>>,
+    /// Why the result is not whole, if nobody is told by it: a disk that is full.
+    unwritten: Mutex<Option<std::io::Error>>,
     frame: Mutex<Frame>,
     /// Drawn on stderr, below what is written there.
     bars: MultiProgress,
@@ -60,6 +62,7 @@ impl Ui {
         };
         Self {
             out: Mutex::new(Box::new(std::io::stdout())),
+            unwritten: Mutex::default(),
             frame: Mutex::default(),
             bars: MultiProgress::with_draw_target(drawing::target()),
             journal: None,
@@ -80,21 +83,33 @@ impl Ui {
         self.journal.iter().for_each(Journal::next_round);
     }
 
-    /// One line of the result. A reader that has gone away stops the output, not the work.
-    pub fn result(&self, line: &str) {
+    /// `false` if it is not to be read by anybody any more. That stops the output, not the work.
+    fn write(&self, text: &str) -> bool {
         let mut out = self.out.lock().unwrap_or_else(PoisonError::into_inner);
-        if writeln!(out, "{}", escape(line)).and_then(|()| out.flush()).is_err() {
-            *out = Box::new(std::io::sink());
+        let Err(error) = out.write_all(text.as_bytes()).and_then(|()| out.flush()) else { return true };
+        *out = Box::new(std::io::sink());
+        // A reader that has gone away wants no more.
+        if error.kind() != std::io::ErrorKind::BrokenPipe {
+            *self.unwritten.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
         }
+        false
+    }
+
+    /// Why the result is not whole.
+    pub fn unwritten(&self) -> Option<Error> {
+        let error = self.unwritten.lock().unwrap_or_else(PoisonError::into_inner).take()?;
+        Some(Error::new(Exit::Failed, format!("cannot write to stdout: {error}")))
+    }
+
+    /// One line of the result.
+    pub fn result(&self, line: &str) {
+        self.write(&format!("{}\n", escape(line)));
     }
 
     /// One line of the result, with a mark before it.
     pub fn verdict(&self, verdict: Verdict, line: &str) {
         let mark = verdict.mark(verdict::speaks_utf8(), self.colors_result);
-        let mut out = self.out.lock().unwrap_or_else(PoisonError::into_inner);
-        if writeln!(out, "{mark} {}", escape(line)).and_then(|()| out.flush()).is_err() {
-            *out = Box::new(std::io::sink());
-        }
+        self.write(&format!("{mark} {}\n", escape(line)));
     }
 
     /// A finished document, such as JSON: its lines are its own.
@@ -112,23 +127,16 @@ impl Ui {
             });
             text = Cow::Owned(lines.collect());
         }
-        let mut out = self.out.lock().unwrap_or_else(PoisonError::into_inner);
-        if write!(out, "{text}").and_then(|()| out.flush()).is_err() {
-            *out = Box::new(std::io::sink());
-        }
+        self.write(&text);
     }
 
     /// A table, cut to the terminal's width if stdout is one.
     pub fn table(&self, table: &Table, with_headers: bool) {
         let terminal = console::Term::stdout();
         let width = terminal.is_term().then(|| usize::from(terminal.size().1));
-        let color = self.colors_result;
-        let mut out = self.out.lock().unwrap_or_else(PoisonError::into_inner);
-        for line in table.lines(with_headers, width, color) {
-            if writeln!(out, "{}", line.trim_end()).is_err() {
-                *out = Box::new(std::io::sink());
-            }
-        }
+        let lines = table.lines(with_headers, width, self.colors_result);
+        let lines: Vec<&str> = lines.iter().flat_map(|line| [line.trim_end(), "\n"]).collect();
+        self.write(&lines.concat());
     }
 
     /// A table for the person, on stderr.
@@ -145,8 +153,7 @@ impl Ui {
             text.push_str(line.trim_end());
             text.push('\n');
         }
-        let mut out = self.out.lock().unwrap_or_else(PoisonError::into_inner);
-        out.write_all(text.as_bytes()).and_then(|()| out.flush()).is_ok()
+        self.write(&text)
     }
 
     /// Returns once nobody can read stdout any more, if it is a pipe or a terminal.

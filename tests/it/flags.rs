@@ -1,6 +1,6 @@
 //! Flags, variables and the configuration file, as the servers see them.
 
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use serde_json::Value;
 
@@ -240,6 +240,36 @@ fn a_proxy_is_used_unless_the_servers_are_exempt() {
     let proxied = kubeconfig.replace("    server:", "    proxy-url: http://127.0.0.1:1\n    server:");
     let proxied = world.file("proxied", &proxied);
     world.sync(&["--no-lease", "--kubeconfig", proxied.to_str().unwrap()]).exits(1);
+}
+
+/// As kubectl: a document that was cut is no answer. `/dev/full` is a disk without room.
+#[test]
+#[cfg(target_os = "linux")]
+fn t15_f_a_document_that_cannot_be_written_is_an_error() {
+    let world = World::sandbox();
+    world.node("w1");
+    for command in [
+        &["status", "--all"][..],
+        &["status", "--all", "-o", "json"],
+        &["status", "--all", "-o", "yaml"],
+        &["status", "--all", "-o", "jsonpath={.items}"],
+        &["version", "-o", "json"],
+        &["check", "--for", "status"],
+        &["sync", "-o", "json"],
+    ] {
+        let mut full = world.command(command);
+        if command[0] == "sync" {
+            full.args(["--receiver", "default", "--alertmanager", world.alertmanager_url(), "--warmup", "0"]);
+        }
+        full.stdout(std::fs::File::create("/dev/full").unwrap());
+        let output = full.stderr(Stdio::piped()).spawn().unwrap().wait_with_output().unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(1), "{command:?}: {said}");
+        assert!(
+            said.contains("error: cannot write to stdout: No space left on device"),
+            "{command:?}: {said}"
+        );
+    }
 }
 
 #[test]
