@@ -13,7 +13,8 @@ use serde_json::{Value, json};
 use super::api::Cluster;
 use super::error::ApiError;
 use super::nodes::FIELD_MANAGER;
-use super::remediated::{RemediatedNode, UNDER_WAY};
+use super::remediated::RemediatedNode;
+use crate::core::standing::UNDER_WAY;
 
 /// Where Events of objects without a namespace are, by convention.
 pub(super) const NAMESPACE: &str = "default";

@@ -17,12 +17,10 @@ use super::nodes::{FIELD_MANAGER, NODES, Received, SlimForm, Versioned, null_is_
 use super::record;
 use super::watch::{NodeSelection, SeenNodes};
 use crate::core::remediation::NodeView;
+use crate::core::standing::UNDER_WAY;
 
 const KEEP_CORDONED: &str = "sciuro.dev/keep-cordoned";
 pub(super) const ABORT: &str = "sciuro.dev/abort";
-/// The condition that says that a remediation is under way.
-pub(super) const UNDER_WAY: &str = "SciuroRemediation";
-
 /// What the rules of the server, or its certificate, do not allow now may be allowed again later.
 const AGAIN_AFTER: Duration = Duration::from_secs(5);
 

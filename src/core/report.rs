@@ -207,11 +207,11 @@ fn key<'r>(row: &'r Row<'_>) -> impl Ord + use<'r> {
     )
 }
 
-/// `[P5] text` → P5 and `text`.
+/// `[P5] text` → P5 and `text`, which is the alert's own, white space and all.
 fn split_priority(message: &str) -> (Option<Priority>, &str) {
     let split = message.strip_prefix('[').and_then(|rest| rest.split_once(']'));
     match split.and_then(|(tag, text)| Some((Priority::parse(tag.strip_prefix('P')?)?, text))) {
-        Some((priority, text)) => (Some(priority), text.trim_start()),
+        Some((priority, text)) => (Some(priority), text.strip_prefix(' ').unwrap_or(text)),
         None => (None, message),
     }
 }

@@ -96,7 +96,8 @@ fn the_priority_is_read_from_the_message() {
     for (message, priority, rest) in [
         ("[P6] text", Some("6"), "text"),
         ("[P0]", Some("0"), ""),
-        ("[P12]   spaced", Some("12"), "spaced"),
+        ("[P12]   spaced", Some("12"), "  spaced"),
+        ("[P12]tight", Some("12"), "tight"),
         ("text [P6]", None, "text [P6]"),
         ("[6] text", None, "[6] text"),
         ("[Pn] text", None, "[Pn] text"),

@@ -97,6 +97,12 @@ fn picture_is_up_to_date() {
     crate::support::is_current("docs/picture.svg", &picture::svg());
 }
 
+/// A registry of one's own has to have just that one.
+#[test]
+fn the_image_of_helper_pods_is_named() {
+    assert!(Page::read("docs/remediate.md").text.contains(sciuro::remedy::reboot::helper::DEFAULT_IMAGE));
+}
+
 /// An exit code that a person meets is one that README helps with.
 #[test]
 fn every_exit_code_has_its_section() {
