@@ -103,6 +103,14 @@ fn t15_d10_pods_that_speak_tls_are_reached_directly_too() {
     };
     sync("svc+https://default/am").exits(0).prints("node/w1 condition/AlertManager_X True (added)");
     sync("svc://default/am").exits(11);
-    sync("svc+https://default").exits(2).says("svc+https:// if it speaks TLS");
-    sync("svc+http://default/am").exits(2);
+    sync("svc+https://default")
+        .exits(2)
+        .says("svc+https:// if it speaks TLS")
+        .says("hint: svc+https://monitoring/alertmanager-operated");
+    sync("svc://default").exits(2).says("hint: svc://monitoring/alertmanager-operated");
+    for none in
+        ["svc+http://default/am", "SVC+HTTPS://default/am", "SVC://default/am", "svc+tls://default/am"]
+    {
+        sync(none).exits(2).says("svc://NAMESPACE/SERVICE or svc+https://NAMESPACE/SERVICE");
+    }
 }
