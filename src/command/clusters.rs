@@ -2,8 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use crate::core::clusters::{Doubt, Learning};
+use crate::core::clusters::{CLUSTER, Doubt, Learning, Scope};
 use crate::core::matcher::Matcher;
+use crate::core::source::{FailureReason, Gathered, Verdict};
 
 /// What is wrong, and what to type.
 pub(super) fn explain(doubt: &Doubt, label: &str) -> (String, Vec<String>) {
@@ -39,6 +40,29 @@ pub(super) fn explain(doubt: &Doubt, label: &str) -> (String, Vec<String>) {
                 format!("alerts of {label} {value:?} match nodes here{why}"),
                 vec![format!("if they are this cluster's: {}", filter(value))],
             )
+        }
+    }
+}
+
+/// Where it is kept which cluster this is, and how to correct it, if that alone says it.
+pub(super) fn remembered(scope: &Scope<'_>, namespace: &str, lease: &str) -> Option<String> {
+    let own = scope.remembered()?;
+    Some(format!(
+        "that this cluster is {own:?} is remembered in the annotation {CLUSTER} of Lease {namespace}/{lease}; to correct it: \
+         kubectl annotate -n {namespace} lease/{lease} {CLUSTER}-"
+    ))
+}
+
+/// A watchdog that fires for other clusters only may be this one's: what is remembered may be wrong.
+pub(super) fn doubt_remembered(gathered: &mut Gathered, hint: &str) {
+    if gathered.watchdogs.is_empty() {
+        return;
+    }
+    for member in gathered.trust.groups.iter_mut().flatten() {
+        if let Verdict::Failed(failure) = &mut member.verdict
+            && failure.reason == FailureReason::CanaryMissing
+        {
+            failure.hints.insert(0, hint.to_owned());
         }
     }
 }

@@ -111,7 +111,14 @@ async fn fetch(job: &Job<'_>, sources: &Sources, memory: &Memory) -> Gathered {
     let settings = job.settings;
     let groups = sources.fetch(settings.round.canary.name()).await;
     let canary_was_seen = memory.canary.as_deref() == Some(WATCHDOG);
-    gather(groups, &settings.round.canary, canary_was_seen, job.scope(memory).own())
+    let scope = job.scope(memory);
+    let mut gathered = gather(groups, &settings.round.canary, canary_was_seen, scope.own());
+    let lease = settings.lease.as_ref();
+    if let Some(hint) = lease.and_then(|lease| clusters::remembered(&scope, &lease.namespace, &lease.name)) {
+        let restart = if settings.loops { ", and restart this loop, which knows it, too" } else { "" };
+        clusters::doubt_remembered(&mut gathered, &format!("{hint}{restart}"));
+    }
+    gathered
 }
 
 /// What is to be written, and the report of the round as far as it goes before that.

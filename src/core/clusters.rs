@@ -1,11 +1,11 @@
 //! Whose alerts are these? One Alertmanager may serve several clusters, with nodes of the same names (spec §3.7).
 //!
-//! Another cluster's alert would take a healthy machine out of service, so what a label says of the cluster has to be known
-//! before an alert that carries it is acted on. A filter that names the label says it. Without one, the first complete
-//! round in which only one value is listed does: on alerts that name a node here or none, that are silenced or not, and on
-//! the watchdogs, which are asked for beyond receiver and filters. The Lease keeps it. From then on an alert of another
-//! cluster that names a node here is refused, however many rounds it is alone. As long as several values were seen and no
-//! filter chose, nothing is learnt any more.
+//! Another cluster's alert would take a healthy machine out of service, so what a label says of the cluster has to be
+//! known before an alert that carries it is acted on. A filter that names the label says it, and a complete round shows
+//! that it is no slip. Without one, the first complete round in which only one value is listed does: on alerts that name
+//! a node here or none, that are silenced or not, and on the watchdogs, which are asked for beyond receiver and filters.
+//! The Lease keeps it. From then on an alert of another cluster that names a node here is refused, however many rounds it
+//! is alone. As long as several values were seen and no filter chose, nothing is learnt any more.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -14,7 +14,8 @@ use super::matcher::Matcher;
 use super::node::Node;
 use super::selection::{Selection, SelectionPolicy, select};
 
-const CLUSTER: &str = "sciuro.dev/cluster";
+/// The annotation of the Lease that keeps which value is this cluster's.
+pub const CLUSTER: &str = "sciuro.dev/cluster";
 const CLUSTERS_SEEN: &str = "sciuro.dev/clusters-seen";
 const DOUBTED_NAMES: &str = "sciuro.dev/doubted-names";
 /// How those are written.
@@ -116,7 +117,12 @@ impl Scope<'_> {
 
     /// The same, or what is known to be this cluster's.
     pub fn own(&self) -> Option<&str> {
-        self.said().or_else(|| self.known.own_value(self.cluster_label))
+        self.said().or_else(|| self.remembered())
+    }
+
+    /// What is known to be this cluster's, if that alone says it.
+    pub fn remembered(&self) -> Option<&str> {
+        self.known.own_value(self.cluster_label).filter(|_| self.said().is_none())
     }
 }
 
@@ -185,7 +191,9 @@ fn of_cluster(
     let of_all =
         |clusters| Ours { selection: select(alerts, nodes, policy, label, doubted), clusters, doubt: None };
     if scope.is_chosen() {
-        let own = scope.said().filter(|own| (1..=MAX_VALUE).contains(&own.len()));
+        // Mistyped, it may be the reason why a round is not complete.
+        let is_kept = |own: &&str| learning != Learning::Incomplete && (1..=MAX_VALUE).contains(&own.len());
+        let own = scope.said().filter(is_kept);
         return of_all(own.map_or_else(|| known.clone(), |own| Clusters::own(label, own)));
     }
     if let Some(own) = known.own_value(label) {

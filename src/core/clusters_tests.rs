@@ -161,6 +161,15 @@ fn t15_d1_nothing_is_learnt_from_alerts_of_elsewhere_or_from_half_a_round() {
 }
 
 #[test]
+fn t15_d1_what_a_filter_says_is_kept_from_a_complete_round_alone() {
+    for (known, kept) in [(Clusters::default(), None), (Clusters::own("cluster", "a.k8s"), Some("a.k8s"))] {
+        let given = Given { known, ..Given::filtered(r#"cluster="a.k8""#) };
+        assert_eq!(given.judges(&[], Incomplete).clusters.own_value("cluster"), kept);
+        assert_eq!(given.judges(&[], Allowed).clusters.own_value("cluster"), Some("a.k8"));
+    }
+}
+
+#[test]
 fn t15_d1_alerts_without_the_label_are_ours_as_ever() {
     let mut mixed = of(&["a", "b", ""]);
     mixed[2].labels.insert("alertname", "Plain");

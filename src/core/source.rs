@@ -48,7 +48,7 @@ pub struct Answer {
     /// Alert names of rules that it could not evaluate, and why: what it does not list of them may fire nevertheless. `None`
     /// if it does not say.
     pub unevaluated: Option<BTreeMap<String, String>>,
-    /// What a person should know of it, and what does not lessen how far it is believed.
+    /// What a person should know of it, said after its name, and what does not lessen how far it is believed.
     pub notes: Vec<String>,
 }
 
@@ -273,7 +273,7 @@ fn judge(member: Member, required: Option<&str>, own: Option<&str>) -> (JudgedMe
     let Member { name, took, answer } = member;
     let answer = answer.and_then(|answer| match required {
         Some(canary) if answer.sees_canary(own) != Some(true) => {
-            Err(canary_missing(&name, canary, &answer.clusters))
+            Err(canary_missing(&name, canary, own, &answer.clusters))
         }
         _ => Ok(answer),
     });
@@ -294,7 +294,9 @@ fn judge(member: Member, required: Option<&str>, own: Option<&str>) -> (JudgedMe
     (JudgedMember { name, verdict, took, alerts: count, pending, started, unevaluated, notes }, alerts)
 }
 
-fn canary_missing(member: &str, canary: &str, others: &BTreeSet<String>) -> Failure {
+fn canary_missing(member: &str, canary: &str, own: Option<&str>, others: &BTreeSet<String>) -> Failure {
+    let whose = own.filter(|_| !others.is_empty()).map(|own| format!(" for the cluster {own:?}"));
+    let whose = whose.unwrap_or_default();
     let others: Vec<String> = others.iter().take(3).map(|cluster| format!("{cluster:?}")).collect();
     let others = if others.is_empty() {
         String::new()
@@ -304,7 +306,7 @@ fn canary_missing(member: &str, canary: &str, others: &BTreeSet<String>) -> Fail
     Failure {
         reason: FailureReason::CanaryMissing,
         is_misconfigured: false,
-        what: format!("the alert {canary} does not fire at {member}, though it always should{others}"),
+        what: format!("the alert {canary} does not fire at {member}{whose}, though it always should{others}"),
         hints: vec![
             "does its Prometheus reach it? what it does not list may fire nevertheless".to_owned(),
             format!("--require-alert '' does without {canary}"),

@@ -69,7 +69,7 @@ fn t15_d8_a_page_where_people_log_in_is_recognised() {
         answering("*", |fault| fault.status(302).header(LOCATION, &format!("{}/login?to=x", login.url())));
     let am = &am.url();
     let (to, other) = (am.replace("http://", ""), login.url().replace("http://", ""));
-    for (flag, resource) in [("--alertmanager", "v2/status"), ("--prometheus", "v1/alerts")] {
+    for (flag, resource) in [("--alertmanager", "v2/status"), ("--prometheus", "v1/rules")] {
         world
             .sync(&[flag, am])
             .exits(11)
@@ -246,17 +246,21 @@ fn t15_d9_another_clusters_watchdog_is_none_of_this_one(world: &World) {
     alive("b", true);
     alive("a", false);
     hot(false);
-    for more in [&[][..], &["--filter", r#"cluster="a""#]] {
-        sync(more).exits(11).prints("").says(
-            r#"error: the alert alive does not fire at http://alertmanager/, though it always should (it does for other clusters: "b")"#,
-        );
-        assert!(firing(world, &node, "Hot"));
-    }
     let lease = world.name("sync");
+    let missing = r#"error: the alert alive does not fire at http://alertmanager/ for the cluster "a", though it always should (it does for other clusters: "b")"#;
+    let remembered = "that this cluster is \"a\" is remembered in the annotation sciuro.dev/cluster of Lease kube-system/sync; to \
+                      correct it: kubectl annotate -n kube-system lease/sync sciuro.dev/cluster-";
+    sync(&[]).exits(11).prints("").says(missing).says(remembered);
+    sync(&["--filter", r#"cluster="a""#]).exits(11).prints("").says(missing).never_says("sciuro.dev/cluster");
+    assert!(firing(world, &node, "Hot"));
+    // A round that is not believed says nothing of which cluster this is.
+    sync(&["--filter", r#"cluster="a.k8""#]).exits(11).prints("").says(r#"for the cluster "a.k8""#);
+    sync(&[]).exits(11).says(missing);
     let flags = ["--receiver=node-condition-k8s", "--warmup=0", "--for=sync", "--lease-name", &lease];
     let source = ["--alertmanager", world.alertmanager_url(), "--require-alert", &watchdog];
     let check = world.run(&[&["check"], &source[..], &flags].concat());
     assert!(check.stdout.contains("canary alive: does not fire"), "{check:?}");
+    assert!(check.stdout.contains(remembered), "{check:?}");
     alive("a", true);
     sync(&[]).exits(0).prints("node/w1 condition/AlertManager_Hot False (was True)");
     // One that does not say whose it is, is ours.
