@@ -39,7 +39,7 @@ pub(super) fn routed(text: &str) -> Option<BTreeSet<String>> {
     Some(routed)
 }
 
-/// The labels that a Prometheus adds to what it sends elsewhere.
+/// The labels that a Prometheus adds to what it sends elsewhere; there may be none.
 pub(super) fn external_labels(text: &str) -> Option<BTreeMap<String, String>> {
     #[derive(Deserialize)]
     struct Config {
@@ -51,7 +51,7 @@ pub(super) fn external_labels(text: &str) -> Option<BTreeMap<String, String>> {
         external_labels: Option<BTreeMap<String, String>>,
     }
 
-    read::<Config>(text)?.global.external_labels
+    Some(read::<Config>(text)?.global.external_labels.unwrap_or_default())
 }
 
 #[cfg(test)]
@@ -77,7 +77,7 @@ mod tests {
             labels.into_iter().collect::<Vec<_>>(),
             [("cluster".to_owned(), "a.k8s".to_owned()), ("replica".to_owned(), "0".to_owned())]
         );
-        assert_eq!(external_labels("global: {scrape_interval: 30s}"), None);
+        assert_eq!(external_labels("global: {scrape_interval: 30s}"), Some(BTreeMap::new()));
     }
 
     #[test]

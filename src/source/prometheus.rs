@@ -14,7 +14,6 @@ use url::Url;
 use self::answer::{List, Reader};
 use super::request::{Answered, RequestError, Requests, shown};
 use super::{Asked, Heard, own_config};
-use crate::core::alert::Alert;
 use crate::core::source::{Answer, Failure, FailureReason};
 
 pub(crate) use answer::parse;
@@ -46,8 +45,14 @@ pub(super) async fn fetch(requests: &Requests<'_>, asked: &Asked<'_>) -> Result<
     if list.has_more {
         answer.warnings.push("it gave only a part of its rules".into());
     }
-    if !list.unseen.is_empty() {
-        explain_absence(requests, asked, &list.unseen, &mut answer).await;
+    let absent = Absent { unseen: list.unseen, lacked: list.lacked };
+    if !(absent.unseen.is_empty() && absent.lacked.is_empty()) {
+        explain_absence(requests, asked, &absent, &mut answer).await;
+    }
+    if answer.unevaluated.is_none() {
+        answer.notes.push(
+            "does not say which rules it could evaluate: an alert of a failed one counts as ended".into(),
+        );
     }
     answer.canary = asked.canary.map(|_| list.has_canary);
     answer.clusters = list.clusters;
@@ -58,25 +63,36 @@ pub(super) async fn fetch(requests: &Requests<'_>, asked: &Asked<'_>) -> Result<
     Ok(heard)
 }
 
-/// The rules with their alerts in one answer, so that both are of the same moment. Who does not serve that, because of its age
-/// or of a proxy in between, is asked for the alerts alone.
+/// The rules with their alerts in one answer, so that both are of the same moment. Who has no rules there, because of its age or
+/// of what it is, is asked for the alerts alone. Who has them and does not show them could hide one that failed.
 async fn list(requests: &Requests<'_>, asked: &Asked<'_>) -> Result<(Url, List), Failure> {
     let mut url = requests.url("api/v1/rules");
     url.set_query(Some("type=alert"));
     match requests.get_by(&url, Reader::new(asked)).await {
-        Ok(answered) if answered.value.unevaluated.is_some() || !answered.value.is_success() => {
-            return checked(requests, url, answered);
+        Ok(Answered {
+            value: List { unevaluated: None, status: Some(status), has_data: true, .. }, ..
+        }) if status == "success" => {}
+        Ok(answered) => return checked(requests, url, answered, "rules"),
+        Err(error) if has_no_such_path(&error) => {}
+        Err(mut error) => {
+            if error.status.is_some_and(|status| status.is_client_error()) {
+                let hint = "the rules are needed: one that could not be evaluated lists no alert";
+                error.failure.hints.push(hint.into());
+            }
+            return Err(error.into());
         }
-        Ok(_) => {}
-        Err(error) if is_not_served(&error) => {}
-        Err(error) => return Err(error.into()),
     }
     let url = requests.url("api/v1/alerts");
     let answered = requests.get_by(&url, Reader::new(asked)).await?;
-    checked(requests, url, answered)
+    checked(requests, url, answered, "alerts")
 }
 
-fn checked(requests: &Requests<'_>, url: Url, answered: Answered<List>) -> Result<(Url, List), Failure> {
+fn checked(
+    requests: &Requests<'_>,
+    url: Url,
+    answered: Answered<List>,
+    asked_for: &str,
+) -> Result<(Url, List), Failure> {
     let Answered { value: list, by, .. } = answered;
     let by = by.unwrap_or_else(|| shown(&url));
     if !list.is_success() {
@@ -93,38 +109,60 @@ fn checked(requests: &Requests<'_>, url: Url, answered: Answered<List>) -> Resul
         return Err(Failure {
             reason: FailureReason::Parse,
             is_misconfigured: true,
-            what: format!("{by} answered without a list of alerts"),
+            what: format!("{by} answered without a list of {asked_for}"),
             hints: vec!["is this the URL of a Prometheus, or of what has its API v1?".into()],
         });
     }
     Ok((url, list))
 }
 
-/// Labels are asked for that none of its alerts and rules has. If they are those that it adds to what it sends to an Alertmanager,
-/// its API never has them. Who does not say which these are is no worse for it.
-async fn explain_absence(
-    requests: &Requests<'_>,
-    asked: &Asked<'_>,
-    unseen: &BTreeSet<String>,
-    answer: &mut Answer,
-) {
-    let config = requests.get::<Config>(&requests.url("api/v1/status/config")).await.ok();
-    let text = config.and_then(|config| config.value.data?.yaml);
-    let external: BTreeMap<_, _> =
-        text.and_then(|text| own_config::external_labels(&text)).unwrap_or_default();
-    let external = external.into_iter().filter(|(name, _)| unseen.contains(name));
-    let sent = Alert { labels: external.collect(), ..Alert::default() };
-    for (name, _) in sent.labels.iter() {
-        let what = format!("{name} is one of its external labels, which its API leaves out");
-        let of_name = asked.filters.iter().filter(|filter| filter.name == name && !filter.takes_absent());
-        // One that means another value means labels of its series.
-        for filter in of_name.filter(|filter| filter.matches(&sent)) {
-            answer.warnings.push(format!("{what}: --filter {filter} lets no alert through"));
-        }
-        if asked.expression_labels.contains(name) {
-            answer.notes.push(format!("{what}: --match-expr does not find it"));
+/// Labels are asked for that its alerts and rules lack. If they are those that it adds to what it sends to an Alertmanager, its API
+/// leaves them out, and what is asked for them finds nothing, whatever the value. Who does not say which these are, is believed
+/// once an alert or a rule has the label.
+async fn explain_absence(requests: &Requests<'_>, asked: &Asked<'_>, list: &Absent, answer: &mut Answer) {
+    const OF_ITS_OWN: &str = "one of its external labels, which its API leaves out";
+    let external = external_labels(requests).await;
+    let why = |name: &String| {
+        match &external {
+        Ok(external) => external.contains_key(name).then(|| format!("{name} is {OF_ITS_OWN}")),
+        Err(why) => list.unseen.contains(name).then(|| {
+            format!("no alert or rule has the label {name}, and whether it is {OF_ITS_OWN}, cannot be read ({why})")
+        }),
+    }
+    };
+    for name in list.lacked.union(&list.unseen) {
+        let Some(why) = why(name) else { continue };
+        let of_name = asked.filters.iter().filter(|filter| filter.name == *name && !filter.takes_absent());
+        let effect =
+            if list.unseen.contains(name) { "lets no alert" } else { "lets only alerts with their own" };
+        answer.warnings.extend(of_name.map(|filter| format!("{why}: --filter {filter} {effect} through")));
+        // Other labels that an expression asks for are mostly those of series: absent whenever nothing fires.
+        let is_doubted = external.is_ok() || name == asked.cluster_label;
+        if asked.expression_labels.contains(name) && is_doubted {
+            answer.warnings.push(format!("{why}: --match-expr does not find it"));
         }
     }
+}
+
+/// Labels that are asked for.
+struct Absent {
+    /// None of its alerts and rules has them.
+    unseen: BTreeSet<String>,
+    /// Some lack them.
+    lacked: BTreeSet<String>,
+}
+
+async fn external_labels(requests: &Requests<'_>) -> Result<BTreeMap<String, String>, String> {
+    let config = requests.get::<Config>(&requests.url("api/v1/status/config")).await;
+    let text = config.map_err(|error| error.failure.what)?.value.data.and_then(|data| data.yaml);
+    text.and_then(|text| own_config::external_labels(&text)).ok_or_else(|| "it is not shown".to_owned())
+}
+
+/// The path is unknown there, as servers say it: 404, and 400 of `VictoriaMetrics`. Anything else may hide the rules that failed.
+fn has_no_such_path(error: &RequestError) -> bool {
+    error.status.is_some_and(|status| {
+        status == 404 || status == 400 && error.failure.what.contains("unsupported path")
+    })
 }
 
 /// It is not there, or not for us, or something else is there.

@@ -7,7 +7,7 @@ use futures::future::join3;
 use jiff::Timestamp;
 
 use super::line::Line;
-use crate::cluster::Cluster;
+use crate::cluster::{Cluster, LeaseKey};
 use crate::command::clusters;
 use crate::command::reach::Reach;
 use crate::command::render::count;
@@ -54,7 +54,10 @@ pub(super) async fn check(settings: &CheckSettings, cluster: &Arc<Cluster>, ui: 
     let doubts =
         source.filters.iter().filter_map(Matcher::doubt).map(|doubt| Line::warning("filters", doubt));
     let mut lines: Vec<Line> = doubts.collect();
-    lines.extend(groups.iter().flat_map(|group| group_lines(group, source, scope.own())));
+    let LeaseKey { namespace, name } = &settings.lease;
+    let remembered = clusters::remembered(&scope, namespace, name);
+    let remembered = remembered.as_deref();
+    lines.extend(groups.iter().flat_map(|group| group_lines(group, source, scope.own(), remembered)));
     if groups.iter().flat_map(|group| &group.members).all(|member| member.answer.is_err()) {
         lines.push(Line::warning(MATCHING, "no source answered"));
         return lines;
@@ -68,7 +71,13 @@ pub(super) async fn check(settings: &CheckSettings, cluster: &Arc<Cluster>, ui: 
     lines
 }
 
-fn group_lines(group: &Group, source: &SourceSettings, own: Option<&str>) -> Vec<Line> {
+/// `remembered` is where it is kept which cluster this is, if that alone says it.
+fn group_lines(
+    group: &Group,
+    source: &SourceSettings,
+    own: Option<&str>,
+    remembered: Option<&str>,
+) -> Vec<Line> {
     let mut lines: Vec<Line> = group.members.iter().map(member_line).collect();
     let answers = || group.members.iter().filter_map(|member| member.answer.as_ref().ok());
     let names: Vec<&str> = group.members.iter().map(|member| member.name.as_str()).collect();
@@ -89,12 +98,14 @@ fn group_lines(group: &Group, source: &SourceSettings, own: Option<&str>) -> Vec
         } else if !seen.is_empty() {
             let message =
                 "does not fire: rules that are no longer evaluated would look like nodes that are fine";
-            lines.push(match source.canary {
+            let of_others = answers().any(|answer| !answer.clusters.is_empty());
+            let line = match source.canary {
                 Canary::Named(_) => Line::failed(name, message),
                 _ => Line::warning(name, message).hint(
                     "add an alert that always fires, `expr: vector(1)`, and name it by --require-alert",
                 ),
-            });
+            };
+            lines.push(remembered.filter(|_| of_others).into_iter().fold(line, Line::hint));
         }
     }
     lines
@@ -124,7 +135,7 @@ fn member_line(member: &Member) -> Line {
         return Line::warning(name, format!("{alerts}, and something is missing: {warning}"));
     }
     if let Some(note) = answer.notes.first() {
-        return Line::warning(name, format!("{alerts}; {note}"));
+        return Line::warning(name, format!("{alerts}; it {note}"));
     }
     if let Some((rule, why)) = answer.unevaluated.iter().flatten().next() {
         let rules = answer.unevaluated.as_ref().map_or(0, BTreeMap::len);

@@ -11,7 +11,7 @@ use crate::core::matcher::Matcher;
 use crate::core::round::Notice;
 use crate::core::source::{JudgedMember, Trust, Verdict};
 use crate::error::{Error, Exit};
-use crate::settings::{SourceApi, SourceSettings, SyncSettings};
+use crate::settings::{SourceSettings, SyncSettings};
 use crate::ui::Ui;
 
 /// How many held conditions are named.
@@ -58,7 +58,7 @@ pub(super) fn say_sources(trust: &Trust, source: &SourceSettings, ui: &Ui) {
         let is_full = group.iter().any(|member| member.verdict == Verdict::Ok);
         for JudgedMember { name, verdict, started, notes, .. } in group {
             for note in notes {
-                ui.warning(&format!("{name}: {note}"));
+                ui.note(&format!("note: {name} {note}"));
             }
             match verdict {
                 Verdict::Ok if started.is_none() && !source.warmup.is_zero() => {
@@ -90,7 +90,7 @@ pub(super) fn say_sources(trust: &Trust, source: &SourceSettings, ui: &Ui) {
     for hint in hints {
         ui.note(&format!("hint: {hint}"));
     }
-    say_rules(trust, source, ui);
+    say_rules(trust, ui);
     if trust.has_unasked_members {
         ui.warning("a source has members that are not asked: alerts that only they know are missing");
         ui.note("hint: name each of them, or all by --alertmanager svc://NAMESPACE/SERVICE");
@@ -98,7 +98,7 @@ pub(super) fn say_sources(trust: &Trust, source: &SourceSettings, ui: &Ui) {
 }
 
 /// Rules whose alerts may fire unseen.
-fn say_rules(trust: &Trust, source: &SourceSettings, ui: &Ui) {
+fn say_rules(trust: &Trust, ui: &Ui) {
     let unevaluated = trust.unevaluated();
     for (rule, (member, why)) in unevaluated.iter().take(EXAMPLES) {
         ui.warning(&format!(
@@ -108,17 +108,6 @@ fn say_rules(trust: &Trust, source: &SourceSettings, ui: &Ui) {
     }
     if unevaluated.len() > EXAMPLES {
         ui.note(&format!("  and {} more", render::count(unevaluated.len() - EXAMPLES, "rule")));
-    }
-    for (group, members) in source.groups.iter().zip(&trust.groups) {
-        let is_silent =
-            |member: &&JudgedMember| member.verdict == Verdict::Ok && member.unevaluated.is_none();
-        for JudgedMember { name, .. } in members.iter().filter(is_silent) {
-            if group.api == SourceApi::Prometheus {
-                ui.note(&format!(
-                    "note: {name} does not say which rules it could evaluate: an alert of a failed one counts as ended"
-                ));
-            }
-        }
     }
 }
 

@@ -34,18 +34,32 @@ pub(super) struct List {
     pub(super) has_unknown_state: bool,
     /// Labels that are asked for and that none of its alerts and rules has.
     pub(super) unseen: BTreeSet<String>,
+    /// Those that an alert, or a rule without alerts, lacks.
+    pub(super) lacked: BTreeSet<String>,
+    /// There is an object for what is asked for.
+    pub(super) has_data: bool,
     /// There are more rules, on another page.
     pub(super) has_more: bool,
 }
 
 impl List {
     fn see(&mut self, labels: &Labels) {
-        self.unseen.retain(|name| labels.get(name).is_none_or(str::is_empty));
+        self.unseen.retain(|name| lacks(labels, name));
+    }
+
+    fn miss(&mut self, labels: &Labels, wanted: &BTreeSet<String>) {
+        if self.lacked.len() < wanted.len() {
+            self.lacked.extend(wanted.iter().filter(|name| lacks(labels, name)).cloned());
+        }
     }
 
     pub(super) fn is_success(&self) -> bool {
         self.status.as_deref() == Some("success")
     }
+}
+
+fn lacks(labels: &Labels, name: &str) -> bool {
+    labels.get(name).is_none_or(str::is_empty)
 }
 
 /// The alerts of an answer that is here already.
@@ -86,6 +100,7 @@ impl Reader {
 
     fn take(&self, raw: RawAlert, list: &mut List) -> Option<Alert> {
         list.see(&raw.labels);
+        list.miss(&raw.labels, &self.wanted);
         let pending = match raw.state.as_deref() {
             Some("firing") | None => false,
             Some("pending") => true,
@@ -153,6 +168,8 @@ struct Rule {
     kind: String,
     health: String,
     error: String,
+    /// What its labels are, they show: some may be of its series.
+    has_alerts: bool,
 }
 
 impl Rule {
@@ -216,8 +233,11 @@ impl Reading {
             (Level::Group, "rules") => fields.next_value_seed(Objects(self, Level::Rule))?,
             (Level::Data | Level::Rule, "alerts") => {
                 self.list.has_alerts = true;
-                let Self { reader, list, room, .. } = self;
-                let each = Each::within(*room, |raw: RawAlert| reader.take(raw, list));
+                let Self { reader, list, room, rule } = self;
+                let each = Each::within(*room, |raw: RawAlert| {
+                    rule.has_alerts = true;
+                    reader.take(raw, list)
+                });
                 let mut alerts = fields.next_value_seed(each)?;
                 room.take(alerts.iter().map(Weigh::weight).sum())?;
                 list.alerts.append(&mut alerts);
@@ -241,6 +261,9 @@ impl Reading {
         let Level::Rule = level else { return Ok(()) };
         let rule = std::mem::take(&mut self.rule);
         self.list.see(&rule.labels);
+        if !rule.has_alerts && rule.kind != "recording" {
+            self.list.miss(&rule.labels, &self.reader.wanted);
+        }
         // What is asked for are alerts; who does not know the parameter lists all rules.
         if let Some(why) = rule.why_unevaluated().filter(|_| rule.kind != "recording")
             && self.reader.may_pass(&rule)
@@ -288,6 +311,7 @@ impl<'de> Visitor<'de> for Object<'_> {
 
     fn visit_map<A: MapAccess<'de>>(self, mut fields: A) -> Result<(), A::Error> {
         let Self(reading, level) = self;
+        reading.list.has_data |= matches!(level, Level::Data);
         while let Some(name) = fields.next_key::<String>()? {
             reading.field(level, &name, &mut fields)?;
         }

@@ -213,7 +213,9 @@ fn t15_d5_who_has_no_list_of_rules_is_asked_for_alerts() {
     sync().exits(12).never_says(note);
     let asked: Vec<String> =
         prometheus.requests().iter().map(|request| format!("{}?{}", request.path, request.query)).collect();
-    assert_eq!(asked, ["/api/v1/status/runtimeinfo?", "/api/v1/rules?type=alert"], "one list");
+    // One list; a rule without the label of the filter is why its configuration is looked at.
+    let all = ["/api/v1/status/runtimeinfo?", "/api/v1/rules?type=alert", "/api/v1/status/config?"];
+    assert_eq!(asked, all);
     let on = || prometheus.faults().on("GET", "/api/v1/rules");
     // It has them, and something is wrong for now: nothing is concluded from what it lists elsewhere.
     let ways: [(&dyn Fn() -> Fault, &str); 3] = [
@@ -232,16 +234,50 @@ fn t15_d5_who_has_no_list_of_rules_is_asked_for_alerts() {
     page.stop();
     let planned = "node/w1 condition/AlertManager_DiskFailing False (was True) (dry run)\n\
                    node/w1 condition/AlertManager_Hot True (added) (dry run)";
-    for body in ["<html>", r#"{"status":"success","data":{}}"#, r#"{"status":"success","data":{"groups":7}}"#]
-    {
+    let check = || {
+        let url = prometheus.url();
+        world.run(&["check", "--prometheus", &url, "--all-alerts", "--warmup=0", "--for", "sync"]).stdout
+    };
+    assert!(!check().contains(note));
+    // It has Prometheus' API, and no rules in it.
+    let odd = on().body("application/json", r#"{"status":"success","data":{}}"#);
+    sync().exits(0).prints(planned).says(note);
+    odd.stop();
+    let unknown = on().body("text/plain", "unsupported path requested: \"/api/v1/rules\"").status(400);
+    sync().exits(0).prints(planned).says(note);
+    unknown.stop();
+    prometheus.hide_rules(404);
+    sync().exits(0).prints(planned).says(note);
+    assert!(check().contains(note), "{}", check());
+    // Who may not see the rules, or sees something else there, does not know whether one has failed.
+    for status in [400, 401, 403, 405, 410] {
+        prometheus.hide_rules(status);
+        sync().exits(11).prints("").says(&format!("/api/v1/rules answered {status}")).never_says(note);
+    }
+    let ours = "of a Prometheus, or of what has its API v1?";
+    for (body, why, hint) in [
+        (
+            "<html><title>Log in</title>",
+            r#"the answer is an HTML page ("Log in"), not JSON"#,
+            "a token goes into",
+        ),
+        ("null", "the answer is not the expected JSON", ours),
+        ("[]", "the answer is not the expected JSON", ours),
+        ("", "the answer is not the expected JSON", ours),
+        (r#"{"status":"success","data":{"groups":7}}"#, "the answer is not the expected JSON", ours),
+        (r#"{"status":"success"}"#, "answered without a list of rules", ours),
+        (r#"{"status":"success","data":null}"#, "answered without a list of rules", ours),
+    ] {
         let odd = on().body("application/json", body);
-        sync().exits(0).prints(planned).says(note);
+        sync().exits(11).prints("").says(why).says(hint).never_says(note);
         odd.stop();
     }
-    for status in [404, 400, 403, 405] {
-        prometheus.hide_rules(status);
-        sync().exits(0).prints(planned).says(note);
-    }
+    let login = Prometheus::start_blocking();
+    let page = login.faults().on("GET", "/login").body("text/html", "<html><title>Log in</title>");
+    let to = format!("{}/login", login.url());
+    let moved = on().status(302).header(http::header::LOCATION, &to);
+    sync().exits(11).prints("").says("an HTML page").says(&format!("{to} (redirected from "));
+    assert!(page.hits() > 0 && moved.hits() > 0);
 }
 
 /// As Thanos, Mimir, vmalert and Grafana write it.

@@ -15,7 +15,8 @@ const MINUTE: SignedDuration = SignedDuration::from_mins(1);
 scenarios![
     t15_d11_an_empty_receiver_that_no_route_names_clears_nothing,
     t15_d11_a_filter_on_an_external_label_is_told_and_clears_nothing,
-    t15_d11_an_expression_on_an_external_label_is_told,
+    t15_d11_a_label_that_only_some_rules_have_is_told,
+    t15_d11_an_expression_on_an_external_label_is_told_and_clears_nothing,
     t15_d11_single_quotes_in_a_filter_are_told,
 ];
 
@@ -44,10 +45,19 @@ fn unrouted(world: &World) -> Source {
 
 /// A Prometheus with an external label `cluster`, and an alert about this node that has none.
 fn external(world: &World, node: &str) -> Source {
+    external_and(world, node, &[])
+}
+
+/// The same, and alerts that have a label `cluster` of their own.
+fn external_and(world: &World, node: &str, labelled: &[(&str, &str)]) -> Source {
     if world.doubles.is_some() {
         let double = Prometheus::start_blocking();
         double.set_external_labels(&[("cluster", "a.k8s"), ("replica", "0")]);
         double.fire(&[("alertname", "Hot"), ("node", node), ("test", world.id())], &[]);
+        for (name, cluster) in labelled {
+            let labels = [("alertname", *name), ("node", node), ("test", world.id()), ("cluster", *cluster)];
+            double.fire(&labels, &[]);
+        }
         return Source { url: double.url(), kept: Box::new(double) };
     }
     let directory = TempDir::new().expect("a folder");
@@ -56,14 +66,19 @@ fn external(world: &World, node: &str) -> Source {
         "prometheus.yaml",
         "global: {evaluation_interval: 1s, external_labels: {cluster: a.k8s, replica: '0'}}\nrule_files: [rules.yaml]\n",
     );
-    let rule = format!("{{alert: Hot, expr: vector(1), labels: {{node: {node}, test: {}}}}}", world.id());
-    file("rules.yaml", &format!("groups: [{{name: g, rules: [{rule}]}}]\n"));
+    let rule = |name: &str, more: &str| {
+        let test = world.id();
+        format!("{{alert: {name}, expr: vector(1), labels: {{node: {node}, test: {test}{more}}}}}")
+    };
+    let own = labelled.iter().map(|(name, cluster)| rule(name, &format!(", cluster: {cluster}")));
+    let rules: Vec<String> = own.chain([rule("Hot", "")]).collect();
+    file("rules.yaml", &format!("groups: [{{name: g, rules: [{}]}}]\n", rules.join(", ")));
     let server = prometheus(directory.path(), free_port());
     let fires = format!("{}/api/v1/alerts", server.url);
     eventually("an alert", || {
         world.block_on(async {
             let Ok(answer) = reqwest::get(&fires).await else { return false };
-            answer.text().await.is_ok_and(|alerts| alerts.contains("firing"))
+            answer.text().await.is_ok_and(|alerts| alerts.matches("firing").count() > labelled.len())
         })
     });
     Source { url: server.url.clone(), kept: Box::new((server, directory)) }
@@ -102,7 +117,15 @@ fn t15_d11_a_filter_on_an_external_label_is_told_and_clears_nothing(world: &Worl
     let source = external(world, &node);
     let sync = |filter: &str| world.sync(&["--prometheus", &source.url, "--filter", filter]);
     let told = "cluster is one of its external labels, which its API leaves out: --filter cluster";
-    for filter in [r#"cluster="a.k8s""#, r#"cluster=~"a[.].*""#, r#"cluster!="""#] {
+    // Whatever the value: a mistyped one or another cluster's finds nothing either.
+    for filter in [
+        r#"cluster="a.k8s""#,
+        r#"cluster="a.k8""#,
+        r#"cluster="b.k8s""#,
+        r#"cluster=~"a[.].*""#,
+        r#"cluster=~"b.+""#,
+        r#"cluster!="""#,
+    ] {
         sync(filter).exits(12).prints("").says(told).says("nothing is cleared");
     }
     let check = [
@@ -116,17 +139,69 @@ fn t15_d11_a_filter_on_an_external_label_is_told_and_clears_nothing(world: &Worl
         "--warmup=0",
     ];
     assert!(world.run(&check).stdout.contains(told), "{}", world.run(&check).stdout);
-    // What alerts without the label satisfy lets them through. Another value means a label of series, which may come any time.
+    let learnt = world.lease().map(|lease| lease["metadata"]["annotations"]["sciuro.dev/cluster"].clone());
+    assert!(learnt.as_ref().and_then(|value| value.as_str()).is_none_or(str::is_empty), "{learnt:?}");
+    // What alerts without the label satisfy lets them through.
     let both = "node/w1 condition/AlertManager_Cold False (was True)\nnode/w1 condition/AlertManager_Hot True (added)";
     sync(r#"cluster!="b.k8s""#).exits(0).prints(both).never_says("external");
-    sync(r#"cluster="b.k8s""#)
-        .exits(0)
-        .prints("node/w1 condition/AlertManager_Hot False (was True)")
-        .never_says("external");
 }
 
-fn t15_d11_an_expression_on_an_external_label_is_told(world: &World) {
+/// A label that some rules set themselves hides the alerts of the others.
+fn t15_d11_a_label_that_only_some_rules_have_is_told(world: &World) {
     let node = world.node("w1");
+    world.seed(&node, "Cold", "True", "[P9]", MINUTE);
+    let source = external_and(world, &node, &[("Own", "a.k8s")]);
+    world
+        .sync(&["--prometheus", &source.url, "--filter", r#"cluster="a.k8s""#])
+        .exits(12)
+        .prints("node/w1 condition/AlertManager_Own True (added)")
+        .says("cluster is one of its external labels, which its API leaves out: --filter cluster")
+        .says("nothing is cleared");
+}
+
+/// Who may not look at the configuration, or has none to show, cannot know.
+#[test]
+fn t15_d11_external_labels_that_cannot_be_read_are_not_believed() {
+    let world = World::sandbox();
+    let node = world.node("w1");
+    world.seed(&node, "Cold", "True", "[P9]", MINUTE);
+    let prometheus = Prometheus::start_blocking();
+    let fire = |name: &str, labels: &[(&str, &str)]| {
+        let all = [&[("alertname", name), ("node", &node), ("test", world.id())], labels].concat();
+        prometheus.fire(&all, &[]);
+    };
+    fire("Hot", &[]);
+    let sync = |more: &[&str]| world.sync(&[&["--prometheus", &prometheus.url()], more].concat());
+    let filter = ["--filter", r#"cluster="a.k8s""#];
+    let expression = ["--match-expr", r#"labels["cluster"] == "a.k8s" && labels.node == FullName"#];
+    let on = || prometheus.faults().on("GET", "/api/v1/status/config");
+    for fault in [
+        on().status(403),
+        on().status(404),
+        on().body("text/html", "<html>"),
+        on().body("application/json", r#"{"status":"success","data":{"yaml":"global: ["}}"#),
+    ] {
+        for asked in [&filter, &expression] {
+            sync(asked)
+                .exits(12)
+                .prints("")
+                .says("no alert or rule has the label cluster, and whether it is one of its external labels, which its API leaves out, cannot be read")
+                .says("nothing is cleared");
+        }
+        fault.stop();
+    }
+    assert_eq!(world.condition(&node, "Cold").expect("a condition")["status"], "True");
+    // That an alert has it shows that it is none of them.
+    let _hidden = on().status(404);
+    fire("Own", &[("cluster", "a.k8s")]);
+    sync(&filter).exits(0).prints(
+        "node/w1 condition/AlertManager_Cold False (was True)\nnode/w1 condition/AlertManager_Own True (added)",
+    );
+}
+
+fn t15_d11_an_expression_on_an_external_label_is_told_and_clears_nothing(world: &World) {
+    let node = world.node("w1");
+    world.seed(&node, "Cold", "True", "[P9]", MINUTE);
     let source = external(world, &node);
     let sync = |expression: &str| world.sync(&["--prometheus", &source.url, "--match-expr", expression]);
     let told =
@@ -136,10 +211,11 @@ fn t15_d11_an_expression_on_an_external_label_is_told(world: &World) {
         r#"has(labels.cluster) && labels["cluster"] == "a.k8s" && labels.node == FullName"#,
         r#"labels["cluster"] == "a.k8s" && labels.node == FullName"#,
     ] {
-        sync(expression).exits(0).prints("").says(told);
+        sync(expression).exits(12).prints("").says(told).says("nothing is cleared");
     }
     let right = r#"labels.node == FullName && labels.test != "cluster""#;
-    sync(right).exits(0).prints("node/w1 condition/AlertManager_Hot True (added)").never_says("external");
+    let both = "node/w1 condition/AlertManager_Cold False (was True)\nnode/w1 condition/AlertManager_Hot True (added)";
+    sync(right).exits(0).prints(both).never_says("external");
 }
 
 fn t15_d11_single_quotes_in_a_filter_are_told(world: &World) {
