@@ -9,6 +9,11 @@ use futures::{Stream, StreamExt};
 use serde::de::{DeserializeOwned, DeserializeSeed};
 use tokio::sync::mpsc;
 
+use crate::core::labels::TOO_LARGE;
+
+/// Bytes. A configuration that an Alertmanager shows is the longest there is.
+const LONGEST_TEXT: usize = 16 << 20;
+
 /// Why an answer could not be read.
 #[derive(Debug)]
 pub(crate) enum ReadError {
@@ -18,6 +23,8 @@ pub(crate) enum ReadError {
     Stalled(Duration),
     /// It is longer than this many bytes.
     TooLarge(u64),
+    /// There is too much in it, as this says in full.
+    TooMuch(String),
     /// It is not the JSON that was expected.
     Json(String),
 }
@@ -28,6 +35,7 @@ impl fmt::Display for ReadError {
             Self::Transport(why) => write!(f, "the answer broke off: {why}"),
             Self::Stalled(limit) => write!(f, "the answer stalled for {}s", limit.as_secs()),
             Self::TooLarge(limit) => write!(f, "the answer is larger than {} MiB", limit >> 20),
+            Self::TooMuch(why) => f.write_str(why),
             Self::Json(why) => write!(f, "the answer is not the expected JSON: {why}"),
         }
     }
@@ -62,7 +70,8 @@ where
 {
     let (sender, receiver) = mpsc::channel(8);
     let parser = tokio::task::spawn_blocking(move || {
-        let reader = BufReader::with_capacity(64 << 10, Chunks { receiver, current: None, read: 0 });
+        let chunks = Chunks { receiver, current: None, read: 0, last: 0, in_text: None };
+        let reader = BufReader::with_capacity(64 << 10, chunks);
         let mut json = serde_json::Deserializer::from_reader(reader);
         seed.deserialize(&mut json).and_then(|value| json.end().map(|()| value))
     });
@@ -70,7 +79,14 @@ where
     let parsed = parser.await.map_err(|panic| ReadError::Json(panic.to_string()))?;
     // A connection that broke explains a text that ends too early, so it comes first.
     fed?;
-    parsed.map_err(|error| ReadError::Json(error.to_string()))
+    parsed.map_err(|error| {
+        let why = error.to_string();
+        if !why.starts_with(TOO_LARGE) {
+            return ReadError::Json(why);
+        }
+        // Where it was given up is not where anything is wrong.
+        ReadError::TooMuch(why.rsplit_once(" at line ").map_or(why.clone(), |(why, _)| why.to_owned()))
+    })
 }
 
 async fn feed<C, E: std::error::Error + 'static>(
@@ -111,6 +127,27 @@ struct Chunks<C> {
     receiver: mpsc::Receiver<C>,
     current: Option<C>,
     read: usize,
+    /// The byte before.
+    last: u8,
+    /// Bytes since a text may have begun or ended.
+    in_text: Option<usize>,
+}
+
+impl<C> Chunks<C> {
+    /// The parser keeps a text until its end, three times at worst. Within one, a backslash stands before every quote.
+    fn look_at(&mut self, piece: &[u8]) -> std::io::Result<()> {
+        let before = [self.last].into_iter().chain(piece.iter().copied());
+        let mut pairs = before.zip(piece);
+        let may_end = pairs.any(|(before, byte)| *byte == b'"' && before != b'\\');
+        self.last = piece.last().copied().unwrap_or(self.last);
+        self.in_text = if may_end { Some(0) } else { self.in_text.map(|length| length + piece.len()) };
+        if self.in_text.is_some_and(|length| length > LONGEST_TEXT) {
+            let most = LONGEST_TEXT >> 20;
+            let what = format!("{TOO_LARGE}a text in it is longer than {most} MiB, which is the limit");
+            return Err(std::io::Error::other(what));
+        }
+        Ok(())
+    }
 }
 
 impl<C: AsRef<[u8]>> Read for Chunks<C> {
@@ -121,6 +158,7 @@ impl<C: AsRef<[u8]>> Read for Chunks<C> {
                 let length = rest.len().min(buffer.len());
                 buffer[..length].copy_from_slice(&rest[..length]);
                 self.read += length;
+                self.look_at(&buffer[..length])?;
                 return Ok(length);
             }
             self.current = self.receiver.blocking_recv();
@@ -128,6 +166,32 @@ impl<C: AsRef<[u8]>> Read for Chunks<C> {
             if self.current.is_none() {
                 return Ok(0);
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn chunks() -> Chunks<Vec<u8>> {
+        Chunks { receiver: mpsc::channel(1).1, current: None, read: 0, last: 0, in_text: None }
+    }
+
+    #[test]
+    fn t15_d12_a_text_that_does_not_end_is_given_up() {
+        for within_one in [r#"\"é"#, r"\\"] {
+            let mut chunks = chunks();
+            assert!(chunks.look_at(b"[\"").is_ok());
+            let piece = within_one.repeat(16 << 10);
+            let read = (0..1_000).take_while(|_| chunks.look_at(piece.as_bytes()).is_ok()).count();
+            assert_eq!(read, LONGEST_TEXT / piece.len(), "{within_one}");
+        }
+        for no_long_one in [r#""a":"\"","#, r#"{"labels":{}},"#, " "] {
+            let mut chunks = chunks();
+            let piece = no_long_one.repeat(16 << 10);
+            let read = (0..=LONGEST_TEXT / piece.len()).all(|_| chunks.look_at(piece.as_bytes()).is_ok());
+            assert!(read, "{no_long_one}");
         }
     }
 }

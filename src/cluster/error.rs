@@ -200,7 +200,9 @@ fn reason(code: u16) -> String {
 impl From<ReadError> for ApiError {
     fn from(error: ReadError) -> Self {
         match error {
-            ReadError::Json(_) | ReadError::TooLarge(_) => Self::Unexpected(error.to_string()),
+            ReadError::Json(_) | ReadError::TooLarge(_) | ReadError::TooMuch(_) => {
+                Self::Unexpected(error.to_string())
+            }
             ReadError::Transport(_) | ReadError::Stalled(_) => Self::Broken(error.to_string()),
         }
     }

@@ -9,6 +9,9 @@ type Pair = (Box<str>, Box<str>);
 /// No alert has so many; a source may send anything.
 const MOST: usize = 1_000;
 
+/// How an error begins that says so of an answer, which is then no other kind of answer than was expected.
+pub const TOO_LARGE: &str = "the answer is too large: ";
+
 /// Names and values, sorted by name. Maps of strings took half as much again.
 #[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Labels(Box<[Pair]>);
@@ -73,7 +76,9 @@ impl<'de> Deserialize<'de> for Labels {
                 let mut pairs = Vec::new();
                 while let Some((name, value)) = map.next_entry::<Box<str>, Option<Box<str>>>()? {
                     if pairs.len() == MOST {
-                        return Err(A::Error::custom(format!("more than {MOST} labels or annotations")));
+                        return Err(A::Error::custom(format!(
+                            "{TOO_LARGE}an alert in it has more than {MOST} labels or annotations, which is the limit"
+                        )));
                     }
                     pairs.extend(value.map(|value| (name, value)));
                 }

@@ -17,7 +17,7 @@ pub mod gates;
 pub mod helper;
 pub mod hosts;
 pub mod invisible;
-mod labels;
+pub mod labels;
 pub mod matcher;
 pub mod matching;
 pub mod memory;

@@ -53,7 +53,9 @@ pub(super) async fn fetch(
         .extend_pairs(asked.filters.iter().map(|filter| ("filter", filter.to_string())));
     let keep_annotations = asked.keep_annotations;
     let question = Question::new(receiver, asked.filters);
-    let each = Each::new(move |alert: GettableAlert| Some(question.check(alert, keep_annotations)));
+    let each = Each::within(asked.room.clone(), move |alert: GettableAlert| {
+        Some(question.check(alert, keep_annotations))
+    });
     let Answered { value: listed, by, .. } = requests.get_by(&url, each).await?;
     answer.alerts = listed.into_iter().collect::<Result<_, _>>().map_err(|other: String| Failure {
         reason: FailureReason::Parse,

@@ -101,6 +101,8 @@ struct Asked<'a> {
     cluster_label: &'a str,
     warmup: SignedDuration,
     keep_annotations: bool,
+    /// For the alerts of all members.
+    room: list::Room,
     /// Labels that `--match-expr` asks for.
     expression_labels: &'a BTreeSet<String>,
 }
@@ -174,6 +176,7 @@ impl Sources {
             cluster_label: &self.settings.cluster_label,
             warmup: self.settings.warmup,
             keep_annotations: self.settings.keep_annotations,
+            room: list::Room::default(),
             expression_labels: &self.settings.expression_labels,
         };
         let groups = self.settings.groups.iter().enumerate();

@@ -397,7 +397,7 @@ impl Requests<'_> {
     ) -> RequestError {
         let reason = match error {
             ReadError::Json(_) => FailureReason::Parse,
-            ReadError::TooLarge(_) => FailureReason::TooLarge,
+            ReadError::TooLarge(_) | ReadError::TooMuch(_) => FailureReason::TooLarge,
             ReadError::Stalled(_) => FailureReason::Timeout,
             ReadError::Transport(_) => FailureReason::Http,
         };

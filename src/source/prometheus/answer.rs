@@ -13,7 +13,7 @@ use crate::core::matcher::Matcher;
 use crate::core::null::null_is_default;
 use crate::core::source::cluster_of_canary;
 use crate::source::Asked;
-use crate::source::list::{Each, Room, Weigh, annotations};
+use crate::source::list::{Each, Room, annotations};
 
 /// What is kept of an answer.
 #[derive(Default)]
@@ -69,6 +69,7 @@ pub(crate) fn parse(answer: &[u8]) -> Result<Vec<Alert>, serde_json::Error> {
         canary: Some("Watchdog".into()),
         cluster_label: "cluster".into(),
         keep_annotations: true,
+        room: Room::default(),
         wanted: BTreeSet::new(),
     };
     Ok(reader.deserialize(&mut serde_json::Deserializer::from_reader(answer))?.alerts)
@@ -81,6 +82,7 @@ pub(super) struct Reader {
     canary: Option<Arc<str>>,
     cluster_label: Arc<str>,
     keep_annotations: bool,
+    room: Room,
     /// Labels without which an alert does not pass, or that an expression asks for.
     wanted: BTreeSet<String>,
 }
@@ -95,6 +97,7 @@ impl Reader {
             canary: asked.canary.map(Into::into),
             cluster_label: asked.cluster_label.into(),
             keep_annotations: asked.keep_annotations,
+            room: asked.room.clone(),
         }
     }
 
@@ -143,7 +146,7 @@ impl<'de> DeserializeSeed<'de> for Reader {
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<List, D::Error> {
         let list = List { unseen: self.wanted.clone(), ..List::default() };
-        let mut reading = Reading { reader: self, list, rule: Rule::default(), room: Room::default() };
+        let mut reading = Reading { reader: self, list, rule: Rule::default() };
         Object(&mut reading, Level::Answer).deserialize(deserializer)?;
         Ok(reading.list)
     }
@@ -192,7 +195,6 @@ struct Reading {
     reader: Reader,
     list: List,
     rule: Rule,
-    room: Room,
 }
 
 /// The objects of an answer, one in the other.
@@ -233,13 +235,12 @@ impl Reading {
             (Level::Group, "rules") => fields.next_value_seed(Objects(self, Level::Rule))?,
             (Level::Data | Level::Rule, "alerts") => {
                 self.list.has_alerts = true;
-                let Self { reader, list, room, rule } = self;
-                let each = Each::within(*room, |raw: RawAlert| {
+                let Self { reader, list, rule } = self;
+                let each = Each::within(reader.room.clone(), |raw: RawAlert| {
                     rule.has_alerts = true;
                     reader.take(raw, list)
                 });
                 let mut alerts = fields.next_value_seed(each)?;
-                room.take(alerts.iter().map(Weigh::weight).sum())?;
                 list.alerts.append(&mut alerts);
             }
             (Level::Rule, "name") => self.rule.name = text(fields)?,
@@ -268,7 +269,7 @@ impl Reading {
         if let Some(why) = rule.why_unevaluated().filter(|_| rule.kind != "recording")
             && self.reader.may_pass(&rule)
         {
-            self.room.take(2)?;
+            self.reader.room.take(128 + rule.name.len() + why.len())?;
             self.list.unevaluated.get_or_insert_default().insert(rule.name, why);
         }
         Ok(())

@@ -3,6 +3,7 @@
 use std::process::Stdio;
 use std::time::Duration;
 
+use ::sandbox::Alertmanager;
 use serde_json::json;
 
 use crate::support::World;
@@ -79,7 +80,54 @@ fn t15_d12_no_answer_takes_more_memory_than_there_is() {
     huge.stop();
     let many = many(r#"{"labels":{}}"#, 20);
     let _many = world.alertmanager().faults().on("GET", "/api/v2/alerts").body(JSON, many);
-    world.sync(&[]).exits(11).says("there is more than 1000000 labels in it");
+    let too_large = "what is read of all sources takes more than 96 MiB, which is the limit";
+    world.sync(&[]).exits(11).says(too_large).never_says("expected JSON").never_says("is this the URL");
+    world.alertmanager().faults().clear();
+    let labels = format!("[{{\"labels\":{{{}}}}}]", many_pairs(1));
+    let _labels = world.alertmanager().faults().on("GET", "/api/v2/alerts").body(JSON, labels);
+    let too_many = "the answer is too large: an alert in it has more than 1000 labels or annotations, which is the limit";
+    world.sync(&[]).exits(11).says(too_many).never_says("expected JSON").never_says("is this the URL");
+}
+
+/// All sources of a round, together.
+#[test]
+fn t15_d12_several_sources_take_no_more_memory_than_there_is() {
+    let world = World::sandbox();
+    world.node("w1");
+    let sources =
+        [Alertmanager::start_blocking(), Alertmanager::start_blocking(), Alertmanager::start_blocking()];
+    for source in &sources {
+        source.set_receivers(["node-condition-k8s"]);
+    }
+    let urls: Vec<String> = sources.iter().map(Alertmanager::url).collect();
+    let more: Vec<&str> = urls.iter().flat_map(|url| ["--alertmanager", url]).collect();
+    let alert = |labels: &str, text: &str| {
+        format!(r#"{{"labels":{{{labels}}},"annotations":{{"summary":"{text}"}}}}"#)
+    };
+    let texts = |length: usize| {
+        let one = alert("", &"x".repeat(length));
+        format!("[{}]", vec![one; (60 << 20) / (length + 50)].join(","))
+    };
+    let labels = |length: usize| {
+        let one = alert(&format!(r#""a":"{}""#, "x".repeat(length)), "");
+        format!("[{}]", vec![one; (60 << 20) / (length + 50)].join(","))
+    };
+    for (what, body) in [
+        ("short texts", texts(200)),
+        ("long texts", texts(64 << 10)),
+        ("one text", texts(59 << 20)),
+        ("labels", labels(4 << 10)),
+        ("one label", labels(59 << 20)),
+    ] {
+        let answers: Vec<_> = sources
+            .iter()
+            .map(|source| source.faults().on("GET", "/api/v2/alerts").body(JSON, body.clone()))
+            .collect();
+        let most = peak(&world, &more);
+        assert!(answers.iter().all(|answered| answered.hits() > 0), "{what}");
+        assert!(most < 256, "{what}: {most} MiB");
+        answers.iter().for_each(::sandbox::Fault::stop);
+    }
 }
 
 fn many_pairs(mebibytes: usize) -> String {
