@@ -29,7 +29,7 @@ pub enum RecordError {
 impl fmt::Display for RecordError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Conflict(_) => f.write_str("the node was changed by somebody else meanwhile"),
+            Self::Conflict(_) => f.write_str("the node was changed by someone else meanwhile"),
             Self::Gone => f.write_str("the node was deleted or replaced"),
             Self::Ambiguous(error) => write!(f, "{error} (it may have been stored nevertheless)"),
             Self::Api(error) => error.fmt(f),
